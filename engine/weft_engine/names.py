@@ -42,7 +42,7 @@ def context_name(text: str) -> ContextName:
 
 
 def note_name(text: str) -> NoteName:
-    """`text` as a note name, or InvalidName: 1-128 bytes of UTF-8, no control characters, no ``/``."""
+    """`text` as a note name, or InvalidName: 1-128 bytes of UTF-8, no controls, no ``/``."""
     _check(text, what="note name", bytes_max=NOTE_NAME_BYTES_MAX)
     if "/" in text:
         raise InvalidName(f"note name {text!r} contains a slash", hint="leave the slash out")
