@@ -1,0 +1,1 @@
+"""Records: signed, hash-linked envelopes around what changed, and who wrote them."""

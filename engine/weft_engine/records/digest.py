@@ -1,0 +1,30 @@
+"""The hashes of the format: BLAKE2b, keyed by use, so that no digest can stand for another."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def record_digest(envelope: bytes) -> bytes:
+    """32 bytes: the name of a record."""
+    return blake2b(envelope, digest_size=32, person=b"weft-record").digest()
+
+
+def payload_digest(payload: bytes) -> bytes:
+    """32 bytes: what an envelope says about its payload."""
+    return blake2b(payload, digest_size=32, person=b"weft-payload").digest()
+
+
+def origin_digest(public_key: bytes) -> bytes:
+    """16 bytes: the incarnation that holds this Ed25519 public key."""
+    return blake2b(public_key, digest_size=16, person=b"weft-origin").digest()
+
+
+def client_digest(incarnation: bytes, context: str) -> bytes:
+    """8 bytes, of which the upper 53 bits are the incarnation's Yjs client id in a context."""
+    return blake2b(incarnation + context.encode(), digest_size=8, person=b"weft-client").digest()
+
+
+def fingerprint_digest(frontier: bytes) -> bytes:
+    """32 bytes over a sorted frontier, its hashes joined."""
+    return blake2b(frontier, digest_size=32, person=b"weft-fingerprint").digest()

@@ -1,0 +1,64 @@
+"""Who writes: an incarnation is the identity of a writer while a store is open.
+
+It is the hash of an Ed25519 public key. One signature over the tip of a chain vouches for the whole
+chain, because each envelope names its predecessor by hash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from weft_engine.errors import MalformedRecord
+from weft_engine.names import ClientId, Incarnation, RecordHash
+from weft_engine.records.digest import client_digest, origin_digest
+
+_TIP_PREFIX: Final = b"weft-tip-1"
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureItem:
+    """One writer's word for a chain up to and including the record `tip`."""
+
+    public_key: bytes
+    tip: RecordHash
+    signature: bytes
+
+    @property
+    def incarnation(self) -> Incarnation:
+        return Incarnation(origin_digest(self.public_key))
+
+    def verify(self) -> None:
+        """MalformedRecord unless the key signed this tip."""
+        try:
+            key = Ed25519PublicKey.from_public_bytes(self.public_key)
+            key.verify(self.signature, _TIP_PREFIX + self.tip)
+        except (InvalidSignature, ValueError):
+            raise MalformedRecord(
+                f"the signature of record {self.tip.hex()[:16]} is wrong",
+                hint="the record was altered or its writer is not who it says",
+            ) from None
+
+
+class WriterKey:
+    """The private side of an incarnation."""
+
+    __slots__ = ("_key", "incarnation", "public_key", "seed")
+
+    def __init__(self, seed: bytes) -> None:
+        self.seed = seed
+        """32 secret bytes, from a cryptographic source of randomness."""
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public_key = self._key.public_key().public_bytes_raw()
+        self.incarnation = Incarnation(origin_digest(self.public_key))
+
+    def sign(self, tip: RecordHash) -> SignatureItem:
+        return SignatureItem(self.public_key, tip, self._key.sign(_TIP_PREFIX + tip))
+
+
+def client_id(incarnation: Incarnation, context: str) -> ClientId:
+    """The Yjs client id under which an incarnation writes in a context: 53 bits."""
+    return ClientId(int.from_bytes(client_digest(incarnation, context), "big") >> 11)

@@ -1,0 +1,74 @@
+"""What a record must satisfy whoever sends it: decided from its own bytes and its `prev` alone.
+
+No state, clock or setting takes part, so every replica decides alike. Rights, rates and smaller
+limits belong to the link on which an author offers a record, not here.
+"""
+
+from __future__ import annotations
+
+from weft_engine.errors import MalformedRecord, MalformedUpdate
+from weft_engine.events.candidate import candidates
+from weft_engine.limits import FOREIGN_PAYLOAD_BYTES_MAX, NATIVE_PAYLOAD_BYTES_MAX
+from weft_engine.names import EventId, RecordHash, event_id_hlc, is_event_id
+from weft_engine.records.digest import payload_digest, record_digest
+from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope
+from weft_engine.records.identity import client_id
+from weft_engine.yjs.reader import read_update
+
+_PAYLOAD_BYTES_MAX = {
+    Kind.NATIVE: NATIVE_PAYLOAD_BYTES_MAX,
+    Kind.FOREIGN: FOREIGN_PAYLOAD_BYTES_MAX,
+    Kind.JOIN: 0,
+}
+
+
+def read_record(envelope_bytes: bytes, payload: bytes) -> Record:
+    """The record in these bytes, checked as far as it can be without its `prev`."""
+    envelope = decode_envelope(envelope_bytes)
+    record = Record(RecordHash(record_digest(envelope_bytes)), envelope, envelope_bytes, payload)
+    bytes_max = _PAYLOAD_BYTES_MAX.get(envelope.kind)
+    if bytes_max is None:
+        raise _unsound(record, f"kind {envelope.kind.name} is not supported by this version")
+    if len(payload) > bytes_max:
+        raise _unsound(record, f"its payload of {len(payload)} bytes exceeds {bytes_max}")
+    if payload_digest(payload) != envelope.payload_hash:
+        raise _unsound(record, "its payload is not the one its envelope names")
+    if envelope.kind is not Kind.JOIN:
+        _check_update(record)
+    return record
+
+
+def check_link(record: Record, prev: Envelope | None) -> None:
+    """MalformedRecord unless `record` properly continues the chain of its predecessor."""
+    envelope = record.envelope
+    if prev is None:
+        return
+    if (prev.origin, prev.context) != (envelope.origin, envelope.context):
+        raise _unsound(record, "its prev belongs to another chain")
+    if prev.seq + 1 != envelope.seq:
+        raise _unsound(record, f"its seq {envelope.seq} does not follow {prev.seq}")
+    if prev.hlc >= envelope.hlc:
+        raise _unsound(record, "its hlc does not rise along the chain")
+
+
+def _check_update(record: Record) -> None:
+    try:
+        update = read_update(record.payload)
+    except MalformedUpdate as error:
+        raise _unsound(record, f"its payload is no sound update: {error.message}") from None
+    if record.envelope.kind is not Kind.NATIVE:
+        return
+    own = client_id(record.envelope.origin, record.envelope.context)
+    if any(struct.client != own for struct in update.structs):
+        raise _unsound(record, "it writes under a Yjs client id that is not its origin's")
+    for candidate in candidates(update):
+        if is_event_id(candidate.key) and event_id_hlc(EventId(candidate.key)) > (
+            record.envelope.hlc
+        ):
+            raise _unsound(record, f"event {candidate.key} is stamped after its record")
+
+
+def _unsound(record: Record, why: str) -> MalformedRecord:
+    return MalformedRecord(
+        f"record {record.hash.hex()[:16]} of context {record.envelope.context!r} is refused: {why}"
+    )

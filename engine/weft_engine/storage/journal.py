@@ -1,0 +1,220 @@
+"""The journal over SQLite: append, admit, read; one writer thread and readers of their own.
+
+Commit, then answer, then tell those who listen: a record that a listener hears of is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+from weft_engine.errors import StoreClosed
+from weft_engine.records.envelope import Record
+from weft_engine.records.gate import Outcome, admit
+from weft_engine.records.identity import SignatureItem, WriterKey
+from weft_engine.storage.ledger import Ledger, Stored
+from weft_engine.storage.lock import WriterLock
+from weft_engine.storage.schema import connect, create, damaged
+from weft_engine.storage.shelf import SqliteShelf
+from weft_engine.storage.writer import Writer
+
+T = TypeVar("T")
+Listener = Callable[[Sequence[Stored], bytes], None]
+"""Called on the event loop after a commit with what it brought, in journal order, and the session
+that brought it (empty for our own writes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which store this is. Positions and cursors mean something within one epoch only."""
+
+    store: bytes
+    epoch: bytes
+
+
+class SqliteJournal:
+    """Open with `SqliteJournal.open`; close with `close`."""
+
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        *,
+        lock: WriterLock | None,
+        writing: tuple[Writer, Ledger] | None,
+    ) -> None:
+        self.path = path
+        self.identity = identity
+        self._lock = lock
+        self._writing = writing
+        self._listeners: list[Listener] = []
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="weft-reader")
+        self._reading: sqlite3.Connection | None = None
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        readonly: bool,
+        now_ms: int,
+        random: Callable[[int], bytes],
+    ) -> Self:
+        """The journal in the file at `path`, made if it is absent and may be written.
+
+        Raises StoreLocked, NotAStore, NewerFormat or StoreError; then nothing was changed.
+        """
+        lock = None
+        if not readonly:
+            lock = WriterLock(path)
+            lock.acquire()
+        try:
+            if lock is not None and not path.exists():
+                create(path, store_id=random(16), epoch=random(8), created_ms=now_ms)
+            connection = connect(path, readonly=readonly)
+            try:
+                meta = dict(connection.execute("SELECT key, value FROM meta"))
+                identity = Identity(meta["store"], meta["epoch"])
+                if lock is None:
+                    journal = cls(path, identity, lock=None, writing=None)
+                    journal._reading = connection
+                    return journal
+                ledger = Ledger(connection)
+                writer = Writer(path, connection, ledger)
+                return cls(path, identity, lock=lock, writing=(writer, ledger))
+            except sqlite3.Error as error:
+                connection.close()
+                raise damaged(path, error) from error
+        except BaseException:
+            if lock is not None:
+                lock.release()
+            raise
+
+    @property
+    def readonly(self) -> bool:
+        return self._writing is None
+
+    async def close(self) -> None:
+        """Finish what was handed over, then let go of the file."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._writing is not None:
+            await self._writing[0].close()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._reader, self._close_reading)
+        self._reader.shutdown()
+        if self._lock is not None:
+            self._lock.release()
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` after every commit; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """What `question` answers on a reader's connection, which sees all that is committed."""
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._ask, question)
+
+    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """What `job` returns, once what it wrote beside the journal is durable."""
+        return await self._writer.run(job)
+
+    def submit(self, records: Sequence[Record], key: WriterKey) -> asyncio.Future[list[Stored]]:
+        """Append our own `records`, in this order, behind everything submitted before. The future
+        is done when they are durable. `key` is kept with the first of its records."""
+        writer, ledger = self._open_for_writing()
+        future = writer.submit(
+            lambda connection: _append(connection, ledger, records, key),
+            size=sum(record.size for record in records),
+        )
+        future.add_done_callback(self._tell_of_own)
+        return future
+
+    async def room(self) -> None:
+        """Wait while too much is queued for the writer."""
+        await self._writer.room()
+
+    async def admit(
+        self,
+        records: Sequence[Record],
+        items: Sequence[SignatureItem],
+        *,
+        session: bytes,
+        now_ms: int,
+    ) -> Outcome:
+        """Pass what a peer offers through the gate; `items` are verified signatures."""
+        writer, ledger = self._open_for_writing()
+
+        def job(connection: sqlite3.Connection) -> tuple[Outcome, list[Stored]]:
+            shelf = SqliteShelf(connection, ledger, session=session, now_ms=now_ms)
+            outcome = admit(shelf, records, items)
+            if shelf.items:
+                ledger.sign(shelf.items)
+            return outcome, shelf.stored
+
+        outcome, stored = await writer.run(job, size=sum(record.size for record in records))
+        self._tell(stored, session)
+        return outcome
+
+    async def keep_signatures(self, items: Sequence[tuple[Stored, SignatureItem]]) -> None:
+        """Keep signatures that we made ourselves, over tips that are journaled."""
+        _, ledger = self._open_for_writing()
+        await self.write(lambda _: ledger.sign([(stored.position, item) for stored, item in items]))
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    @property
+    def _writer(self) -> Writer:
+        return self._open_for_writing()[0]
+
+    def _open_for_writing(self) -> tuple[Writer, Ledger]:
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        if self._writing is None:
+            raise StoreClosed(
+                f"the store {self.path} is open for reading only",
+                hint="open it without readonly to write",
+            )
+        return self._writing
+
+    def _tell_of_own(self, future: asyncio.Future[list[Stored]]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._tell(future.result(), b"")
+
+    def _tell(self, stored: Sequence[Stored], session: bytes) -> None:
+        if stored:
+            for listener in tuple(self._listeners):
+                listener(stored, session)
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        if self._reading is None:
+            self._reading = connect(self.path, readonly=True)
+        try:
+            return question(self._reading)
+        except sqlite3.Error as error:
+            raise damaged(self.path, error) from error
+
+    def _close_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+
+
+def _append(
+    connection: sqlite3.Connection, ledger: Ledger, records: Sequence[Record], key: WriterKey
+) -> list[Stored]:
+    stored = [ledger.append(record) for record in records]
+    if records[0].envelope.seq == 1:
+        connection.execute(
+            "UPDATE origins SET public_key = ?, seed = ? WHERE id = ? AND seed IS NULL",
+            (key.public_key, key.seed, ledger.origin(key.incarnation)),
+        )
+    return stored

@@ -1,0 +1,239 @@
+"""Questions to the journal. Plain functions over a connection, run on a reader's thread."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from weft_engine.names import ContextName, Hlc, Incarnation, Position, RecordHash
+from weft_engine.records.envelope import Record, decode_envelope
+from weft_engine.records.frontier import Frontier, fingerprint, unpack
+from weft_engine.records.identity import SignatureItem
+from weft_engine.storage.ledger import Stored
+
+_CHUNK: Final = 256
+_ROW: Final = "position, hash, envelope, payload, flags"
+
+
+@dataclass(frozen=True, slots=True)
+class ContextState:
+    """What the journal knows of one context. `position` is its newest record's; `hlc` the highest
+    that is not flagged skewed; `projected` the position up to which its events are indexed."""
+
+    id: int
+    name: ContextName
+    frontier: Frontier
+    records: int
+    position: Position
+    hlc: Hlc
+    projected: Position
+    projected_frontier: Frontier
+
+    @property
+    def fingerprint(self) -> bytes:
+        return fingerprint(self.frontier)
+
+
+_STATE: Final = (
+    "id, name, frontier, records, position, hlc, projected, projected_frontier FROM contexts"
+)
+
+
+def _state(row: tuple[int, str, bytes, int, int, bytes, int, bytes]) -> ContextState:
+    return ContextState(
+        row[0],
+        ContextName(row[1]),
+        unpack(row[2]),
+        row[3],
+        Position(row[4]),
+        Hlc(int.from_bytes(row[5], "big")),
+        Position(row[6]),
+        unpack(row[7]),
+    )
+
+
+def _stored(row: tuple[int, bytes, bytes, bytes, int]) -> Stored:
+    record = Record(RecordHash(row[1]), decode_envelope(row[2]), row[2], row[3])
+    return Stored(Position(row[0]), record, row[4])
+
+
+def contexts(
+    connection: sqlite3.Connection, *, prefix: str = "", after: str = "", limit: int = 1000
+) -> list[ContextState]:
+    """Contexts whose names start with `prefix` and come after `after`, in order of names."""
+    rows = connection.execute(
+        f"SELECT {_STATE} WHERE name >= ? AND name > ? AND name < ? ORDER BY name LIMIT ?",
+        (prefix, after, prefix + "\U0010ffff", limit),
+    )
+    return [_state(row) for row in rows]
+
+
+def context(connection: sqlite3.Connection, name: str) -> ContextState | None:
+    row = connection.execute(f"SELECT {_STATE} WHERE name = ?", (name,)).fetchone()
+    return None if row is None else _state(row)
+
+
+def lagging(connection: sqlite3.Connection, *, limit: int) -> list[ContextName]:
+    """Contexts whose events are not indexed up to their newest record."""
+    rows = connection.execute(
+        "SELECT name FROM contexts WHERE projected < position LIMIT ?", (limit,)
+    )
+    return [ContextName(row[0]) for row in rows]
+
+
+def last_position(connection: sqlite3.Connection) -> Position:
+    row = connection.execute("SELECT max(position) FROM records").fetchone()
+    return Position(row[0] or 0)
+
+
+def records_after(
+    connection: sqlite3.Connection,
+    context_id: int,
+    after: Position,
+    *,
+    records_max: int,
+    bytes_max: int,
+) -> list[Stored]:
+    """A context's records in journal order, at least one if there is any, up to the limits."""
+    found: list[Stored] = []
+    size = 0
+    rows = connection.execute(
+        f"SELECT {_ROW} FROM records WHERE context = ? AND position > ? ORDER BY position LIMIT ?",
+        (context_id, after, records_max),
+    )
+    for row in rows:
+        stored = _stored(row)
+        size += stored.record.size
+        if found and size > bytes_max:
+            break
+        found.append(stored)
+    return found
+
+
+def records_at(
+    connection: sqlite3.Connection, positions: Sequence[Position], *, bytes_max: int
+) -> list[Stored]:
+    """The records at ascending `positions`, at least one, up to the limit."""
+    found: list[Stored] = []
+    size = 0
+    for start in range(0, len(positions), _CHUNK):
+        some = positions[start : start + _CHUNK]
+        rows = connection.execute(
+            f"SELECT {_ROW} FROM records WHERE position IN ({_marks(some)}) ORDER BY position",
+            some,
+        )
+        for row in rows:
+            stored = _stored(row)
+            size += stored.record.size
+            if found and size > bytes_max:
+                return found
+            found.append(stored)
+    return found
+
+
+def positions_of(
+    connection: sqlite3.Connection, hashes: Iterable[RecordHash]
+) -> dict[RecordHash, Position]:
+    """Where those of the records stand that are journaled."""
+    wanted = list(set(hashes))
+    found: dict[RecordHash, Position] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        rows = connection.execute(
+            f"SELECT hash, position FROM records WHERE hash IN ({_marks(some)})", some
+        )
+        found.update((RecordHash(row[0]), Position(row[1])) for row in rows)
+    return found
+
+
+def lacking(
+    connection: sqlite3.Connection, state: ContextState, have: Iterable[RecordHash]
+) -> list[Position]:
+    """Positions, ascending, of the context's records outside the causal past of `have`.
+
+    Walks the journal backwards. Every child stands behind its parents, so when a record is reached
+    it is settled whether something in `have` leads to it; once nothing open is outside, all that
+    is left lies in that past. Costs what is lacking plus what stands among it. Hashes that are not
+    held say nothing.
+    """
+    inside: dict[RecordHash, bool] = dict.fromkeys(state.frontier, False)
+    inside.update(dict.fromkeys(positions_of(connection, have), True))
+    outside_open = sum(not known for known in inside.values())
+    found: list[Position] = []
+    for position, hash_, envelope in _backwards(connection, state):
+        if outside_open == 0:
+            break
+        is_inside = inside.pop(hash_)
+        if not is_inside:
+            outside_open -= 1
+            found.append(position)
+        for parent in decode_envelope(envelope).parents:
+            known = inside.get(parent)
+            if known is None:
+                inside[parent] = is_inside
+                outside_open += not is_inside
+            elif is_inside and not known:
+                inside[parent] = True
+                outside_open -= 1
+    found.reverse()
+    return found
+
+
+def sample(connection: sqlite3.Connection, state: ContextState) -> list[RecordHash]:
+    """Hashes of a context's records at distances 0, 1, 2, 4, 8 ... from the newest: enough for a
+    peer that knows none of the frontier to find a common past at most twice as far back."""
+    wanted = 0
+    found: list[RecordHash] = []
+    for distance, (_, hash_, _) in enumerate(_backwards(connection, state)):
+        if distance == wanted:
+            found.append(hash_)
+            wanted = max(1, wanted * 2)
+    return found
+
+
+def _backwards(
+    connection: sqlite3.Connection, state: ContextState
+) -> Iterator[tuple[Position, RecordHash, bytes]]:
+    before = state.position + 1
+    while True:
+        rows = connection.execute(
+            "SELECT position, hash, envelope FROM records"
+            " WHERE context = ? AND position < ? ORDER BY position DESC LIMIT ?",
+            (state.id, before, _CHUNK),
+        ).fetchall()
+        for row in rows:
+            yield Position(row[0]), RecordHash(row[1]), row[2]
+        if len(rows) < _CHUNK:
+            return
+        before = rows[-1][0]
+
+
+def signature_items(
+    connection: sqlite3.Connection, records: Sequence[Stored]
+) -> list[SignatureItem]:
+    """The kept signatures whose tips are among `records`."""
+    found: list[SignatureItem] = []
+    hashes = {stored.position: stored.record.hash for stored in records}
+    positions = list(hashes)
+    for start in range(0, len(positions), _CHUNK):
+        some = positions[start : start + _CHUNK]
+        rows = connection.execute(
+            "SELECT position, public_key, signature FROM signatures"
+            " JOIN records USING (position) JOIN origins ON origins.id = records.origin"
+            f" WHERE position IN ({_marks(some)})",
+            some,
+        )
+        found.extend(SignatureItem(row[1], hashes[Position(row[0])], row[2]) for row in rows)
+    return found
+
+
+def seeds(connection: sqlite3.Connection) -> dict[Incarnation, bytes]:
+    """The private seeds of this store's own incarnations."""
+    rows = connection.execute("SELECT incarnation, seed FROM origins WHERE seed IS NOT NULL")
+    return {Incarnation(row[0]): row[1] for row in rows}
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))

@@ -1,0 +1,240 @@
+"""The SQLite file: its tables, and opening it without harm to files that are not ours.
+
+The journal is the table `records`. `origins`, `contexts` and `signatures` belong to it; `waiting`
+holds what came before its past. Everything below them can be rebuilt from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from weft_engine.errors import NewerFormat, NotAStore, StoreError
+
+APPLICATION_ID: Final = 0x77656674
+"""``weft`` in ASCII, in the header of every store."""
+STORE_FORMAT: Final = 1
+_HEADER_BYTES: Final = 100
+_BUSY_TIMEOUT_S: Final = 5.0
+
+_TABLES: Final = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE origins (
+    id INTEGER PRIMARY KEY,
+    incarnation BLOB NOT NULL UNIQUE,
+    public_key BLOB,            -- 32 bytes, once a signature of it was seen
+    seed BLOB                   -- 32 secret bytes, for incarnations of this store only
+);
+
+CREATE TABLE contexts (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    frontier BLOB NOT NULL,     -- hashes of 32 bytes, ascending
+    records INTEGER NOT NULL,
+    position INTEGER NOT NULL,  -- of its newest record
+    hlc BLOB NOT NULL,          -- 8 bytes, the highest that is not flagged skewed
+    projected INTEGER NOT NULL DEFAULT 0,      -- position up to which `events` is complete
+    projected_frontier BLOB NOT NULL DEFAULT x''
+);
+
+CREATE TABLE records (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    context INTEGER NOT NULL,
+    origin INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL UNIQUE,
+    envelope BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    flags INTEGER NOT NULL      -- 1: stamped too far ahead of this replica's clock
+);
+CREATE INDEX records_by_context ON records (context, position);
+CREATE INDEX records_by_chain ON records (origin, context, seq);
+
+CREATE TABLE signatures (
+    position INTEGER PRIMARY KEY,   -- of the record that is the signed tip
+    signature BLOB NOT NULL
+);
+
+CREATE TABLE waiting (
+    hash BLOB PRIMARY KEY,
+    context TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    session BLOB NOT NULL,      -- who offered it, for the quota
+    covered INTEGER NOT NULL,   -- whether a verified signature covers it
+    public_key BLOB,
+    signature BLOB              -- if it is itself a signed tip
+) WITHOUT ROWID;
+
+CREATE TABLE waiting_for (
+    missing BLOB NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (missing, hash)
+) WITHOUT ROWID;
+CREATE INDEX waiting_for_by_hash ON waiting_for (hash);
+
+CREATE TABLE events (
+    context INTEGER NOT NULL,
+    key BLOB NOT NULL,          -- time (8), id's hlc (8) and incarnation (16)
+    position INTEGER NOT NULL,  -- the record that holds it,
+    start INTEGER NOT NULL,     -- and where its JSON stands in the payload
+    size INTEGER NOT NULL,
+    rank INTEGER NOT NULL,      -- 0 its own incarnation, 1 foreign, 2 any other
+    kind INTEGER NOT NULL,
+    role INTEGER NOT NULL,      -- of a message, else 0
+    tokens INTEGER,             -- of a message, in the default tokenizer
+    place INTEGER,              -- in the reading order of the main branch
+    waist INTEGER NOT NULL,     -- 1: a generation that all before it precede and all later ones saw
+    class BLOB,                 -- of an imported message
+    PRIMARY KEY (context, key)
+) WITHOUT ROWID;
+CREATE INDEX events_by_place ON events (context, place) WHERE place IS NOT NULL;
+CREATE INDEX events_waists ON events (context, place) WHERE waist = 1 AND place IS NOT NULL;
+CREATE INDEX events_by_kind ON events (context, kind, key) WHERE kind <> 1;
+CREATE INDEX events_by_class ON events (context, class) WHERE class IS NOT NULL;
+CREATE INDEX events_early ON events (context, substr(key, 9))
+    WHERE substr(key, 1, 8) <> substr(key, 9, 8);
+
+CREATE TABLE problems (
+    context INTEGER NOT NULL,
+    position INTEGER NOT NULL,  -- the record, and the struct in it,
+    client INTEGER NOT NULL,    -- that is no event
+    clock INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (context, position, client, clock)
+) WITHOUT ROWID;
+
+CREATE TABLE specs (
+    id INTEGER PRIMARY KEY,
+    json TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE receipts (
+    trace TEXT PRIMARY KEY,
+    context TEXT NOT NULL,
+    cut BLOB NOT NULL,
+    spec INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> None:
+    """Make an empty store, readable by its owner only: it holds private keys.
+
+    It is built beside its place and renamed, so that a crash leaves no half-made store.
+    """
+    draft = path.with_name(f"{path.name}.{store_id.hex()}.new")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(draft, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("BEGIN")
+            for statement in _TABLES.split(";\n"):
+                connection.execute(statement)
+            connection.executemany(
+                "INSERT INTO meta VALUES (?, ?)",
+                [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
+            )
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {STORE_FORMAT}")
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")
+        finally:
+            connection.close()
+        os.link(draft, path)
+        os.unlink(draft)
+        _sync_folder(path.parent)
+    except FileExistsError:
+        # Somebody else made it between our look and our link: theirs is as good.
+        draft.unlink(missing_ok=True)
+    except (OSError, sqlite3.Error) as error:
+        draft.unlink(missing_ok=True)
+        raise StoreError(
+            f"the store {path} can't be created: {error}",
+            hint="check that the folder exists, is writable and has room",
+        ) from error
+
+
+def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
+    """A connection to the store at `path`, checked to be one of ours; usable from any one thread
+    at a time. Raises NotAStore or NewerFormat before anything is changed."""
+    _check_header(path)
+    mode = "ro" if readonly else "rw"
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=_BUSY_TIMEOUT_S,
+        )
+    except sqlite3.Error as error:
+        raise StoreError(f"the store {path} can't be opened: {error}") from error
+    try:
+        if not readonly:
+            # FULL, not NORMAL: NORMAL takes acknowledged rows back after a power loss.
+            connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()
+    except sqlite3.Error as error:
+        connection.close()
+        raise damaged(path, error) from error
+    return connection
+
+
+def damaged(path: Path, error: sqlite3.Error) -> StoreError:
+    """What to raise when SQLite complains about the file itself."""
+    text = str(error)
+    if isinstance(error, sqlite3.DatabaseError) and (
+        "malformed" in text or "not a database" in text or "no such table" in text
+    ):
+        return NotAStore(
+            f"{path} is damaged: {text}",
+            hint="restore it from a copy, or sync a new store from a relay",
+        )
+    return StoreError(f"the store {path} failed: {text}", hint="check the disk and its free space")
+
+
+def _check_header(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+            size = os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise NotAStore(f"there is no store at {path}", hint="check the path") from None
+    except OSError as error:
+        raise StoreError(f"the store {path} can't be read: {error}") from error
+    hint = "the file was not changed; give another path"
+    if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\x00"):
+        raise NotAStore(f"{path} is not a Weft store: it is no SQLite file", hint=hint)
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise NotAStore(f"{path} is not a Weft store: it belongs to another program", hint=hint)
+    version = int.from_bytes(header[60:64], "big")
+    if version > STORE_FORMAT:
+        raise NewerFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
+    page_bytes = int.from_bytes(header[16:18], "big")
+    page_bytes = 65536 if page_bytes == 1 else page_bytes
+    pages = int.from_bytes(header[28:32], "big")
+    # With a write-ahead log beside it, an interrupted checkpoint explains a short file.
+    if size < page_bytes * pages and not path.with_name(path.name + "-wal").exists():
+        raise NotAStore(
+            f"{path} is truncated: it has {size} of {page_bytes * pages} bytes",
+            hint="restore it from a copy, or sync a new store from a relay",
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,250 @@
+"""Random worlds for property tests: writers that share, fork, import, forge and repeat themselves.
+
+A world is a set of real, signed records of one context, made by several writers that each know
+only part of it. `reference` computes what must come out, straight from the definitions.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from weft_engine.canonical import canonical_json
+from weft_engine.events.codec import decode_event, encode_event
+from weft_engine.events.event import Event, ImportedFrom, Message, Role
+from weft_engine.events.part import Text
+from weft_engine.names import (
+    ContextName,
+    EventId,
+    Hlc,
+    RecordHash,
+    event_id,
+    event_id_hlc,
+    event_id_incarnation,
+)
+from weft_engine.records.clock import HybridClock
+from weft_engine.records.digest import payload_digest
+from weft_engine.records.envelope import Envelope, Kind, Record, seal
+from weft_engine.records.frontier import advance
+from weft_engine.records.identity import SignatureItem, WriterKey, client_id
+from weft_engine.yjs.encoder import encode_event_append
+
+CONTEXT = ContextName("world/one")
+
+
+@dataclass
+class Author:
+    """One writer: what it holds, and its chain."""
+
+    key: WriterKey
+    clock: HybridClock
+    held: dict[RecordHash, Record] = field(default_factory=dict)
+    frontier: tuple[RecordHash, ...] = ()
+    chain: list[Record] = field(default_factory=list)
+    client_clock: int = 0
+    wall_ms: int = 0
+
+    def receive(self, record: Record) -> None:
+        if record.hash not in self.held:
+            self.held[record.hash] = record
+            self.frontier = advance(self.frontier, record.envelope.parents, record.hash)
+            self.clock.observe(record.envelope.hlc)
+
+    def write(
+        self,
+        entries: list[tuple[EventId, bytes]],
+        *,
+        kind: Kind = Kind.NATIVE,
+        after: Record | None = None,
+        foreign_client: int | None = None,
+    ) -> Record:
+        """A record with these entries; `after` forks the chain there (an equivocation)."""
+        prev = after if after is not None else (self.chain[-1] if self.chain else None)
+        client = foreign_client or client_id(self.key.incarnation, CONTEXT)
+        payload = encode_event_append(client, self.client_clock, entries).payload  # type: ignore[arg-type]
+        self.client_clock += len(entries)
+        hlc = self.clock.tick(self.wall_ms)
+        deps = tuple(h for h in self.frontier if prev is None or h != prev.hash)
+        envelope = Envelope(
+            CONTEXT,
+            self.key.incarnation,
+            1 if prev is None else prev.envelope.seq + 1,
+            None if prev is None else prev.hash,
+            deps,
+            hlc,
+            kind,
+            payload_digest(payload),
+        )
+        record = seal(envelope, payload)
+        self.receive(record)
+        if after is None:
+            self.chain.append(record)
+        return record
+
+    def new_id(self) -> EventId:
+        return event_id(self.clock.tick(self.wall_ms), self.key.incarnation)
+
+
+@dataclass
+class World:
+    records: list[Record]
+    items: list[SignatureItem]
+
+
+def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
+    rng = random.Random(seed)
+    people = [
+        Author(WriterKey(rng.randbytes(32)), HybridClock(), wall_ms=1_000_000 + rng.randrange(50))
+        for _ in range(authors)
+    ]
+    made: list[tuple[Author, Record]] = []
+    known_ids: list[EventId] = []
+    for step in range(steps):
+        author = rng.choice(people)
+        author.wall_ms += rng.choice([0, 1, 5, -3])
+        choice = rng.random()
+        if choice < 0.3:
+            _merge(rng, author, rng.choice(people))
+            continue
+        entries: list[tuple[EventId, bytes]] = []
+        if choice < 0.36:
+            for index in range(rng.randint(1, 4)):
+                role = [Role.USER, Role.ASSISTANT][index % 2]
+                message = Message(
+                    role, (Text(f"m{index}"),), ext=ImportedFrom("openai_chat:x", index)
+                )
+                entries.append((author.new_id(), encode_event(Event("import", message))))
+        elif choice < 0.42 and known_ids:
+            # Somebody sets an id that is not his, or his own again.
+            entries.append((rng.choice(known_ids), _message(rng, author, step)))
+        elif choice < 0.45:
+            entries.append((author.new_id(), rng.choice([b"{}", b"not json", b'{"kind":"later"}'])))
+        else:
+            for _ in range(rng.choice([1, 1, 1, 2, 3])):
+                entries.append((author.new_id(), _message(rng, author, step)))
+        after = None
+        if rng.random() < 0.05 and len(author.chain) >= 2:
+            after = rng.choice(author.chain[:-1])
+        foreign = rng.random() < 0.1
+        record = author.write(
+            entries,
+            kind=Kind.FOREIGN if foreign else Kind.NATIVE,
+            after=after,
+            foreign_client=rng.randrange(1, 1 << 32) if foreign else None,
+        )
+        made.append((author, record))
+        known_ids.extend(entry[0] for entry in entries)
+    return World(
+        [record for _, record in made],
+        [author.key.sign(record.hash) for author, record in made],
+    )
+
+
+def _merge(rng: random.Random, into: Author, source: Author) -> None:
+    """`into` learns a causal prefix of what `source` holds."""
+    records = list(source.held.values())
+    for record in records[: rng.randint(0, len(records))]:
+        if all(parent in into.held for parent in record.envelope.parents):
+            into.receive(record)
+
+
+def _message(rng: random.Random, author: Author, step: int) -> bytes:
+    role = rng.choice([Role.USER, Role.USER, Role.ASSISTANT, Role.SYSTEM])
+    seen = None
+    if role is Role.ASSISTANT and rng.random() < 0.4 and author.held:
+        some = rng.sample(list(author.held), min(len(author.held), rng.randint(1, 2)))
+        seen = tuple(sorted(some))
+    return encode_event(Event("a", Message(role, (Text(f"text {step}"),)), seen=seen))
+
+
+def causal_shuffle(rng: random.Random, records: list[Record]) -> list[Record]:
+    """The records in a random order in which parents come before children."""
+    left = {record.hash: record for record in records}
+    done: set[RecordHash] = set()
+    result: list[Record] = []
+    while left:
+        ready = [r for r in left.values() if done.issuperset(r.envelope.parents)]
+        record = rng.choice(ready)
+        result.append(record)
+        done.add(record.hash)
+        del left[record.hash]
+    return result
+
+
+def reference_order(records: list[Record]) -> list[list[EventId]]:
+    """The reading order of main, a list of each message's ids, from the definitions alone."""
+    past: dict[RecordHash, frozenset[RecordHash]] = {}
+    for record in records:
+        closed: set[RecordHash] = set()
+        for parent in record.envelope.parents:
+            closed |= past[parent] | {parent}
+        past[record.hash] = frozenset(closed)
+    winners: dict[EventId, tuple[tuple[object, ...], Record, int, bytes]] = {}
+    for record in records:
+        for index, (key, data) in enumerate(_entries(record)):
+            rank = 0 if event_id_incarnation(key) == record.envelope.origin else 2
+            if rank == 2 and record.envelope.kind is Kind.FOREIGN:
+                rank = 1
+            standing = (rank, record.envelope.hlc, record.hash, index)
+            if key not in winners or standing < winners[key][0]:
+                winners[key] = (standing, record, index, data)
+    classes: dict[object, list[tuple[EventId, Record, int, Event]]] = {}
+    for key, (_, record, index, data) in winners.items():
+        try:
+            event = decode_event(data)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no event
+            continue
+        if not isinstance(event.body, Message):
+            continue
+        name: object = key
+        if event.body.ext is not None:
+            name = canonical_json(
+                [event.body.ext.index, event.body.role, [repr(part) for part in event.body.parts]]
+            )
+        classes.setdefault(name, []).append((key, record, index, event))
+    names = list(classes)
+    by_record: dict[RecordHash, list[tuple[int, int]]] = {}
+    for number, name in enumerate(names):
+        for _, record, index, _ in classes[name]:
+            by_record.setdefault(record.hash, []).append((index, number))
+    seen: dict[int, set[int]] = {}
+    keys: list[tuple[Hlc, str]] = []
+    for number, name in enumerate(names):
+        members = classes[name]
+        keys.append(
+            min((Hlc(min(event_id_hlc(k), r.envelope.hlc)), str(k)) for k, r, _, _ in members)
+        )
+        body = members[0][3].body
+        if not (isinstance(body, Message) and body.role is Role.ASSISTANT):
+            continue
+        mine: set[int] = set()
+        for _, record, index, event in members:
+            visible = past[record.hash]
+            if event.seen is not None:
+                closed = set()
+                for hash_ in event.seen:
+                    closed |= past[hash_] | {hash_}
+                visible = frozenset(closed) & visible
+            for hash_ in visible:
+                mine |= {n for _, n in by_record.get(hash_, [])}
+            mine |= {n for i, n in by_record[record.hash] if i < index}
+        mine.discard(number)
+        seen[number] = mine
+
+    def read(among: set[int]) -> list[int]:
+        generations = [n for n in among if n in seen]
+        if not generations:
+            return sorted(among, key=lambda n: keys[n])
+        chosen = min(generations, key=lambda n: (-len(seen[n] & among), keys[n]))
+        left = among & seen[chosen]
+        return [*read(left), chosen, *read(among - left - {chosen})]
+
+    return [sorted(member[0] for member in classes[names[n]]) for n in read(set(range(len(names))))]
+
+
+def _entries(record: Record) -> list[tuple[EventId, bytes]]:
+    from weft_engine.events.candidate import candidates
+    from weft_engine.yjs.reader import read_update
+
+    found = candidates(read_update(record.payload))
+    return [(EventId(c.key), record.payload[c.offset : c.offset + c.length]) for c in found]
