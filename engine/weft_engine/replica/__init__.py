@@ -1,0 +1,1 @@
+"""A replica: one open store and who writes in it. Ties journal, events and views together."""

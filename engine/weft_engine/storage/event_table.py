@@ -16,10 +16,11 @@ from weft_engine.events.reorder import Link
 from weft_engine.events.row import Row
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import Record, decode_envelope
-from weft_engine.records.frontier import Frontier, pack
+from weft_engine.records.frontier import EMPTY, Frontier, pack
 
 _COLUMNS: Final = "key, position, start, size, rank, kind, role, tokens, place, waist, class"
 _CHUNK: Final = 256
+_NOWHERE: Final = Position(0)
 
 
 class EventTable:
@@ -27,13 +28,22 @@ class EventTable:
     that a read-only store completes in memory."""
 
     def __init__(
-        self, connection: sqlite3.Connection, context_id: int, *, schema: str = "main"
+        self,
+        connection: sqlite3.Connection,
+        context_id: int,
+        *,
+        position: Position = _NOWHERE,
+        frontier: Frontier = EMPTY,
+        schema: str = "main",
     ) -> None:
+        self.position = position
+        self.frontier = frontier
+        """How far the index reaches: in the journal, and in the context's history."""
         self._connection = connection
         self._context = context_id
         self._events = f"{schema}.events"
         self._problems = f"{schema}.problems"
-        self._contexts = f"{schema}.contexts"
+        self._in_store = schema == "main"
 
     # ---- what the fold asks -------------------------------------------------------------------
 
@@ -119,6 +129,14 @@ class EventTable:
             return self._select("place IS NOT NULL ORDER BY place LIMIT ?", limit)
         return self._select("place > ? ORDER BY place LIMIT ?", after, limit)
 
+    def placed_before(self, place: int | None, limit: int) -> list[Row]:
+        """The last messages in front of `place` (None: the last of all), oldest first."""
+        if place is None:
+            rows = self._select("place IS NOT NULL ORDER BY place DESC LIMIT ?", limit)
+        else:
+            rows = self._select("place < ? ORDER BY place DESC LIMIT ?", place, limit)
+        return rows[::-1]
+
     def of_kind(self, kind: int) -> list[Row]:
         """Events of one kind other than messages, by (time, id)."""
         return self._select("kind <> 1 AND kind = ? ORDER BY key", kind)
@@ -155,6 +173,14 @@ class EventTable:
         )
         return [(Position(row[0]), row[1], row[2]) for row in rows]
 
+    def placed(self) -> int:
+        """Messages in the reading order."""
+        row = self._connection.execute(
+            f"SELECT count(*) FROM {self._events} WHERE context = ? AND place IS NOT NULL",
+            (self._context,),
+        ).fetchone()
+        return int(row[0])
+
     def count(self) -> int:
         """Events of every kind, each class of imports once."""
         row = self._connection.execute(
@@ -169,6 +195,7 @@ class EventTable:
 
     def save(self, changes: Changes, *, upto: Position, frontier: Frontier) -> None:
         """Write `changes` down; the index is complete up to `upto` then."""
+        self.position, self.frontier = upto, frontier
         self._connection.executemany(
             f"DELETE FROM {self._events} WHERE context = ? AND key = ?",
             [(self._context, key) for key in changes.removed],
@@ -200,10 +227,11 @@ class EventTable:
                 for p in changes.problems
             ],
         )
-        self._connection.execute(
-            f"UPDATE {self._contexts} SET projected = ?, projected_frontier = ? WHERE id = ?",
-            (upto, pack(frontier), self._context),
-        )
+        if self._in_store:
+            self._connection.execute(
+                "UPDATE contexts SET projected = ?, projected_frontier = ? WHERE id = ?",
+                (upto, pack(frontier), self._context),
+            )
 
     def _select(self, condition: str, *values: object) -> list[Row]:
         rows = self._connection.execute(

@@ -53,6 +53,9 @@ class SqliteJournal:
         self._lock = lock
         self._writing = writing
         self._listeners: list[Listener] = []
+        self._failed: list[Callable[[], None]] = []
+        if writing is not None:
+            writing[0].on_failure = self._tell_failed
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="weft-reader")
         self._reading: sqlite3.Connection | None = None
         self._closed = False
@@ -113,10 +116,21 @@ class SqliteJournal:
         if self._lock is not None:
             self._lock.release()
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` after every commit; returns what ends that."""
+    def listen(
+        self, listener: Listener, *, failed: Callable[[], None] | None = None
+    ) -> Callable[[], None]:
+        """Call `listener` after every commit, and `failed` when one failed, before its callers
+        learn of it; returns what ends that."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        if failed is not None:
+            self._failed.append(failed)
+
+        def end() -> None:
+            self._listeners.remove(listener)
+            if failed is not None:
+                self._failed.remove(failed)
+
+        return end
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """What `question` answers on a reader's connection, which sees all that is committed."""
@@ -194,6 +208,10 @@ class SqliteJournal:
         if stored:
             for listener in tuple(self._listeners):
                 listener(stored, session)
+
+    def _tell_failed(self) -> None:
+        for failed in tuple(self._failed):
+            failed()
 
     def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         if self._reading is None:

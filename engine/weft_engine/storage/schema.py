@@ -79,7 +79,22 @@ CREATE TABLE waiting_for (
 ) WITHOUT ROWID;
 CREATE INDEX waiting_for_by_hash ON waiting_for (hash);
 
-CREATE TABLE events (
+CREATE TABLE specs (
+    id INTEGER PRIMARY KEY,
+    json TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE receipts (
+    trace TEXT PRIMARY KEY,
+    context TEXT NOT NULL,
+    cut BLOB NOT NULL,
+    spec INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
+_EVENT_TABLES: Final = """
+CREATE TABLE {schema}.events (
     context INTEGER NOT NULL,
     key BLOB NOT NULL,          -- time (8), id's hlc (8) and incarnation (16)
     position INTEGER NOT NULL,  -- the record that holds it,
@@ -94,14 +109,15 @@ CREATE TABLE events (
     class BLOB,                 -- of an imported message
     PRIMARY KEY (context, key)
 ) WITHOUT ROWID;
-CREATE INDEX events_by_place ON events (context, place) WHERE place IS NOT NULL;
-CREATE INDEX events_waists ON events (context, place) WHERE waist = 1 AND place IS NOT NULL;
-CREATE INDEX events_by_kind ON events (context, kind, key) WHERE kind <> 1;
-CREATE INDEX events_by_class ON events (context, class) WHERE class IS NOT NULL;
-CREATE INDEX events_early ON events (context, substr(key, 9))
+CREATE INDEX {schema}.events_by_place ON events (context, place) WHERE place IS NOT NULL;
+CREATE INDEX {schema}.events_waists ON events (context, place)
+    WHERE waist = 1 AND place IS NOT NULL;
+CREATE INDEX {schema}.events_by_kind ON events (context, kind, key) WHERE kind <> 1;
+CREATE INDEX {schema}.events_by_class ON events (context, class) WHERE class IS NOT NULL;
+CREATE INDEX {schema}.events_early ON events (context, substr(key, 9))
     WHERE substr(key, 1, 8) <> substr(key, 9, 8);
 
-CREATE TABLE problems (
+CREATE TABLE {schema}.problems (
     context INTEGER NOT NULL,
     position INTEGER NOT NULL,  -- the record, and the struct in it,
     client INTEGER NOT NULL,    -- that is no event
@@ -110,20 +126,13 @@ CREATE TABLE problems (
     reason TEXT NOT NULL,
     PRIMARY KEY (context, position, client, clock)
 ) WITHOUT ROWID;
-
-CREATE TABLE specs (
-    id INTEGER PRIMARY KEY,
-    json TEXT NOT NULL UNIQUE
-);
-
-CREATE TABLE receipts (
-    trace TEXT PRIMARY KEY,
-    context TEXT NOT NULL,
-    cut BLOB NOT NULL,
-    spec INTEGER NOT NULL,
-    fingerprint BLOB NOT NULL
-) WITHOUT ROWID;
 """
+
+
+def create_event_tables(connection: sqlite3.Connection, schema: str) -> None:
+    """The event index, empty: in the store (``main``) or in a connection's memory (``temp``)."""
+    for statement in _EVENT_TABLES.split(";\n"):
+        connection.execute(statement.replace("{schema}", schema))
 
 
 def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> None:
@@ -140,6 +149,7 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
             connection.execute("BEGIN")
             for statement in _TABLES.split(";\n"):
                 connection.execute(statement)
+            create_event_tables(connection, "main")
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)",
                 [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],

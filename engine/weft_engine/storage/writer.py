@@ -22,7 +22,7 @@ from weft_engine.storage.schema import damaged
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-_Submitted = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]", int]
+_Submitted = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]", int, int]
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -40,7 +40,8 @@ class Writer:
     """Owns the one writing connection and the thread that uses it.
 
     A job runs inside the batch's transaction. It may raise a WeftError only before it has changed
-    anything; any other error rolls the whole batch back, and every job of it fails.
+    anything; any other error rolls the whole batch back. Then every job of it fails, and so does
+    every job that was submitted before its callers knew: it may build on what was lost.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, unit: Unit) -> None:
@@ -56,6 +57,10 @@ class Writer:
         self._hand_over_planned = False
         self._closed = False
         self._thread: threading.Thread | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+        # Jobs carry the number of failures their submitter knew of.
+        self._failures = 0
+        self._failure: tuple[int, BaseException] | None = None
 
     async def run(self, job: Job[T], *, size: int = 0) -> T:
         """What `job` returns, once it is durable. `size` is the bytes it will write, for the
@@ -74,7 +79,7 @@ class Writer:
         if self._closed:
             raise StoreClosed("the store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.append((job, future, size))
+        self._waiting.append((job, future, size, self._failures))
         self._queued_bytes += size
         if not self._hand_over_planned:
             self._hand_over_planned = True
@@ -119,9 +124,13 @@ class Writer:
 
     def _commit(self, batch: list[_Submitted]) -> None:
         outcomes: list[_Outcome] = []
+        failure: BaseException | None = None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for job, future, _ in batch:
+            for job, future, _, failures_known in batch:
+                if self._failure is not None and failures_known < self._failure[0]:
+                    outcomes.append((future, None, self._failure[1]))
+                    continue
                 try:
                     outcomes.append((future, job(self._connection), None))
                 except WeftError as error:
@@ -130,9 +139,10 @@ class Writer:
             self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - handed to every caller of the batch
             failure = self._roll_back(error)
-            outcomes = [(future, None, failure) for _, future, _ in batch]
+            outcomes = [(future, None, failure) for _, future, _, _ in batch]
+            self._failure = (max(known for _, _, _, known in batch) + 1, failure)
         size = sum(submitted[2] for submitted in batch)
-        self._loop.call_soon_threadsafe(self._deliver, outcomes, size)
+        self._loop.call_soon_threadsafe(self._deliver, outcomes, size, failure is not None)
 
     def _roll_back(self, error: BaseException) -> BaseException:
         if self._connection.in_transaction:
@@ -149,8 +159,11 @@ class Writer:
 
     # ---- back on the loop ---------------------------------------------------------------------
 
-    def _deliver(self, outcomes: list[_Outcome], size: int) -> None:
+    def _deliver(self, outcomes: list[_Outcome], size: int, failed: bool) -> None:
         self._queued_bytes -= size
+        if failed:
+            self._failures += 1
+            self.on_failure()
         if self._queued_bytes <= QUEUED_BYTES_MAX:
             self._room.set()
         for future, result, error in outcomes:

@@ -1,0 +1,391 @@
+"""One context in use: append, view, history, watch. What applications call a chat."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from weft_engine.errors import CallerError
+from weft_engine.events.event import Config, Event, Message, Role
+from weft_engine.events.part import Result
+from weft_engine.formats.openai_chat import (
+    SupportsModelDump,
+    export_message,
+    import_message,
+    link_conversation,
+)
+from weft_engine.limits import IMPORT_PAYLOAD_BYTES, SEEN_MAX
+from weft_engine.names import ContextName, EventId
+from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
+from weft_engine.replica import history
+from weft_engine.replica.history import Said
+from weft_engine.replica.importing import Import
+from weft_engine.replica.settings import Settings, difference, resolve
+from weft_engine.replica.timeline import Timeline
+from weft_engine.replica.viewing import (
+    ROWS_FIRST,
+    Asked,
+    build_from_timeline,
+    load,
+    not_in_order,
+    replay,
+    resolve_spec,
+)
+from weft_engine.replica.watching import Change, Watcher
+from weft_engine.storage import tail
+from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.ledger import Stored
+from weft_engine.storage.reading import ContextState
+from weft_engine.views.policy import Policy
+from weft_engine.views.receipt import Receipt
+from weft_engine.views.view import View
+
+if TYPE_CHECKING:
+    from weft_engine.replica.replica import Draft, Replica, Written
+
+Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
+"""User text; a message as a dict of the OpenAI chat format; a `Message`; an SDK's message."""
+PAGE: Final = 200
+_TOKENS_FIRST: Final = 8_000
+_LINK_ROWS: Final = 256
+
+
+class Context:
+    """Made by `Replica.context`. Nothing is read or written until a method is awaited."""
+
+    def __init__(self, replica: Replica, name: ContextName) -> None:
+        self.name = name
+        self._replica = replica
+        self._timeline: Timeline | None = None
+        self._arrived: list[tuple[Stored, Written | None]] = []
+        self._is_loading = False
+        self._loading = asyncio.Lock()
+        self._watchers: set[Watcher] = set()
+
+    # ---- writing ------------------------------------------------------------------------------
+
+    async def append(
+        self,
+        messages: Appendable | Sequence[Appendable],
+        *,
+        view: View | None = None,
+        author: str | None = None,
+    ) -> list[EventId]:
+        """Append one message or several, durably; their ids.
+
+        `view` is the view that an answer was made from: it says what the answer had seen.
+        `author` is shown and tells agents apart; by default a message's name or role.
+        A tool result is linked to the unanswered call of its provider id.
+        """
+        if isinstance(messages, (str, Message, Mapping)) or not isinstance(messages, Sequence):
+            messages = [messages]
+        said = [_message(message) for message in messages]
+        if view is not None and view.context != self.name:
+            raise CallerError(
+                f"the view is of context {view.context!r}, the message goes to {self.name!r}",
+                hint="append an answer to the context its view was made of",
+            )
+        # A cut too wide for the field is left out: then the record's whole past counts as seen.
+        seen = view.cut if view is not None and len(view.cut) <= SEEN_MAX else None
+        before: list[tuple[EventId, Message]] | None = None
+        if any(type(part) is Result for message in said for part in message.parts):
+            timeline = await self._current(rows=_LINK_ROWS)
+            before = [(entry.id, entry.message) for entry in timeline.tail]
+        return await self._replica.append(
+            self.name, [partial(_draft, message, seen, author, before) for message in said]
+        )
+
+    async def configure(
+        self,
+        *,
+        budget: int | None = None,
+        reserved: int | None = None,
+        trigger: float | None = None,
+        clear_at_least: int | None = None,
+        policy: Policy | None = None,
+        tokenizer: str | None = None,
+        metadata: str | None = None,
+    ) -> bool:
+        """Set what the views of this context use on every replica. `budget`, `reserved` and
+        `clear_at_least` in tokens, `trigger` as a share of the budget, `metadata` as JSON text.
+        Writes only what differs; returns whether anything did."""
+        wanted = Config(
+            budget=budget,
+            reserved=reserved,
+            trigger=None if trigger is None else round(trigger * 1000),
+            clear_at_least=clear_at_least,
+            policy=None if policy is None else policy.choice(),
+            tokenizer=tokenizer,
+            metadata=metadata,
+        )
+        config = difference(await self.settings(), wanted)
+        if config is None:
+            return False
+        await self._replica.append(self.name, [lambda _: Event("config", config)])
+        return True
+
+    async def import_messages(self, messages: Sequence[Message]) -> int:
+        """Import the messages of a conversation, each with its place in the file as `ext`, in that
+        order. Those that are here already are left out; returns how many were new."""
+        if not messages:
+            return 0
+        importing = Import(messages)
+        await self._replica.ask(self.name, lambda table, _: importing.find_known(table))
+        new = importing.unknown
+        drafts: list[Draft] = [partial(importing.draft, index) for index in new]
+        await self._replica.append(self.name, drafts, records_bytes=IMPORT_PAYLOAD_BYTES)
+        return len(new)
+
+    # ---- views --------------------------------------------------------------------------------
+
+    async def view(
+        self,
+        *,
+        budget: int | None = None,
+        reserved: int | None = None,
+        policy: Policy | None = None,
+        tokenizer: str | None = None,
+        tools: Sequence[Mapping[str, object]] | None = None,
+        trace_id: str | None = None,
+    ) -> View:
+        """What to send to the model now. What is not given is as the context is configured.
+
+        `tools` are counted and must fit into what is reserved, or more is reserved for them.
+        The receipt of the view is kept under `trace_id` (by default a random one).
+        Raises BudgetTooSmall, TokenizerMissing, PolicyMissing.
+        """
+        asked = Asked(budget, reserved, policy, tokenizer, tools)
+        timeline = await self._current()
+        rows = len(timeline.tail)
+        while True:
+            spec = resolve_spec(asked, timeline.settings)
+            view = build_from_timeline(timeline, self.name, spec)
+            if isinstance(view, View):
+                break
+            calls = view.calls
+            absent = await self._replica.ask(self.name, partial(_absent, calls))
+            rows = 2 * max(rows, view.given, ROWS_FIRST)
+            timeline = await self._current(rows=rows, tokens=spec.budget, absent=absent)
+        self._replica.receipts.keep(view.receipt(trace_id or self._replica.random_hex(16)))
+        return view
+
+    async def replay(self, receipt: Receipt) -> View:
+        """The view that `receipt` was given for, byte for byte, from what the history was then.
+        Raises MissingRecords, RendererMismatch, ReplayMismatch."""
+        return await self._replica.ask_at(
+            self.name, receipt.cut, lambda table, _: replay(table, receipt)
+        )
+
+    async def settings(self) -> Settings:
+        """What the views of this context use."""
+        return (await self._current()).settings
+
+    # ---- reading ------------------------------------------------------------------------------
+
+    async def history(
+        self,
+        *,
+        after: EventId | None = None,
+        before: EventId | None = None,
+        newest_first: bool = False,
+    ) -> AsyncIterator[Said]:
+        """Every message of the main branch in reading order, from the oldest on, or from behind
+        the event `after`; with `newest_first` or `before` from the newest (or from in front of
+        that event) back to the oldest. Reads in pages; what is committed meanwhile is seen."""
+        backwards = newest_first or before is not None
+        at = before if backwards else after
+        while True:
+            page = await self.page(
+                after=None if backwards else at,
+                before=at if backwards else None,
+                newest=backwards and at is None,
+            )
+            for said in reversed(page) if backwards else page:
+                yield said
+            if len(page) < PAGE:
+                return
+            at = page[0].id if backwards else page[-1].id
+
+    async def page(
+        self,
+        *,
+        after: EventId | None = None,
+        before: EventId | None = None,
+        newest: bool = False,
+        limit: int = PAGE,
+    ) -> list[Said]:
+        """Up to `limit` messages in reading order, oldest first: those behind `after`, those right
+        in front of `before`, the newest, or else the oldest."""
+        if newest:
+            found = await self._replica.ask(
+                self.name, lambda table, _: history.newest(table, limit=limit)
+            )
+        else:
+            found = await self._replica.ask(
+                self.name,
+                lambda table, _: history.messages(table, after=after, before=before, limit=limit),
+            )
+        return found or []
+
+    async def events(self, *, after: EventId | None = None) -> AsyncIterator[Said]:
+        """Every event of every kind and branch, imports once for each id, by (time, id)."""
+        while True:
+            page = await self._replica.ask(self.name, partial(_events_page, after))
+            for said in page or []:
+                yield said
+            if page is None or len(page) < PAGE:
+                return
+            after = page[-1].id
+
+    async def problems(self) -> list[tuple[str, str]]:
+        """(key, reason) of everything that looks like an event and is none."""
+        found = await self._replica.ask(self.name, lambda table, _: table.problems())
+        return [(key, reason) for _, key, reason in found or []]
+
+    async def export(self) -> list[str]:
+        """The messages of the main branch as JSON texts of the OpenAI chat format, as they were
+        imported where they were."""
+        return [
+            text
+            async for said in self.history()
+            if isinstance(said.event.body, Message)
+            for text in export_message(said.event.body)
+        ]
+
+    async def frontier(self) -> Frontier:
+        """The newest version of this context, as the hashes of its maximal records."""
+        state = await self._replica.state(self.name)
+        return EMPTY if state is None else state.frontier
+
+    async def fingerprint(self) -> str:
+        """In hex; equal on two replicas if and only if they hold the same records."""
+        return fingerprint(await self.frontier()).hex()
+
+    async def watch(self) -> AsyncIterator[Change]:
+        """A change for every commit in this context from now on, whoever wrote it, until the store
+        closes. A slow listener gets fewer and larger changes, never a growing queue."""
+        watcher = Watcher(self.name)
+        self._watchers.add(watcher)
+        try:
+            while (change := await watcher.next()) is not None:
+                yield change
+        finally:
+            self._watchers.discard(watcher)
+
+    # ---- what the replica tells ---------------------------------------------------------------
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether it wants to know what exactly is written."""
+        return self._timeline is not None or self._is_loading
+
+    def committed(self, stored: Stored, written: Written | None) -> None:
+        if self.is_resident:
+            self._arrived.append((stored, written))
+        for watcher in self._watchers:
+            watcher.tell(stored)
+
+    def moved(self) -> None:
+        if self._timeline is not None:
+            self._timeline.stale = True
+
+    def let_go(self) -> None:
+        """Forget what is held in memory for views."""
+        if not self._is_loading:
+            self._timeline = None
+            self._arrived.clear()
+
+    def close(self) -> None:
+        for watcher in self._watchers:
+            watcher.end()
+
+    # ---- the timeline -------------------------------------------------------------------------
+
+    async def _current(
+        self, *, rows: int = 0, tokens: int = _TOKENS_FIRST, absent: set[EventId] | None = None
+    ) -> Timeline:
+        """The newest messages, with everything in it that was committed before this was called:
+        at least `rows` of them, if there are so many."""
+        timeline = self._timeline
+        if timeline is not None and not self._replica.journal.readonly:
+            self._take_arrived(timeline)
+            if not timeline.stale and (timeline.complete or len(timeline.tail) >= rows):
+                timeline.absent |= absent or set()
+                return timeline
+        async with self._loading:
+            return await self._load(max(rows, ROWS_FIRST), tokens, absent or set())
+
+    async def _load(self, rows: int, tokens: int, absent: set[EventId]) -> Timeline:
+        def question(table: EventTable, state: ContextState) -> Timeline:
+            settings = resolve(tail.configs(table))
+            cut = table.frontier
+            budget = max(tokens, settings.budget)
+            return load(table, settings, cut=cut, tokens=budget, rows=rows, absent=absent)
+
+        self._timeline = None
+        self._arrived.clear()
+        self._is_loading = True
+        try:
+            timeline = await self._replica.ask(self.name, question)
+        finally:
+            self._is_loading = False
+        if timeline is None:
+            timeline = Timeline.empty()
+        self._timeline = timeline
+        self._take_arrived(timeline)
+        self._replica.used(self)
+        return timeline
+
+    def _take_arrived(self, timeline: Timeline) -> None:
+        """Follow our own appends. Whatever else came makes the timeline stale; as it is, it still
+        is the state at its frontier."""
+        arrived, self._arrived = self._arrived, []
+        for stored, written in arrived:
+            if timeline.stale or stored.position <= timeline.position:
+                continue
+            if written is None:
+                timeline.stale = True
+                continue
+            count = self._replica.projector.count
+            timeline.extend(
+                stored.position,
+                stored.record,
+                [
+                    (id_, event, count(id_, event.body) if isinstance(event.body, Message) else 0)
+                    for id_, event in written
+                ],
+            )
+
+
+def _message(said: Appendable) -> Message:
+    if isinstance(said, str):
+        return import_message({"role": "user", "content": said})
+    return said if isinstance(said, Message) else import_message(said)
+
+
+def _draft(
+    message: Message,
+    seen: Frontier | None,
+    author: str | None,
+    before: list[tuple[EventId, Message]] | None,
+    id_: EventId,
+) -> Event:
+    if before is not None:
+        before.append((id_, message))
+        message = link_conversation(before)[-1]
+        before[-1] = (id_, message)
+    return Event(
+        author if author is not None else message.name or message.role.value,
+        message,
+        seen=seen if message.role is Role.ASSISTANT else None,
+    )
+
+
+def _absent(calls: Sequence[EventId], table: EventTable, _: ContextState) -> set[EventId]:
+    return not_in_order(table, calls)
+
+
+def _events_page(after: EventId | None, table: EventTable, _: ContextState) -> list[Said]:
+    return history.events(table, after=after, before=None, limit=PAGE)

@@ -1,0 +1,90 @@
+"""Keeps event indexes up with the journal, in the background and when a reader needs one now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from weft_engine.events.event import Message
+from weft_engine.names import ContextName, EventId
+from weft_engine.storage.journal import SqliteJournal
+from weft_engine.storage.projection import next_step, save_step
+from weft_engine.views.count import count_message
+from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
+
+_IDLE_S: Final = 0.25
+_COUNTS_MAX: Final = 8192
+
+
+class Projector:
+    """`moved` is called with a context whose known messages changed places."""
+
+    def __init__(self, journal: SqliteJournal, *, moved: Callable[[ContextName], None]) -> None:
+        self._journal = journal
+        self._moved = moved
+        self._lagging: set[ContextName] = set()
+        self._locks: dict[ContextName, asyncio.Lock] = {}
+        self._background: asyncio.Task[None] | None = None
+        self._tokenizer = Tokenizer(DEFAULT_TOKENIZER)
+        self._counts: dict[EventId, int] = {}
+
+    def count(self, event: EventId, message: Message) -> int:
+        """Tokens of a message in the default tokenizer; remembered until the index has them."""
+        tokens = self._counts.get(event)
+        if tokens is None:
+            tokens = count_message(message, self._tokenizer)
+            if len(self._counts) >= _COUNTS_MAX:
+                self._counts.clear()
+            self._counts[event] = tokens
+        return tokens
+
+    def note(self, context: ContextName) -> None:
+        """Records were journaled in `context`; its index is brought up soon."""
+        self._lagging.add(context)
+        if self._background is None:
+            self._background = asyncio.get_running_loop().create_task(self._follow())
+
+    async def catch_up(self, context: ContextName) -> None:
+        """Return when the index of `context` has all that was journaled when this was called."""
+        lock = self._locks.setdefault(context, asyncio.Lock())
+        try:
+            async with lock:
+                self._lagging.discard(context)
+                while await self._step(context):
+                    pass
+        finally:
+            if not lock.locked():
+                self._locks.pop(context, None)
+
+    async def close(self) -> None:
+        """Bring every index up that is known to lag, so that the next open finds them ready."""
+        if self._background is not None:
+            self._background.cancel()
+            await asyncio.gather(self._background, return_exceptions=True)
+            self._background = None
+        for context in sorted(self._lagging):
+            await self.catch_up(context)
+
+    async def _step(self, context: ContextName) -> bool:
+        step = await self._journal.read(
+            lambda connection: next_step(connection, context, self.count)
+        )
+        if step is None:
+            return False
+        await self._journal.write(lambda connection: save_step(connection, step))
+        for row in step.changes.rows.values():
+            self._counts.pop(row.id, None)
+        if step.moved:
+            self._moved(context)
+        return True
+
+    async def _follow(self) -> None:
+        """Wait until writing pauses, then work off what lags."""
+        while True:
+            await asyncio.sleep(_IDLE_S)
+            if not self._lagging:
+                self._background = None
+                return
+            for context in sorted(self._lagging):
+                await self.catch_up(context)

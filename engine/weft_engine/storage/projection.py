@@ -1,0 +1,149 @@
+"""Keeping the event index up with the journal, and building one in memory for another cut.
+
+The index follows the journal in steps, off the path of an acknowledgement; each context knows how
+far its index is. A read-only store completes it in memory, and so does a look at a past cut.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from weft_engine.errors import MissingRecords
+from weft_engine.events.event import Message
+from weft_engine.events.fold import Changes, Journaled, fold
+from weft_engine.events.row import id_bytes
+from weft_engine.names import EventId, Position
+from weft_engine.records.frontier import EMPTY, Frontier, advance
+from weft_engine.storage import reading
+from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.ledger import Stored
+from weft_engine.storage.reading import ContextState
+from weft_engine.storage.schema import create_event_tables
+
+STEP_RECORDS: Final = 512
+STEP_BYTES: Final = 2 * 1024 * 1024
+
+Count = Callable[[EventId, Message], int]
+"""Tokens of a message in the default tokenizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next part of the journal, folded but not saved. `moved`: rows that were there before
+    have changed."""
+
+    context_id: int
+    changes: Changes
+    upto: Position
+    frontier: Frontier
+    moved: bool
+
+
+def next_step(connection: sqlite3.Connection, name: str, count: Count) -> Step | None:
+    """Fold what comes next in a context; None if its index is complete."""
+    state = reading.context(connection, name)
+    if state is None or state.projected >= state.position:
+        return None
+    some = reading.records_after(
+        connection, state.id, state.projected, records_max=STEP_RECORDS, bytes_max=STEP_BYTES
+    )
+    table = EventTable(connection, state.id)
+    changes, frontier = _fold(table, some, state.projected_frontier, count)
+    moved = bool(changes.removed) or any(
+        row.position <= state.projected for row in changes.rows.values()
+    )
+    return Step(state.id, changes, some[-1].position, frontier, moved)
+
+
+def save_step(connection: sqlite3.Connection, step: Step) -> None:
+    EventTable(connection, step.context_id).save(
+        step.changes, upto=step.upto, frontier=step.frontier
+    )
+
+
+def current(connection: sqlite3.Connection, state: ContextState) -> EventTable:
+    """The index of a context as far as it is."""
+    return EventTable(
+        connection, state.id, position=state.projected, frontier=state.projected_frontier
+    )
+
+
+def completed(connection: sqlite3.Connection, state: ContextState, count: Count) -> EventTable:
+    """The whole index of a context, with what it lacks folded in memory. `connection` is used for
+    nothing else."""
+    if state.projected >= state.position:
+        return current(connection, state)
+    table = _in_memory(connection, state)
+    connection.execute(
+        "INSERT INTO temp.events SELECT * FROM main.events WHERE context = ?", (state.id,)
+    )
+    connection.execute(
+        "INSERT INTO temp.problems SELECT * FROM main.problems WHERE context = ?", (state.id,)
+    )
+    _fold_on(
+        connection, table, state, state.projected, state.projected_frontier, frozenset(), count
+    )
+    return table
+
+
+def at_cut(
+    connection: sqlite3.Connection, state: ContextState, cut: Frontier, count: Count
+) -> EventTable:
+    """The index as it is for the causal past of `cut`, folded in memory. `connection` is used for
+    nothing else. MissingRecords if a record of the cut is not held."""
+    held = reading.positions_of(connection, cut)
+    missing = [hash_ for hash_ in cut if hash_ not in held]
+    if missing:
+        raise MissingRecords(
+            f"{len(missing)} of the {len(cut)} records of a cut of context {state.name!r}"
+            " are not held here",
+            missing=missing,
+        )
+    later = frozenset(reading.lacking(connection, state, cut))
+    table = _in_memory(connection, state)
+    stored = EventTable(connection, state.id)
+
+    def known(event: EventId, message: Message) -> int:
+        row = stored.by_ids([id_bytes(event)]).get(id_bytes(event))
+        if row is None or row.tokens is None:
+            return count(event, message)
+        return row.tokens
+
+    _fold_on(connection, table, state, Position(0), EMPTY, later, known)
+    return table
+
+
+def _in_memory(connection: sqlite3.Connection, state: ContextState) -> EventTable:
+    create_event_tables(connection, "temp")
+    return EventTable(connection, state.id, schema="temp")
+
+
+def _fold_on(
+    connection: sqlite3.Connection,
+    table: EventTable,
+    state: ContextState,
+    after: Position,
+    frontier: Frontier,
+    without: frozenset[Position],
+    count: Count,
+) -> None:
+    while some := reading.records_after(
+        connection, state.id, after, records_max=STEP_RECORDS, bytes_max=STEP_BYTES
+    ):
+        after = some[-1].position
+        inside = [stored for stored in some if stored.position not in without]
+        changes, frontier = _fold(table, inside, frontier, count)
+        table.save(changes, upto=after, frontier=frontier)
+
+
+def _fold(
+    table: EventTable, records: Sequence[Stored], frontier: Frontier, count: Count
+) -> tuple[Changes, Frontier]:
+    journaled = [Journaled(stored.position, stored.record) for stored in records]
+    changes = fold(table, journaled, frontier=frontier, count=count)
+    for stored in records:
+        frontier = advance(frontier, stored.record.envelope.parents, stored.record.hash)
+    return changes, frontier
