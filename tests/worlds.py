@@ -9,10 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from weft_engine.canonical import canonical_json
 from weft_engine.events.codec import decode_event, encode_event
 from weft_engine.events.event import Event, ImportedFrom, Message, Role
-from weft_engine.events.part import Text
+from weft_engine.events.part import Call, CallRef, Result, Text
 from weft_engine.names import (
     ContextName,
     EventId,
@@ -108,15 +107,18 @@ def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
             continue
         entries: list[tuple[EventId, bytes]] = []
         if choice < 0.36:
-            for index in range(rng.randint(1, 4)):
-                role = [Role.USER, Role.ASSISTANT][index % 2]
-                message = Message(
-                    role, (Text(f"m{index}"),), ext=ImportedFrom("openai_chat:x", index)
-                )
-                entries.append((author.new_id(), encode_event(Event("import", message))))
+            entries = _conversation(rng, author)
+            if rng.random() < 0.5:
+                known_ids.extend(entry[0] for entry in entries)
+            record = author.write(entries)
+            made.append((author, record))
+            continue
         elif choice < 0.42 and known_ids:
             # Somebody sets an id that is not his, or his own again.
-            entries.append((rng.choice(known_ids), _message(rng, author, step)))
+            said = _message(rng, author, step)
+            if rng.random() < 0.4:
+                said = encode_event(Event("import", _imported(rng.randint(0, 3), None)))
+            entries.append((rng.choice(known_ids), said))
         elif choice < 0.45:
             entries.append((author.new_id(), rng.choice([b"{}", b"not json", b'{"kind":"later"}'])))
         else:
@@ -146,6 +148,28 @@ def _merge(rng: random.Random, into: Author, source: Author) -> None:
     for record in records[: rng.randint(0, len(records))]:
         if all(parent in into.held for parent in record.envelope.parents):
             into.receive(record)
+
+
+def _conversation(rng: random.Random, author: Author) -> list[tuple[EventId, bytes]]:
+    """The beginning of one and the same file, as this author imports it."""
+    ids = [author.new_id() for _ in range(rng.randint(1, 5))]
+    return [
+        (id_, encode_event(Event("import", _imported(index, ids[index - 1] if index else None))))
+        for index, id_ in enumerate(ids)
+    ]
+
+
+def _imported(index: int, before: EventId | None) -> Message:
+    ext = ImportedFrom("openai_chat:x", index)
+    match index % 4:
+        case 1:
+            return Message(Role.ASSISTANT, (Call("c1", "look", "{}"),), ext=ext)
+        case 2:
+            call = None if before is None else CallRef(before, 0)
+            return Message(Role.TOOL, (Result("c1", "found", call),), ext=ext)
+        case 3:
+            return Message(Role.ASSISTANT, (Text(f"m{index}"),), ext=ext)
+    return Message(Role.USER, (Text(f"m{index}"),), ext=ext)
 
 
 def _message(rng: random.Random, author: Author, step: int) -> bytes:
@@ -198,9 +222,8 @@ def reference_order(records: list[Record]) -> list[list[EventId]]:
             continue
         name: object = key
         if event.body.ext is not None:
-            name = canonical_json(
-                [event.body.ext.index, event.body.role, [repr(part) for part in event.body.parts]]
-            )
+            linked = any(isinstance(p, Result) and p.call for p in event.body.parts)
+            name = (event.body.ext.index, event.body.role, linked)
         classes.setdefault(name, []).append((key, record, index, event))
     names = list(classes)
     by_record: dict[RecordHash, list[tuple[int, int]]] = {}

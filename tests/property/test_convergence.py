@@ -114,8 +114,8 @@ def everything(connection: sqlite3.Connection) -> Everything:
     )
 
 
-@given(seed=st.integers(0, 2**32), steps=st.integers(0, 40), authors=st.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 70), authors=st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
 def test_every_delivery_ends_the_same(seed: int, steps: int, authors: int) -> None:
     world = make_world(seed, steps=steps, authors=authors)
     expected = [[str(i) for i in ids] for ids in reference_order(world.records)]

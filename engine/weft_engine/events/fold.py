@@ -202,7 +202,7 @@ class _Fold:
         if event.branch is not None:
             self._put(row)
             return
-        digest = class_digest(body, lambda ref: self._target_ext(ref, journaled.record))
+        digest = class_digest(body, lambda ref: self._target_ext(ref, journaled))
         self._place(replace(row, digest=digest), event, journaled.record)
 
     def _beats(self, journaled: Journaled, candidate: Candidate, rank: int, rival: Row) -> bool:
@@ -246,19 +246,31 @@ class _Fold:
             )
         )
 
-    def _target_ext(self, ref: CallRef, record: Record) -> ImportedFrom | None:
-        """The import identity of the message that holds a call. Only the writer's own events
-        count, because they are in the past of `record` on every replica."""
-        if event_id_incarnation(ref.event) != record.envelope.origin:
-            return None
+    def _target_ext(self, ref: CallRef, journaled: Journaled) -> ImportedFrom | None:
+        """The import identity of the message that holds a call, if that is in the past of
+        the record: then it is so on every replica, whatever else has arrived there."""
         identity = id_bytes(ref.event)
         row = self._by_id.get(identity)
         if row is None:
             row = self._table.by_ids([identity]).get(identity)
-        if row is None or row.kind != MESSAGE:
+        if row is None or row.kind != MESSAGE or not self._is_past(row.position, journaled):
             return None
         body = self._event(row).body
         return body.ext if isinstance(body, Message) else None
+
+    def _is_past(self, position: Position, of: Journaled) -> bool:
+        """Whether the record at `position` is this one or in its past."""
+        if position == of.position or self._sees_all_records(of.record):
+            return True
+        links = self._table.links(position)
+        reached = {links[0].hash}
+        for link in links:
+            if not reached.isdisjoint(link.parents):
+                reached.add(link.hash)
+        return not reached.isdisjoint(of.record.envelope.parents)
+
+    def _sees_all_records(self, record: Record) -> bool:
+        return set(self._frontier).issubset(record.envelope.parents)
 
     # ---- the order ----------------------------------------------------------------------------
 
@@ -287,9 +299,8 @@ class _Fold:
     def _has_seen_all(self, event: Event, record: Record) -> bool:
         """Whether its past is everything journaled before it. Earlier events of its own record
         count as seen anyway."""
-        before = set(self._frontier)
-        return before.issubset(record.envelope.parents) and (
-            event.seen is None or before.issubset(event.seen)
+        return self._sees_all_records(record) and (
+            event.seen is None or set(self._frontier).issubset(event.seen)
         )
 
     def _place_in_last_run(self, row: Row) -> None:

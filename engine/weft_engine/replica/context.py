@@ -14,7 +14,7 @@ from weft_engine.formats.openai_chat import (
     SupportsModelDump,
     export_message,
     import_message,
-    link_conversation,
+    link_results,
 )
 from weft_engine.limits import IMPORT_PAYLOAD_BYTES, SEEN_MAX
 from weft_engine.names import ContextName, EventId
@@ -22,6 +22,7 @@ from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history
 from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
+from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
 from weft_engine.replica.settings import Settings, difference, resolve
 from weft_engine.replica.timeline import Timeline
 from weft_engine.replica.viewing import (
@@ -49,7 +50,6 @@ Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 """User text; a message as a dict of the OpenAI chat format; a `Message`; an SDK's message."""
 PAGE: Final = 200
 _TOKENS_FIRST: Final = 8_000
-_LINK_ROWS: Final = 256
 
 
 class Context:
@@ -89,12 +89,11 @@ class Context:
             )
         # A cut too wide for the field is left out: then the record's whole past counts as seen.
         seen = view.cut if view is not None and len(view.cut) <= SEEN_MAX else None
-        before: list[tuple[EventId, Message]] | None = None
+        calls: OpenCalls | None = None
         if any(type(part) is Result for message in said for part in message.parts):
-            timeline = await self._current(rows=_LINK_ROWS)
-            before = [(entry.id, entry.message) for entry in timeline.tail]
+            calls = OpenCalls((await self._current(rows=LOOK_BACK_MAX)).tail)
         return await self._replica.append(
-            self.name, [partial(_draft, message, seen, author, before) for message in said]
+            self.name, [partial(_draft, message, seen, author, calls) for message in said]
         )
 
     async def configure(
@@ -159,16 +158,17 @@ class Context:
         asked = Asked(budget, reserved, policy, tokenizer, tools)
         timeline = await self._current()
         rows = len(timeline.tail)
+        trace = trace_id or self._replica.random_hex(16)
         while True:
             spec = resolve_spec(asked, timeline.settings)
-            view = build_from_timeline(timeline, self.name, spec)
+            view = build_from_timeline(timeline, self.name, spec, trace)
             if isinstance(view, View):
                 break
             calls = view.calls
             absent = await self._replica.ask(self.name, partial(_absent, calls))
             rows = 2 * max(rows, view.given, ROWS_FIRST)
             timeline = await self._current(rows=rows, tokens=spec.budget, absent=absent)
-        self._replica.receipts.keep(view.receipt(trace_id or self._replica.random_hex(16)))
+        self._replica.receipts.keep(view.receipt)
         return view
 
     async def replay(self, receipt: Receipt) -> View:
@@ -229,15 +229,19 @@ class Context:
             )
         return found or []
 
-    async def events(self, *, after: EventId | None = None) -> AsyncIterator[Said]:
-        """Every event of every kind and branch, imports once for each id, by (time, id)."""
+    async def events(
+        self, *, after: EventId | None = None, newest_first: bool = False
+    ) -> AsyncIterator[Said]:
+        """Every event of every kind and branch, imports once for each id, by (time, id): from the
+        oldest or from behind `after` on, or with `newest_first` from the newest back."""
+        at = after
         while True:
-            page = await self._replica.ask(self.name, partial(_events_page, after))
-            for said in page or []:
+            page = await self._replica.ask(self.name, partial(_events_page, at, newest_first))
+            for said in reversed(page or []) if newest_first else page or []:
                 yield said
             if page is None or len(page) < PAGE:
                 return
-            after = page[-1].id
+            at = page[0].id if newest_first else page[-1].id
 
     async def problems(self) -> list[tuple[str, str]]:
         """(key, reason) of everything that looks like an event and is none."""
@@ -361,7 +365,7 @@ class Context:
 
 def _message(said: Appendable) -> Message:
     if isinstance(said, str):
-        return import_message({"role": "user", "content": said})
+        said = {"role": "user", "content": said}
     return said if isinstance(said, Message) else import_message(said)
 
 
@@ -369,13 +373,12 @@ def _draft(
     message: Message,
     seen: Frontier | None,
     author: str | None,
-    before: list[tuple[EventId, Message]] | None,
+    calls: OpenCalls | None,
     id_: EventId,
 ) -> Event:
-    if before is not None:
-        before.append((id_, message))
-        message = link_conversation(before)[-1]
-        before[-1] = (id_, message)
+    if calls is not None:
+        message = link_results(message, calls.find)
+        calls.note(id_, message)
     return Event(
         author if author is not None else message.name or message.role.value,
         message,
@@ -387,5 +390,9 @@ def _absent(calls: Sequence[EventId], table: EventTable, _: ContextState) -> set
     return not_in_order(table, calls)
 
 
-def _events_page(after: EventId | None, table: EventTable, _: ContextState) -> list[Said]:
-    return history.events(table, after=after, before=None, limit=PAGE)
+def _events_page(
+    at: EventId | None, backwards: bool, table: EventTable, _: ContextState
+) -> list[Said]:
+    if backwards:
+        return history.events(table, after=None, before=at, newest=at is None, limit=PAGE)
+    return history.events(table, after=at, before=None, limit=PAGE)

@@ -13,6 +13,8 @@ from weft_engine.records.clock import hlc_ms
 from weft_engine.storage.event_table import EventTable
 
 PAGE_MAX = 1000
+_BEHIND_ALL = b"\xff" * 33
+"""Comes after every key of 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,18 @@ def newest(table: EventTable, *, limit: int) -> list[Said]:
 
 
 def events(
-    table: EventTable, *, after: EventId | None, before: EventId | None, limit: int
+    table: EventTable,
+    *,
+    after: EventId | None,
+    before: EventId | None,
+    newest: bool = False,
+    limit: int,
 ) -> list[Said]:
     """Events of every kind and branch by (time, id), oldest first; paged as `messages`."""
+    last = _BEHIND_ALL if newest else None
     rows = table.by_time(
         after=None if after is None else _row(table, after).key,
-        before=None if before is None else _row(table, before).key,
+        before=last if before is None else _row(table, before).key,
         limit=min(limit, PAGE_MAX),
     )
     return _read(table, rows)

@@ -14,6 +14,7 @@ from weft_engine.views.count import count_message
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 
 _IDLE_S: Final = 0.25
+_BUSY_S: Final = 5.0
 _COUNTS_MAX: Final = 8192
 
 
@@ -26,6 +27,7 @@ class Projector:
         self._lagging: set[ContextName] = set()
         self._locks: dict[ContextName, asyncio.Lock] = {}
         self._background: asyncio.Task[None] | None = None
+        self._busy = False
         self._tokenizer = Tokenizer(DEFAULT_TOKENIZER)
         self._counts: dict[EventId, int] = {}
 
@@ -42,6 +44,7 @@ class Projector:
     def note(self, context: ContextName) -> None:
         """Records were journaled in `context`; its index is brought up soon."""
         self._lagging.add(context)
+        self._busy = True
         if self._background is None:
             self._background = asyncio.get_running_loop().create_task(self._follow())
 
@@ -80,11 +83,14 @@ class Projector:
         return True
 
     async def _follow(self) -> None:
-        """Wait until writing pauses, then work off what lags."""
-        while True:
-            await asyncio.sleep(_IDLE_S)
-            if not self._lagging:
-                self._background = None
-                return
+        """Wait until writing pauses, or has gone on for long, then work off what lags."""
+        while self._lagging:
+            waited = 0.0
+            while self._busy and waited < _BUSY_S:
+                self._busy = False
+                await asyncio.sleep(_IDLE_S)
+                waited += _IDLE_S
+            self._busy = False
             for context in sorted(self._lagging):
                 await self.catch_up(context)
+        self._background = None

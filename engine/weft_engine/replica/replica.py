@@ -6,7 +6,6 @@ of it; what it hears from the journal it passes on to the contexts that are in u
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -245,8 +244,7 @@ class Replica:
 
     async def _commit(self, records: Sequence[Record]) -> None:
         if records:
-            # Shielded: a caller that gives up does not undo what is under way.
-            await asyncio.shield(self.journal.submit(records, self._writer_key()))
+            await self.journal.submit(records, self._writer_key())
 
     def _failed(self) -> None:
         """A commit failed. Whether it reached the disk is not known, so this incarnation's chains

@@ -50,7 +50,7 @@ def resolve_spec(asked: Asked, settings: Settings) -> ViewSpec:
 
 
 def build_from_timeline(
-    timeline: Timeline, context: ContextName, spec: ViewSpec
+    timeline: Timeline, context: ContextName, spec: ViewSpec, trace_id: str
 ) -> View | NeedMore:
     """The view of what is in memory, if that is enough."""
     return build(
@@ -61,6 +61,7 @@ def build_from_timeline(
         cut=timeline.frontier,
         context=context,
         spec=spec,
+        trace_id=trace_id,
         tokenizer=Tokenizer(spec.tokenizer),
         settings=Trigger(timeline.settings.trigger, timeline.settings.clear_at_least),
         cache=timeline.cache,
@@ -82,7 +83,7 @@ def replay(table: EventTable, receipt: Receipt) -> View:
         timeline = load(
             table, settings, cut=receipt.cut, tokens=spec.budget, rows=rows, absent=absent
         )
-        view = build_from_timeline(timeline, receipt.context, spec)
+        view = build_from_timeline(timeline, receipt.context, spec, receipt.trace_id)
         if isinstance(view, View):
             break
         absent |= not_in_order(table, view.calls)

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -108,11 +109,13 @@ class SqliteJournal:
         if self._closed:
             return
         self._closed = True
-        if self._writing is not None:
-            await self._writing[0].close()
+        # The writer's connection goes last: the last one to close folds the write-ahead log into
+        # the file, and a read-only one can't.
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._reader, self._close_reading)
         self._reader.shutdown()
+        if self._writing is not None:
+            await self._writing[0].close()
         if self._lock is not None:
             self._lock.release()
 
@@ -146,16 +149,17 @@ class SqliteJournal:
         """Append our own `records`, in this order, behind everything submitted before. The future
         is done when they are durable. `key` is kept with the first of its records."""
         writer, ledger = self._open_for_writing()
-        future = writer.submit(
-            lambda connection: _append(connection, ledger, records, key),
-            size=sum(record.size for record in records),
+        return writer.submit(
+            partial(_append, ledger, records, key),
+            size=sum([record.size for record in records]),
+            committed=self._tell_of_own,
         )
-        future.add_done_callback(self._tell_of_own)
-        return future
 
     async def room(self) -> None:
         """Wait while too much is queued for the writer."""
-        await self._writer.room()
+        writer = self._writer
+        if writer.is_full:
+            await writer.room()
 
     async def admit(
         self,
@@ -175,8 +179,12 @@ class SqliteJournal:
                 ledger.sign(shelf.items)
             return outcome, shelf.stored
 
-        outcome, stored = await writer.run(job, size=sum(record.size for record in records))
-        self._tell(stored, session)
+        await writer.room()
+        outcome, _ = await writer.submit(
+            job,
+            size=sum(record.size for record in records),
+            committed=lambda result: self._tell(result[1], session),
+        )
         return outcome
 
     async def keep_signatures(self, items: Sequence[tuple[Stored, SignatureItem]]) -> None:
@@ -200,9 +208,8 @@ class SqliteJournal:
             )
         return self._writing
 
-    def _tell_of_own(self, future: asyncio.Future[list[Stored]]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._tell(future.result(), b"")
+    def _tell_of_own(self, stored: Sequence[Stored]) -> None:
+        self._tell(stored, b"")
 
     def _tell(self, stored: Sequence[Stored], session: bytes) -> None:
         if stored:
@@ -227,7 +234,7 @@ class SqliteJournal:
 
 
 def _append(
-    connection: sqlite3.Connection, ledger: Ledger, records: Sequence[Record], key: WriterKey
+    ledger: Ledger, records: Sequence[Record], key: WriterKey, connection: sqlite3.Connection
 ) -> list[Stored]:
     stored = [ledger.append(record) for record in records]
     if records[0].envelope.seq == 1:

@@ -63,11 +63,8 @@ class Ledger:
         self._rows = []
         self._heads = {}
         self._origins = {}
-        # The sequence table, not max(position): a position is never given twice.
-        row = self._connection.execute(
-            "SELECT seq FROM sqlite_sequence WHERE name = 'records'"
-        ).fetchone()
-        self._last = Position(row[0] if row else 0)
+        row = self._connection.execute("SELECT max(position) FROM records").fetchone()
+        self._last = Position(row[0] or 0)
 
     def append(self, record: Record, *, flags: int = 0) -> Stored:
         """Give `record` its position. All its parents are held already."""

@@ -44,7 +44,7 @@ CREATE TABLE contexts (
 );
 
 CREATE TABLE records (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    position INTEGER PRIMARY KEY,   -- never given twice: no row of this table is ever deleted
     context INTEGER NOT NULL,
     origin INTEGER NOT NULL,
     seq INTEGER NOT NULL,
@@ -54,7 +54,6 @@ CREATE TABLE records (
     flags INTEGER NOT NULL      -- 1: stamped too far ahead of this replica's clock
 );
 CREATE INDEX records_by_context ON records (context, position);
-CREATE INDEX records_by_chain ON records (origin, context, seq);
 
 CREATE TABLE signatures (
     position INTEGER PRIMARY KEY,   -- of the record that is the signed tip

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -22,8 +23,18 @@ from weft_engine.storage.schema import damaged
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-_Submitted = tuple[Callable[[sqlite3.Connection], Any], "asyncio.Future[Any]", int, int]
-_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Submitted:
+    job: Callable[[sqlite3.Connection], Any]
+    future: asyncio.Future[Any]
+    size: int
+    failures_known: int
+    """Failed commits that its submitter knew of."""
+    committed: Callable[[Any], None] | None
+    result: Any = None
+    error: BaseException | None = None
 
 
 class Unit(Protocol):
@@ -58,7 +69,7 @@ class Writer:
         self._closed = False
         self._thread: threading.Thread | None = None
         self.on_failure: Callable[[], None] = lambda: None
-        # Jobs carry the number of failures their submitter knew of.
+        self._last_batch = 1
         self._failures = 0
         self._failure: tuple[int, BaseException] | None = None
 
@@ -68,22 +79,34 @@ class Writer:
         await self.room()
         return await self.submit(job, size=size)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether more bytes are queued than the limit allows."""
+        return self._queued_bytes > QUEUED_BYTES_MAX and not self._closed
+
     async def room(self) -> None:
-        """Wait while more bytes are queued than the limit allows."""
-        while self._queued_bytes > QUEUED_BYTES_MAX and not self._closed:
+        """Wait while `is_full`."""
+        while self.is_full:
             self._room.clear()
             await self._room.wait()
 
-    def submit(self, job: Job[T], *, size: int = 0) -> asyncio.Future[T]:
-        """As `run`, without waiting for room: order of calls = order of jobs."""
+    def submit(
+        self, job: Job[T], *, size: int = 0, committed: Callable[[T], None] | None = None
+    ) -> asyncio.Future[T]:
+        """As `run`, without waiting for room: order of calls = order of jobs. `committed` is
+        called on the loop once it is durable, even if nobody waits for the future any more."""
         if self._closed:
             raise StoreClosed("the store is closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.append((job, future, size, self._failures))
+        self._waiting.append(_Submitted(job, future, size, self._failures, committed))
         self._queued_bytes += size
         if not self._hand_over_planned:
             self._hand_over_planned = True
-            self._loop.call_soon(self._hand_over)
+            if self._last_batch > 1:
+                self._loop.call_soon(self._hand_over)
+            else:
+                # One writer at a time so far: there is nobody to wait for.
+                self._hand_over()
         return future
 
     async def close(self) -> None:
@@ -119,30 +142,30 @@ class Writer:
         while self._waiting and len(batch) < BATCH_ITEMS_MAX and size < BATCH_BYTES_MAX:
             submitted = self._waiting.popleft()
             batch.append(submitted)
-            size += submitted[2]
+            size += submitted.size
         return batch
 
     def _commit(self, batch: list[_Submitted]) -> None:
-        outcomes: list[_Outcome] = []
-        failure: BaseException | None = None
+        failed = False
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for job, future, _, failures_known in batch:
-                if self._failure is not None and failures_known < self._failure[0]:
-                    outcomes.append((future, None, self._failure[1]))
+            for submitted in batch:
+                if self._failure is not None and submitted.failures_known < self._failure[0]:
+                    submitted.error = self._failure[1]
                     continue
                 try:
-                    outcomes.append((future, job(self._connection), None))
+                    submitted.result = submitted.job(self._connection)
                 except WeftError as error:
-                    outcomes.append((future, None, error))
+                    submitted.error = error
             self._unit.flush()
             self._connection.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 - handed to every caller of the batch
+            failed = True
             failure = self._roll_back(error)
-            outcomes = [(future, None, failure) for _, future, _, _ in batch]
-            self._failure = (max(known for _, _, _, known in batch) + 1, failure)
-        size = sum(submitted[2] for submitted in batch)
-        self._loop.call_soon_threadsafe(self._deliver, outcomes, size, failure is not None)
+            for submitted in batch:
+                submitted.error = failure
+            self._failure = (max(one.failures_known for one in batch) + 1, failure)
+        self._loop.call_soon_threadsafe(self._deliver, batch, failed)
 
     def _roll_back(self, error: BaseException) -> BaseException:
         if self._connection.in_transaction:
@@ -159,17 +182,20 @@ class Writer:
 
     # ---- back on the loop ---------------------------------------------------------------------
 
-    def _deliver(self, outcomes: list[_Outcome], size: int, failed: bool) -> None:
-        self._queued_bytes -= size
+    def _deliver(self, batch: list[_Submitted], failed: bool) -> None:
+        self._last_batch = len(batch)
         if failed:
             self._failures += 1
             self.on_failure()
+        for submitted in batch:
+            self._queued_bytes -= submitted.size
+            future = submitted.future
+            if submitted.error is None:
+                if submitted.committed is not None:
+                    submitted.committed(submitted.result)
+                if not future.cancelled():
+                    future.set_result(submitted.result)
+            elif not future.cancelled():
+                future.set_exception(submitted.error)
         if self._queued_bytes <= QUEUED_BYTES_MAX:
             self._room.set()
-        for future, result, error in outcomes:
-            if future.cancelled():
-                continue
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)

@@ -1,0 +1,24 @@
+"""A unit: what a view takes or leaves as a whole.
+
+A message, or a message that calls tools together with the results of its calls: providers refuse
+one without the other. Must never know: budgets, policies, where units come from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft_engine.names import EventId
+from weft_engine.views.piece import Piece
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """`ids`: the entries it shows, its own first. `fixed`: it may not be shortened. `label` names
+    it in errors."""
+
+    ids: tuple[EventId, ...]
+    pieces: tuple[Piece, ...]
+    tokens: int
+    fixed: bool
+    label: str

@@ -1,0 +1,228 @@
+"""The local store against raw sqlite3, and views at 1,000 and at 100,000 events.
+
+Rounds alternate (A B A B) and medians are compared, because the machines are noisy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.bench.figures import Table
+from weft_engine.formats.openai_chat import import_message
+from weft_engine.replica.replica import Replica
+
+ROUNDS = 7
+ONE_BY_ONE = 300
+IN_FLIGHT = 64
+FLIGHT_APPENDS = 6_400
+SIZES = (1_000, 100_000)
+COLD_RUNS = 15
+VIEWS = 200
+
+TRANSCRIPTS = Path(__file__).parents[3] / "shared" / "data" / "agent-transcripts.jsonl"
+
+
+def said() -> Iterator[dict[str, object]]:
+    """Messages for ever: the real transcripts where they are, else made up in their likeness."""
+    if TRANSCRIPTS.exists():
+        lines = [json.loads(line) for line in TRANSCRIPTS.read_text().splitlines()]
+        messages = [m for line in lines for m in line["messages"] if m["role"] != "system"]
+    else:
+        rng = random.Random(7)
+        messages = [
+            {"role": role, "content": " ".join(rng.choices(WORDS, k=rng.randint(20, 180)))}
+            for _ in range(500)
+            for role in ("user", "assistant")
+        ]
+    while True:
+        yield from messages
+
+
+WORDS = (
+    "the flight from seat to fare is booked for a passenger with two bags and no insurance".split()
+)
+
+
+def open_replica(path: Path) -> Replica:
+    return Replica.open(path, now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
+
+
+def raw_one_by_one(folder: Path, bodies: list[bytes]) -> float:
+    """Seconds for one durable insert of each body, one commit each."""
+    path = folder / f"raw-{time.monotonic_ns()}.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB)")
+    start = time.perf_counter()
+    for body in bodies:
+        connection.execute("BEGIN")
+        connection.execute("INSERT INTO t (body) VALUES (?)", (body,))
+        connection.execute("COMMIT")
+    took = time.perf_counter() - start
+    connection.close()
+    return took
+
+
+async def weft_one_by_one(folder: Path, messages: list[dict[str, object]]) -> float:
+    async with open_replica(folder / f"one-{time.monotonic_ns()}.db") as replica:
+        chat = replica.context("bench/one")
+        await chat.append(messages[0])
+        start = time.perf_counter()
+        for message in messages:
+            await chat.append(message)
+        return time.perf_counter() - start
+
+
+async def weft_in_flight(folder: Path, messages: list[dict[str, object]]) -> float:
+    async with open_replica(folder / f"many-{time.monotonic_ns()}.db") as replica:
+        chat = replica.context("bench/many")
+        await chat.append(messages[0])
+        left = iter(messages)
+
+        async def writer() -> None:
+            for message in left:
+                await chat.append(message)
+
+        start = time.perf_counter()
+        await asyncio.gather(*(writer() for _ in range(IN_FLIGHT)))
+        return time.perf_counter() - start
+
+
+def appends(table: Table, folder: Path) -> None:
+    source = said()
+    messages = [m for m in (next(source) for _ in range(4 * FLIGHT_APPENDS)) if m["role"] != "tool"]
+    some, many = messages[:ONE_BY_ONE], messages[:FLIGHT_APPENDS]
+    bodies = [json.dumps(message).encode() for message in some]
+    raw, one, flight = [], [], []
+    for _ in range(ROUNDS):
+        gc.collect()
+        raw.append(raw_one_by_one(folder, bodies) / ONE_BY_ONE)
+        one.append(asyncio.run(weft_one_by_one(folder, some)) / ONE_BY_ONE)
+        flight.append(asyncio.run(weft_in_flight(folder, many)) / FLIGHT_APPENDS)
+    base = statistics.median(raw)
+    table.add("raw sqlite3 FULL, one commit each", base * 1e6, "us")
+    table.add("append awaited one by one", statistics.median(one) * 1e6, "us")
+    table.add("  against raw sqlite3", base / statistics.median(one), "x", least=0.6)
+    table.add("append, 64 in flight", statistics.median(flight) * 1e6, "us")
+    table.add("  against raw sqlite3", base / statistics.median(flight), "x", least=5)
+
+
+async def fill(path: Path, events: int) -> int:
+    """A store with one long chat; returns the bytes of its messages as JSON."""
+    source = said()
+    size = 0
+    async with open_replica(path) as replica:
+        chat = replica.context("bench/long")
+        await chat.append({"role": "system", "content": "You are a helpful airline agent."})
+        chunk = []
+        for number in range(events):
+            message = next(source)
+            size += len(json.dumps(message, ensure_ascii=False).encode())
+            chunk.append(import_message(message))
+            if len(chunk) == 64 or number == events - 1:
+                await asyncio.gather(*(chat.append(one) for one in chunk))
+                chunk = []
+    return size
+
+
+COLD = """
+import asyncio, sys, time, os, gc
+from pathlib import Path
+import weft_engine.replica.replica as r
+async def main(path):
+    async with r.Replica.open(path, now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom) as s:
+        return await s.context("bench/long").view(budget=8000)
+async def timed(path):
+    gc.collect()
+    t = time.perf_counter()
+    s = r.Replica.open(path, now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
+    v = await s.context("bench/long").view(budget=8000)
+    took = time.perf_counter() - t
+    await s.close()
+    from weft_engine.views.tokenizer import is_loaded
+    assert not is_loaded("o200k_base") and "pycrdt" not in sys.modules
+    return took
+print(asyncio.run(timed(Path(sys.argv[1]))))
+"""
+
+
+def cold(path: Path) -> float:
+    """Seconds from opening to the first view in a fresh process, its imports done."""
+    done = subprocess.run(
+        [sys.executable, "-c", COLD, str(path)], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+async def after_append(path: Path, budget: int) -> tuple[float, float]:
+    """Median seconds of a view right after an append, and of one with nothing new."""
+    source = said()
+    async with open_replica(path) as replica:
+        chat = replica.context("bench/long")
+        await chat.view(budget=budget)
+        fresh, again = [], []
+        for _ in range(VIEWS):
+            message = next(source)
+            if message["role"] == "tool":
+                continue
+            await chat.append(message)
+            start = time.perf_counter()
+            await chat.view(budget=budget)
+            fresh.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            await chat.view(budget=budget)
+            again.append(time.perf_counter() - start)
+        return statistics.median(fresh), statistics.median(again)
+
+
+def run() -> bool:
+    table = Table()
+    with tempfile.TemporaryDirectory(prefix="weft-bench-") as name:
+        folder = Path(name)
+        appends(table, folder)
+        stores: dict[int, Path] = {}
+        for events in SIZES:
+            path = stores[events] = folder / f"long-{events}.db"
+            start = time.perf_counter()
+            size = asyncio.run(fill(path, events))
+            took = time.perf_counter() - start
+            disk = sum(p.stat().st_size for p in folder.glob(path.name + "*"))
+            table.add(
+                f"bytes on disk, {events:,} events",
+                disk / size,
+                "x JSON",
+                most=3,
+                note=f"filled in {took:.1f} s",
+            )
+        opened = {events: [] for events in SIZES}
+        for _ in range(COLD_RUNS):
+            for events in SIZES:
+                opened[events].append(cold(stores[events]))
+        cold_ms = {events: statistics.median(times) * 1e3 for events, times in opened.items()}
+        table.add("cold open and first view, 1,000 events", cold_ms[1_000], "ms")
+        table.add("cold open and first view, 100,000 events", cold_ms[100_000], "ms", most=8)
+        table.add("  against 1,000 events", cold_ms[100_000] / cold_ms[1_000], "x", most=1.3)
+        for events in SIZES:
+            for budget, most in ((8_000, 0.3), (32_000, 1.0)):
+                fresh, again = asyncio.run(after_append(stores[events], budget))
+                table.add(
+                    f"view after append, {budget // 1000}k tokens, {events:,} events",
+                    fresh * 1e3,
+                    "ms",
+                    most=most,
+                    note=f"again {again * 1e3:.3f} ms",
+                )
+    return table.ok
