@@ -13,6 +13,7 @@ from weft_engine.events.codec import decode_event, encode_event
 from weft_engine.events.event import Event, ImportedFrom, Message, Role
 from weft_engine.events.part import Call, CallRef, Result, Text
 from weft_engine.names import (
+    ClientId,
     ContextName,
     EventId,
     Hlc,
@@ -59,8 +60,8 @@ class Author:
     ) -> Record:
         """A record with these entries; `after` forks the chain there (an equivocation)."""
         prev = after if after is not None else (self.chain[-1] if self.chain else None)
-        client = foreign_client or client_id(self.key.incarnation, CONTEXT)
-        payload = encode_event_append(client, self.client_clock, entries).payload  # type: ignore[arg-type]
+        client = ClientId(foreign_client or client_id(self.key.incarnation, CONTEXT))
+        payload = encode_event_append(client, self.client_clock, entries).payload
         self.client_clock += len(entries)
         hlc = self.clock.tick(self.wall_ms)
         deps = tuple(h for h in self.frontier if prev is None or h != prev.hash)
@@ -118,7 +119,9 @@ def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
             said = _message(rng, author, step)
             if rng.random() < 0.4:
                 said = encode_event(Event("import", _imported(rng.randint(0, 3), None)))
-            entries.append((rng.choice(known_ids), said))
+            taken = rng.choice(known_ids)
+            author.clock.observe(event_id_hlc(taken))  # a record is not stamped before its events
+            entries.append((taken, said))
         elif choice < 0.45:
             entries.append((author.new_id(), rng.choice([b"{}", b"not json", b'{"kind":"later"}'])))
         else:

@@ -42,3 +42,51 @@ WAITING_RECORDS_MAX: Final = 4096
 WAITING_BYTES_MAX: Final = 64 * MIB
 CLOCK_SKEW_MS_MAX: Final = 60_000
 """A record further ahead of our clock than this is flagged and moves no clock."""
+
+# ---- links ----------------------------------------------------------------------------------
+
+MESSAGE_BYTES_MAX: Final = 80 * MIB
+"""One message put together from fragments: a foreign payload, its envelope and some room."""
+INTEREST_CONTEXTS_MAX: Final = 1024
+INTEREST_PREFIXES_MAX: Final = 64
+INTEREST_BYTES_MAX: Final = 192 * KIB
+"""All names of an interest together: a hello has to fit in one frame."""
+REGION_NAME_BYTES_MAX: Final = 64
+REASON_BYTES_MAX: Final = 1024
+"""The reason and the hint of a goodbye, each."""
+LISTED_CONTEXTS_MAX: Final = 262_144
+"""Contexts that one side of a link may list."""
+CONTEXTS_PER_FRAME: Final = 512
+FRONTIER_HASHES_MAX: Final = 262_144
+SAMPLE_HASHES_MAX: Final = 64
+ANNOUNCED_HASHES_MAX: Final = 1_000_000
+"""Frontier hashes that a peer may announce on one link before their records have come."""
+RECORDS_PER_FRAME: Final = 512
+"""What is read for one frame, unless a signed stretch is longer. With RECORDS_BYTES and one
+signature for each record this stays below FRAME_BYTES_MAX."""
+RECORDS_BYTES: Final = 160 * KIB
+RECORDS_PER_MESSAGE_MAX: Final = 8192
+WITHHELD_RECORDS_MAX: Final = 4096
+WITHHELD_BYTES_MAX: Final = 8 * MIB
+"""Records of one context that wait for the signature that covers them; what goes beyond is sent
+without it and waits at the peer."""
+POSITIONS_PER_ACK_MAX: Final = 64
+WANTED_PER_FRAME_MAX: Final = 1024
+WANTED_HASHES_MAX: Final = 8192
+"""Records asked for by hash and not sent or come yet."""
+WINDOW_FRAMES: Final = 64
+WINDOW_BYTES: Final = 8 * MIB
+"""Unacknowledged Records messages that a receiver takes, and the bytes of their records."""
+WINDOW_FRAMES_MAX: Final = 4096
+OUTBOX_BYTES: Final = MIB
+"""A session reads nothing more for a peer while more than this waits to be sent."""
+KNOWN_POSITIONS_MAX: Final = 4096
+"""Records of one context that came from the peer and must not go back to it; more are forgotten,
+which costs bytes, nothing else."""
+CONTEXTS_PER_QUESTION: Final = 64
+HEARTBEAT_MS: Final = 10_000
+LINK_DEAD_MS: Final = 25_000
+CLOSING_S: Final = 5.0
+"""What a goodbye may take to leave."""
+RECONNECT_FIRST_S: Final = 0.5
+RECONNECT_LAST_S: Final = 30.0

@@ -42,7 +42,7 @@ def said() -> Iterator[dict[str, object]]:
     else:
         rng = random.Random(7)
         messages = [
-            {"role": role, "content": " ".join(rng.choices(WORDS, k=rng.randint(20, 180)))}
+            {"role": role, "content": " ".join(rng.choices(SAYING.split(), k=rng.randint(20, 180)))}
             for _ in range(500)
             for role in ("user", "assistant")
         ]
@@ -50,9 +50,7 @@ def said() -> Iterator[dict[str, object]]:
         yield from messages
 
 
-WORDS = (
-    "the flight from seat to fare is booked for a passenger with two bags and no insurance".split()
-)
+SAYING = "the flight from seat to fare is booked for two with bags and no insurance"
 
 
 def open_replica(path: Path) -> Replica:
@@ -139,22 +137,21 @@ async def fill(path: Path, events: int) -> int:
 
 
 COLD = """
-import asyncio, sys, time, os, gc
+import asyncio, gc, os, sys, time
 from pathlib import Path
-import weft_engine.replica.replica as r
-async def main(path):
-    async with r.Replica.open(path, now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom) as s:
-        return await s.context("bench/long").view(budget=8000)
+from weft_engine.replica.replica import Replica
+from weft_engine.views.tokenizer import is_loaded
+
 async def timed(path):
     gc.collect()
-    t = time.perf_counter()
-    s = r.Replica.open(path, now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
-    v = await s.context("bench/long").view(budget=8000)
-    took = time.perf_counter() - t
-    await s.close()
-    from weft_engine.views.tokenizer import is_loaded
+    start = time.perf_counter()
+    replica = Replica.open(path, now_ms=lambda: time.time_ns() // 1_000_000, random=os.urandom)
+    await replica.context("bench/long").view(budget=8_000)
+    took = time.perf_counter() - start
+    await replica.close()
     assert not is_loaded("o200k_base") and "pycrdt" not in sys.modules
     return took
+
 print(asyncio.run(timed(Path(sys.argv[1]))))
 """
 
@@ -207,7 +204,7 @@ def run() -> bool:
                 most=3,
                 note=f"filled in {took:.1f} s",
             )
-        opened = {events: [] for events in SIZES}
+        opened: dict[int, list[float]] = {events: [] for events in SIZES}
         for _ in range(COLD_RUNS):
             for events in SIZES:
                 opened[events].append(cold(stores[events]))

@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.worlds import CONTEXT, World, causal_shuffle, make_world, reference_order
 from weft_engine.events.fold import Journaled, fold
 from weft_engine.names import Position
 from weft_engine.records.frontier import fingerprint
@@ -21,8 +23,6 @@ from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Ledger
 from weft_engine.storage.schema import connect, create
 from weft_engine.storage.shelf import SqliteShelf
-
-from tests.worlds import CONTEXT, World, causal_shuffle, make_world, reference_order
 
 Everything = tuple[bytes, list[tuple[str, str]], list[list[str]], list[tuple[str, str]]]
 

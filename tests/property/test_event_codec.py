@@ -10,6 +10,7 @@ from typing import Any
 import rfc8785
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from weft_engine.canonical import canonical_json, parse_json
 from weft_engine.errors import InvalidMessage, LimitExceeded
 from weft_engine.events.codec import decode_event, encode_event

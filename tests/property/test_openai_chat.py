@@ -17,6 +17,7 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 from pydantic import TypeAdapter
+
 from weft_engine.canonical import canonical_json
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.codec import decode_event, encode_event

@@ -20,6 +20,7 @@ import pytest
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from weft_engine.errors import BudgetTooSmall
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import (

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Snapshot, Text, XmlElement, XmlFragment, XmlText, merge_updates
+
 from weft_engine.errors import MalformedUpdate
 from weft_engine.events.candidate import Candidate, candidates, oddities
 from weft_engine.limits import INTEGER_MAX

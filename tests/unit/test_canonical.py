@@ -9,6 +9,7 @@ import time
 from enum import IntEnum, StrEnum
 
 import pytest
+
 from weft_engine.canonical import canonical_json, parse_json
 from weft_engine.errors import InvalidMessage
 from weft_engine.limits import INTEGER_MAX, MIB, NESTING_DEPTH_MAX

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import pytest
+
 from weft_engine.errors import InvalidMessage, LimitExceeded
 from weft_engine.events.codec import decode_event, encode_event
 from weft_engine.events.event import (

@@ -18,6 +18,7 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 from pydantic import TypeAdapter
+
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import ImportedFrom, Message, Original, Role
 from weft_engine.events.part import (

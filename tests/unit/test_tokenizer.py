@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import tiktoken
 import tiktoken.load
+
 from weft_engine.errors import TokenizerMissing
 from weft_engine.views.tokenizer import (
     CL100K_BASE,
@@ -25,6 +26,7 @@ from weft_engine.views.tokenizer import (
     TokenizerId,
     tokenizer_id,
 )
+from weft_engine.views.walk import INTERRUPTED, INTERRUPTED_TOKENS
 
 SAMPLES = [
     "",
@@ -193,3 +195,8 @@ def test_a_missing_or_other_vocabulary_is_told(
     )
     assert said in out
     assert "install" in out
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_the_remark_on_a_waiting_call_was_counted_right(name: str) -> None:
+    assert INTERRUPTED_TOKENS[name] == Tokenizer(KNOWN[name]).count(INTERRUPTED)

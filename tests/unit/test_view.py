@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from weft_engine.canonical import canonical_json
 from weft_engine.errors import BudgetTooSmall, PolicyMissing, TokenizerMissing
 from weft_engine.events.event import Message, PolicyChoice, Role

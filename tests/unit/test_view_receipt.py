@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from weft_engine.canonical import canonical_json, parse_json
 from weft_engine.errors import InvalidMessage, RendererMismatch
 from weft_engine.names import RecordHash, context_name

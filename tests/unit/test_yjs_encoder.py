@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pycrdt import Doc, Map
+
 from weft_engine.events.candidate import Candidate, candidates
 from weft_engine.limits import INTEGER_MAX
 from weft_engine.names import ClientId, EventId, Hlc, Incarnation, event_id

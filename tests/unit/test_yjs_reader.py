@@ -19,6 +19,8 @@ from pycrdt import (
     get_update,
     merge_updates,
 )
+
+from tests.unit.yjs_bytes import X, any_in_map, in_root, string, update_of
 from weft_engine.events.candidate import Candidate, Oddity, OddityKind, candidates, oddities
 from weft_engine.limits import INTEGER_MAX, NESTING_DEPTH_MAX
 from weft_engine.names import ClientId
@@ -26,8 +28,6 @@ from weft_engine.yjs.content import CONTENT_READERS
 from weft_engine.yjs.lib0 import read_var_uint, var_uint
 from weft_engine.yjs.reader import CLOCK_END_MAX, read_update
 from weft_engine.yjs.update import Kind, Struct, Update, first_clocks, ranges, references
-
-from tests.unit.yjs_bytes import X, any_in_map, in_root, string, update_of
 
 ONE = ClientId(1)
 

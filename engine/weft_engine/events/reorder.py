@@ -83,13 +83,19 @@ def _reorder_from(outline: Outline, waist: Row | None) -> bool:
         return True
     at = next(i for i, node in enumerate(nodes) if any(m.key == waist.key for m in node.members))
     for index, bits in seen.items():
-        fresh = any(outline.is_unplaced(row) for row in nodes[index].members)
-        if fresh and index != at and not bits >> at & 1:
+        fresh = [row for row in nodes[index].members if outline.is_unplaced(row)]
+        if fresh and index != at and not (bits >> at & 1 and _saw_through(outline, fresh, waist)):
             return False
     assert order[0] == at, "a waist stands before all that comes after it"
     assert waist.place is not None
     outline.settle([nodes[index] for index in order[1:]], waist.place)
     return True
+
+
+def _saw_through(outline: Outline, rows: Sequence[Row], waist: Row) -> bool:
+    """Whether a generation that has seen the waist has seen all before it, too. Not so if it only
+    saw it as an earlier event of its own record, and says itself that it had seen less."""
+    return any(row.position != waist.position or outline.seen_field(row) is None for row in rows)
 
 
 def _seen(outline: Outline, nodes: Sequence[Node]) -> dict[int, int]:

@@ -145,7 +145,22 @@ class _Admission:
                 path.append(hash_)
                 hash_ = record.envelope.prev
             reached.extend(reversed(path))
+        for hash_ in reversed(self._offered):
+            if hash_ not in self._covered and self._is_followed(hash_):
+                self._covered.add(hash_)
         return reached
+
+    def _is_followed(self, hash_: RecordHash) -> bool:
+        """Whether a covered record that waits, or comes along, stands behind it in its chain: the
+        signature that reaches that one reaches this one too."""
+        children = [self._shelf.waiting(child) for child in self._shelf.waiting_on(hash_)]
+        return any(
+            child is not None and child.covered and child.record.envelope.prev == hash_
+            for child in children
+        ) or any(
+            record.envelope.prev == hash_ and record.hash in self._covered
+            for record in self._offered.values()
+        )
 
     def _find(self, hash_: RecordHash) -> Parked | None:
         waiting = self._shelf.waiting(hash_)

@@ -17,11 +17,12 @@ from weft_engine.formats.openai_chat import (
     link_results,
 )
 from weft_engine.limits import IMPORT_PAYLOAD_BYTES, SEEN_MAX
-from weft_engine.names import ContextName, EventId
+from weft_engine.names import ContextName, EventId, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history
 from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
+from weft_engine.replica.note import Note, Notes
 from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
 from weft_engine.replica.settings import Settings, difference, resolve
 from weft_engine.replica.timeline import Timeline
@@ -63,6 +64,7 @@ class Context:
         self._is_loading = False
         self._loading = asyncio.Lock()
         self._watchers: set[Watcher] = set()
+        self._notes = Notes(replica, name)
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -136,6 +138,10 @@ class Context:
         drafts: list[Draft] = [partial(importing.draft, index) for index in new]
         await self._replica.append(self.name, drafts, records_bytes=IMPORT_PAYLOAD_BYTES)
         return len(new)
+
+    def note(self, name: str) -> Note:
+        """The note of this name: text that people and agents edit together."""
+        return Note(self._notes, note_name(name))
 
     # ---- views --------------------------------------------------------------------------------
 
@@ -296,7 +302,8 @@ class Context:
             self._timeline.stale = True
 
     def let_go(self) -> None:
-        """Forget what is held in memory for views."""
+        """Forget what is held in memory for views and notes."""
+        self._notes.let_go()
         if not self._is_loading:
             self._timeline = None
             self._arrived.clear()

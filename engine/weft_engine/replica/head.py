@@ -17,14 +17,14 @@ class Head:
     """Makes records of one incarnation in one context. What it makes is in the order in which it
     must be journaled."""
 
-    __slots__ = ("_client", "_client_clock", "_key", "_prev", "_seq", "context", "frontier")
+    __slots__ = ("_client", "_key", "_prev", "_seq", "client_clock", "context", "frontier")
 
     def __init__(self, context: ContextName, key: WriterKey, frontier: Frontier) -> None:
         self.context = context
         self.frontier = frontier
         self._key = key
         self._client = client_id(key.incarnation, context)
-        self._client_clock = 0
+        self.client_clock = 0
         self._prev: RecordHash | None = None
         self._seq = 0
 
@@ -37,13 +37,13 @@ class Head:
 
     def append_events(self, entries: Sequence[tuple[EventId, bytes]], hlc: Hlc) -> Record:
         """A record that sets these events; `hlc` is not below the last of their ids."""
-        payload = encode_event_append(self._client, self._client_clock, entries).payload
+        payload = encode_event_append(self._client, self.client_clock, entries).payload
         return self.append(payload, len(entries), hlc)
 
     def append(self, payload: bytes, structs: int, hlc: Hlc) -> Record:
         """A native record with `payload`, which takes up `structs` of our Yjs clock."""
         record = self._seal(Kind.NATIVE, payload, self._deps(), hlc)
-        self._client_clock += structs
+        self.client_clock += structs
         return record
 
     def join(self, hlc: Hlc) -> Record:

@@ -15,6 +15,7 @@ from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 
 _IDLE_S: Final = 0.25
 _BUSY_S: Final = 5.0
+_CLOSING_S: Final = 2.0
 _COUNTS_MAX: Final = 8192
 
 
@@ -61,13 +62,17 @@ class Projector:
                 self._locks.pop(context, None)
 
     async def close(self) -> None:
-        """Bring every index up that is known to lag, so that the next open finds them ready."""
+        """Bring the indexes up that are known to lag, so that the next open finds them ready; but
+        not for longer than a moment, for whoever opens it next can do it, too."""
         if self._background is not None:
             self._background.cancel()
             await asyncio.gather(self._background, return_exceptions=True)
             self._background = None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _CLOSING_S
         for context in sorted(self._lagging):
-            await self.catch_up(context)
+            if loop.time() < end:
+                await self.catch_up(context)
 
     async def _step(self, context: ContextName) -> bool:
         step = await self._journal.read(

@@ -237,10 +237,24 @@ class Replica:
         return [id_ for _, events, _ in groups for id_, _ in events]
 
     async def append_update(self, name: ContextName, payload: bytes, structs: int) -> None:
-        """Write a native update that is not an event append, durably."""
-        await self.journal.room()
-        head = await self._head(name)
-        await self._commit([head.append(payload, structs, self._clock.tick(self._now_ms()))])
+        """Write a native update that is not an event append, durably. Its clocks are ours from
+        `clock_now` on, so nothing is awaited before it takes its place."""
+        head = self._heads[name]
+        now = self._now_ms()
+        records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
+        records.append(head.append(payload, structs, self._clock.tick(now)))
+        await self._commit(records)
+
+    async def settled_clock(self, name: ContextName) -> int:
+        """Our next Yjs clock in a context, once all that we have written there is committed."""
+        await self._head(name)
+        await self.journal.write(lambda _: None)
+        return (await self._head(name)).client_clock
+
+    def clock_now(self, name: ContextName) -> int | None:
+        """Our next Yjs clock in a context at this very moment."""
+        head = self._heads.get(name)
+        return None if head is None else head.client_clock
 
     async def _commit(self, records: Sequence[Record]) -> None:
         if records:
@@ -300,7 +314,7 @@ class Replica:
 
     async def signature_items(self, records: Sequence[Stored]) -> list[SignatureItem]:
         """Signatures that cover `records`: those that are kept, and for chains of our own a fresh
-        one over the last of them, which is kept then."""
+        one over each record that none of the others follows, which is kept then."""
         kept = await self.journal.read(
             lambda connection: reading.signature_items(connection, records)
         )
@@ -308,11 +322,13 @@ class Replica:
             return kept
         keys = await self._own_keys()
         signed = {item.tip for item in kept}
-        last = {(s.record.envelope.origin, s.record.envelope.context): s for s in records}
+        followed = {stored.record.envelope.prev for stored in records}
         fresh = [
-            (stored, keys[origin].sign(stored.record.hash))
-            for (origin, _), stored in last.items()
-            if origin in keys and stored.record.hash not in signed
+            (stored, keys[stored.record.envelope.origin].sign(stored.record.hash))
+            for stored in records
+            if stored.record.envelope.origin in keys
+            and stored.record.hash not in signed
+            and stored.record.hash not in followed
         ]
         if fresh:
             await self.journal.keep_signatures(fresh)

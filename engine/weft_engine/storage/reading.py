@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from weft_engine.limits import CONTEXT_NAME_BYTES_MAX
 from weft_engine.names import ContextName, Hlc, Incarnation, Position, RecordHash
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.frontier import Frontier, fingerprint, unpack
@@ -14,6 +15,8 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 
 _CHUNK: Final = 256
+_AFTER_ALL: Final = "\U0010ffff" * CONTEXT_NAME_BYTES_MAX
+"""Sorts behind whatever can follow a prefix in a name."""
 _ROW: Final = "position, hash, envelope, payload, flags"
 
 
@@ -65,7 +68,7 @@ def contexts(
     """Contexts whose names start with `prefix` and come after `after`, in order of names."""
     rows = connection.execute(
         f"SELECT {_STATE} WHERE name >= ? AND name > ? AND name < ? ORDER BY name LIMIT ?",
-        (prefix, after, prefix + "\U0010ffff", limit),
+        (prefix, after, prefix + _AFTER_ALL, limit),
     )
     return [_state(row) for row in rows]
 

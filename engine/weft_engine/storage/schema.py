@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -214,31 +215,55 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
 
 
 def _check_header(path: Path) -> None:
+    """NotAStore or NewerFormat if the header of the file says so. Changes and locks nothing.
+
+    SQLite reads it, not we: a process that closes a file it opened by itself loses every lock it
+    holds on that file (POSIX), so another process would take the write-ahead log for nobody's and
+    delete it, with all that is acknowledged in it.
+    """
     try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-            size = os.fstat(file.fileno()).st_size
-    except FileNotFoundError:
-        raise NotAStore(f"there is no store at {path}", hint="check the path") from None
+        if not path.is_file():
+            raise NotAStore(f"there is no store at {path}", hint="check the path")
+        size = path.stat().st_size
+        with closing(
+            sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        ) as connection:
+            application, version, is_short = _read_header(connection)
     except OSError as error:
         raise StoreError(f"the store {path} can't be read: {error}") from error
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"the store {path} can't be read: {error}") from error
+    except sqlite3.DatabaseError:
+        application, version, is_short = None, 0, False
     hint = "the file was not changed; give another path"
-    if len(header) < _HEADER_BYTES or not header.startswith(b"SQLite format 3\x00"):
+    if application is None or size < _HEADER_BYTES:
         raise NotAStore(f"{path} is not a Weft store: it is no SQLite file", hint=hint)
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+    if application != APPLICATION_ID:
         raise NotAStore(f"{path} is not a Weft store: it belongs to another program", hint=hint)
-    version = int.from_bytes(header[60:64], "big")
     if version > STORE_FORMAT:
         raise NewerFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
-    page_bytes = int.from_bytes(header[16:18], "big")
-    page_bytes = 65536 if page_bytes == 1 else page_bytes
-    pages = int.from_bytes(header[28:32], "big")
     # With a write-ahead log beside it, an interrupted checkpoint explains a short file.
-    if size < page_bytes * pages and not path.with_name(path.name + "-wal").exists():
+    if is_short and not path.with_name(path.name + "-wal").exists():
         raise NotAStore(
-            f"{path} is truncated: it has {size} of {page_bytes * pages} bytes",
+            f"{path} is truncated: of its pages only {size} bytes are there",
             hint="restore it from a copy, or sync a new store from a relay",
         )
+
+
+def _read_header(connection: sqlite3.Connection) -> tuple[int, int, bool]:
+    """Application id, format version, and whether the file is shorter than its header says."""
+    is_short = False
+    try:
+        connection.execute("PRAGMA application_id").fetchone()
+    except sqlite3.DatabaseError as error:
+        if "malformed" not in str(error):
+            raise
+        is_short = True
+        # Then SQLite reads the header of a short file, too.
+        connection.execute("PRAGMA writable_schema = ON")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application, version, is_short
 
 
 def _sync_folder(folder: Path) -> None:

@@ -98,10 +98,13 @@ class Shelf:
         make: Callable[[], Message],
         *,
         ours: bool = False,
+        tokens: int | None = None,
     ) -> Piece:
         """The piece that `key` names among those made from an entry; `ours` if what it says is not
-        the entry's but our own remark."""
+        the entry's but our own remark; `tokens` if they are known."""
         piece = facts.variants.get(key)
+        if piece is None and tokens is not None:
+            piece = facts.variants[key] = Piece(make(), source=None, tokens=tokens)
         if piece is None:
             source = None if ours else facts.entry.message
             piece = facts.variants[key] = self.priced(make(), source)

@@ -23,11 +23,14 @@ from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, CallRef, File, Opaque, Part, Result, Text
 from weft_engine.names import EventId
 from weft_engine.views.cache import Facts, Shelf, label_of
+from weft_engine.views.count import MESSAGE_TOKENS
 from weft_engine.views.entry import STANDING_ROLES, Entry
 from weft_engine.views.piece import Piece
 from weft_engine.views.unit import Unit
 
 INTERRUPTED: Final = "[interrupted: this call has no result]"
+INTERRUPTED_TOKENS: Final = {"o200k_base": 10, "cl100k_base": 9}
+"""Counted beforehand, so that a view with a call that waits needs no vocabulary for it."""
 ORPHAN: Final = "[result of a tool call that is not shown]\n"
 
 
@@ -215,7 +218,13 @@ def _interrupted(facts: Facts, label: str, shelf: Shelf) -> Piece:
     def make() -> Message:
         return Message(role=Role.TOOL, parts=(Result(id=label, out=INTERRUPTED),))
 
-    return shelf.variant(facts, ("interrupted", label), make, ours=True)
+    return shelf.variant(
+        facts,
+        ("interrupted", label),
+        make,
+        ours=True,
+        tokens=MESSAGE_TOKENS + INTERRUPTED_TOKENS[shelf.tokenizer.id.name],
+    )
 
 
 def _leavings(facts: Facts, orphans: Sequence[int], shelf: Shelf) -> Iterator[Unit]:

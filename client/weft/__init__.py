@@ -1,0 +1,83 @@
+"""Weft: an offline-first context store for LLM applications and agents.
+
+    async with weft.open("agent.db") as store:
+        chat = store.context("acme/chat-42")
+        await chat.append("Hi")
+        view = await chat.view(budget=8_000)
+
+Everything an application needs is named here; what is not named here may change.
+"""
+
+from importlib.metadata import version as _version
+
+from weft.link import Link
+from weft.store import ContextInfo, Store
+from weft.store import open_store as open  # noqa: A004 - `weft.open` is meant to read like `open`
+from weft_engine.errors import (
+    BudgetTooSmall,
+    Conflict,
+    ContextClosed,
+    InvalidMessage,
+    InvalidName,
+    LimitExceeded,
+    LinkRefused,
+    MissingRecords,
+    NewerFormat,
+    NotAStore,
+    NotFound,
+    OverBudget,
+    PolicyMissing,
+    RendererMismatch,
+    ReplayMismatch,
+    StoreClosed,
+    StoreError,
+    StoreLocked,
+    TokenizerMissing,
+    WeftError,
+)
+from weft_engine.events.event import Message
+from weft_engine.replica.context import Context
+from weft_engine.replica.history import Said
+from weft_engine.replica.watching import Change
+from weft_engine.sync.faults import LinkLost
+from weft_engine.views.policy import LastN
+from weft_engine.views.receipt import Receipt
+from weft_engine.views.view import View
+
+__version__ = _version("weft")
+
+__all__ = [
+    "BudgetTooSmall",
+    "Change",
+    "Conflict",
+    "Context",
+    "ContextClosed",
+    "ContextInfo",
+    "InvalidMessage",
+    "InvalidName",
+    "LastN",
+    "LimitExceeded",
+    "Link",
+    "LinkLost",
+    "LinkRefused",
+    "Message",
+    "MissingRecords",
+    "NewerFormat",
+    "NotAStore",
+    "NotFound",
+    "OverBudget",
+    "PolicyMissing",
+    "Receipt",
+    "RendererMismatch",
+    "ReplayMismatch",
+    "Said",
+    "Store",
+    "StoreClosed",
+    "StoreError",
+    "StoreLocked",
+    "TokenizerMissing",
+    "View",
+    "WeftError",
+    "__version__",
+    "open",
+]

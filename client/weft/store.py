@@ -1,0 +1,127 @@
+"""The store an application opens: one SQLite file, its contexts, its links to relays.
+
+Here time and randomness come in; everything else is the engine's. Must never know: what a relay
+is made of.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from weft.link import Link
+from weft_engine.names import ContextName
+from weft_engine.replica.context import Context
+from weft_engine.replica.replica import Replica
+from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.views.receipt import Receipt
+from weft_engine.views.view import View
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ContextInfo:
+    """A context that the store holds. Equal `fingerprint`s (hex) mean equal records."""
+
+    name: ContextName
+    records: int
+    fingerprint: str
+
+
+class Store:
+    """Made by `weft.open`. Used from one event loop."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._links: set[Link] = set()
+
+    @property
+    def path(self) -> Path:
+        return self._replica.path
+
+    @property
+    def readonly(self) -> bool:
+        return self._replica.journal.readonly
+
+    def context(self, name: str) -> Context:
+        """The context of this name, such as ``acme/chat-42``. Reads nothing and writes nothing; a
+        context comes into being with the first thing written to it. Raises InvalidName."""
+        return self._replica.context(name)
+
+    async def contexts(self, prefix: str = "") -> AsyncIterator[ContextInfo]:
+        """Every context whose name starts with `prefix`, in order of names; read in pages."""
+        after = ""
+        while True:
+            page = await self._replica.contexts(prefix, after=after, limit=_PAGE)
+            for state in page:
+                if state.records:
+                    yield ContextInfo(state.name, state.records, state.fingerprint.hex())
+            if len(page) < _PAGE:
+                return
+            after = page[-1].name
+
+    async def replay(self, receipt: Receipt | str) -> View:
+        """The view that a receipt was given for, byte for byte. A string is the trace id of a view
+        of this store; a receipt may come from any replica.
+
+        Raises NotFound, MissingRecords, RendererMismatch, ReplayMismatch.
+        """
+        if isinstance(receipt, str):
+            receipt = await self._replica.receipts.find(receipt)
+        return await self.context(receipt.context).replay(receipt)
+
+    def connect(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        contexts: Iterable[str] | None = None,
+        prefixes: Iterable[str] | None = None,
+    ) -> Link:
+        """Keep this store in step with the relay at `url`, such as ``wss://eu.example.com``.
+
+        Returns at once; the link reconnects until it is closed, refused, or the store closes. It
+        carries every context, or those of `contexts` and those that begin with one of `prefixes`.
+        """
+        if contexts is None and prefixes is None:
+            interest = EVERYTHING
+        else:
+            interest = Interest.of(contexts=contexts or (), prefixes=prefixes or ())
+        link = Link(self._replica, url, token=token, interest=interest, ended=self._links.discard)
+        self._links.add(link)
+        return link
+
+    async def aclose(self) -> None:
+        """End the links, finish what is being written, let go of the file. May be repeated."""
+        async with AsyncExitStack() as ends:
+            # Last in, first out; and one that fails keeps none of the others from ending.
+            ends.push_async_callback(self._replica.close)
+            for link in tuple(self._links):
+                ends.push_async_callback(link.aclose)
+
+
+@asynccontextmanager
+async def open_store(
+    path: str | os.PathLike[str], *, readonly: bool = False
+) -> AsyncIterator[Store]:
+    """The store in the file at `path`, made if it is not there: ``async with weft.open(...)``.
+
+    One file has one writer; any number may open it with `readonly`, which sees what is committed
+    and writes nothing, receipts included. Raises StoreLocked, NotAStore, NewerFormat, StoreError.
+    """
+    replica = Replica.open(
+        Path(path),
+        now_ms=lambda: time.time_ns() // 1_000_000,
+        random=os.urandom,
+        readonly=readonly,
+    )
+    store = Store(replica)
+    try:
+        yield store
+    finally:
+        await store.aclose()

@@ -1,0 +1,59 @@
+"""How a link lies on a websocket: its address, who may open it, how it closes. docs/PROTOCOL.md.
+
+Facts that both ends share. Must never know: sockets, websocket libraries.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from weft_engine.errors import CallerError
+from weft_engine.sync.frames import ByeCode
+
+SYNC_PATH: Final = "/v1/sync"
+CLOSE_REASON_BYTES_MAX: Final = 123
+"""What a websocket close frame has room for; the bye before it says the same in full."""
+
+GOING_AWAY: Final = 1001
+UNAUTHORISED: Final = 4401
+"""The token is no longer valid."""
+_CLOSE_CODES: Final[dict[str, int]] = {
+    ByeCode.CLOSED: 1000,
+    ByeCode.DENIED: 4403,
+    ByeCode.FORMAT: 4400,
+    ByeCode.MALFORMED: 1007,
+    ByeCode.RECORD: 1008,
+    ByeCode.LIMIT: 1008,
+    ByeCode.FAULT: 1011,
+    ByeCode.SILENT: 1001,
+}
+
+
+def close_code(bye_code: str) -> int:
+    """The websocket close code that goes with a bye; those from 4400 to 4499 are final."""
+    return _CLOSE_CODES.get(bye_code, 1000)
+
+
+def close_reason(text: str) -> str:
+    """`text`, cut to what a close frame has room for."""
+    return text.encode(errors="replace")[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
+
+
+def sync_url(address: str) -> str:
+    """The websocket URL of a relay's links, from what people write: ``ws://host:port``, with or
+    without the path. CallerError if it is no such address."""
+    hint = "write ws://host:port or wss://host"
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise CallerError(f"{address!r} is no address of a relay: {error}", hint=hint) from None
+    if parts.scheme not in ("ws", "wss") or not host:
+        raise CallerError(f"{address!r} is no address of a relay", hint=hint)
+    if parts.fragment or parts.query or parts.username is not None:
+        raise CallerError(
+            f"{address!r} holds more than an address", hint="give the token by itself"
+        )
+    path = parts.path.rstrip("/").removesuffix(SYNC_PATH)
+    return urlunsplit((parts.scheme, parts.netloc, path + SYNC_PATH, "", ""))

@@ -1,0 +1,129 @@
+"""The comparison at the beginning of a link: both ends list their contexts with fingerprints, and
+announce the frontiers of those that differ.
+
+An end has listed all its contexts before it looks at a difference, and both see the same two
+lists; so each knows which frontiers the other will announce, and anything else is a violation.
+
+Must never know: records, the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TypeVar
+
+from weft_engine.limits import CONTEXTS_PER_QUESTION, LISTED_CONTEXTS_MAX
+from weft_engine.names import ContextName, Position
+from weft_engine.sync.faults import LimitBroken, OutsideInterest, ProtocolViolation
+from weft_engine.sync.frames import Contexts, Frontier
+from weft_engine.sync.interest import Interest
+from weft_engine.sync.outgoing import Outgoing
+from weft_engine.sync.questions import ReadFrontiers, ReadLacking
+
+T = TypeVar("T")
+
+
+class Comparison:
+    def __init__(self, interest: Interest, outgoing: Outgoing) -> None:
+        self._interest = interest
+        self._outgoing = outgoing
+        self._ours: dict[ContextName, tuple[bytes, Position]] = {}
+        self._theirs: dict[ContextName, bytes] = {}
+        self._ours_complete = False
+        self._theirs_complete = False
+        self._to_announce: deque[ContextName] = deque()
+        self._awaited: set[ContextName] = set()
+        self._lacking: deque[Frontier] = deque()
+        self._asked = 0
+
+    @property
+    def is_listed(self) -> bool:
+        """Both lists are complete: what is new may be sent."""
+        return self._ours_complete and self._theirs_complete
+
+    @property
+    def is_done(self) -> bool:
+        """Every difference was looked at, in both directions."""
+        left = self._to_announce or self._awaited or self._lacking or self._asked
+        return self.is_listed and not left
+
+    def listed(
+        self, entries: Iterable[tuple[ContextName, bytes, Position]], *, last: bool
+    ) -> list[Contexts]:
+        """The next page of our own list; returns how the peer hears of it."""
+        page: list[tuple[ContextName, bytes]] = []
+        for context, fingerprint, position in entries:
+            self._ours[context] = (fingerprint, position)
+            self._outgoing.listed(context, position)
+            page.append((context, fingerprint))
+        if len(self._ours) > LISTED_CONTEXTS_MAX:
+            raise LimitBroken(
+                f"this store has more than {LISTED_CONTEXTS_MAX} contexts that the link is about",
+                hint="link with a smaller interest",
+            )
+        self._ours_complete = last
+        self._compare()
+        return [Contexts(tuple(page), last)] if page or last else []
+
+    def receive_list(self, message: Contexts) -> None:
+        if self._theirs_complete:
+            raise ProtocolViolation("contexts came after the last of them")
+        for context, fingerprint in message.entries:
+            if not self._interest.covers(context):
+                raise OutsideInterest(f"context {context!r} was listed, outside the interest")
+            if context in self._theirs:
+                raise ProtocolViolation(f"context {context!r} was listed twice")
+            self._theirs[context] = fingerprint
+        if len(self._theirs) > LISTED_CONTEXTS_MAX:
+            raise LimitBroken(f"more than {LISTED_CONTEXTS_MAX} contexts were listed")
+        self._theirs_complete = message.last
+        self._compare()
+
+    def receive_frontier(self, message: Frontier) -> None:
+        if message.context not in self._awaited:
+            raise ProtocolViolation(f"no frontier of context {message.context!r} is due")
+        self._awaited.remove(message.context)
+        self._lacking.append(message)
+
+    def to_announce(self) -> ReadFrontiers | None:
+        """Our frontiers to read next. They all go out before the first record, so that the peer
+        knows what we hold before it gets anything of that context from us."""
+        some = _take(self._to_announce)
+        if not some:
+            return None
+        self._asked += 1
+        return ReadFrontiers(tuple(some))
+
+    def to_settle(self) -> ReadLacking | None:
+        """Which of the peer's frontiers to compare with the journal next."""
+        some = _take(self._lacking)
+        if not some:
+            return None
+        self._asked += 1
+        return ReadLacking(tuple((m.context, m.frontier, m.sample) for m in some))
+
+    def answered(self) -> None:
+        """One of these two questions was answered."""
+        self._asked -= 1
+
+    def _compare(self) -> None:
+        if not self.is_listed:
+            return
+        for context, (fingerprint, position) in self._ours.items():
+            theirs = self._theirs.get(context)
+            if theirs == fingerprint:
+                continue
+            self._to_announce.append(context)
+            if theirs is None:
+                self._outgoing.absent(context, position)
+            else:
+                self._outgoing.differs(context, position)
+                self._awaited.add(context)
+        self._awaited.update(context for context in self._theirs if context not in self._ours)
+        self._ours = {}
+        self._theirs = {}
+
+
+def _take(queue: deque[T]) -> list[T]:
+    return [queue.popleft() for _ in range(min(len(queue), CONTEXTS_PER_QUESTION))]

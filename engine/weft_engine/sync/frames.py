@@ -1,0 +1,393 @@
+"""Frames: the messages of a link, and their one encoding. docs/PROTOCOL.md is their grammar.
+
+A frame is the version byte, then one msgpack array [type, ...fields] in shortest form. Whatever is
+not exactly that raises MalformedFrame, which names what is wrong. Must never know: whether a
+message makes sense where it comes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import msgpack
+
+from weft_engine.errors import CallerError, InvalidName, MalformedFrame
+from weft_engine.limits import (
+    CONTEXT_NAME_BYTES_MAX,
+    CONTEXTS_PER_FRAME,
+    FOREIGN_PAYLOAD_BYTES_MAX,
+    FRAME_BYTES_MAX,
+    FRONTIER_HASHES_MAX,
+    INTEREST_CONTEXTS_MAX,
+    INTEREST_PREFIXES_MAX,
+    MESSAGE_BYTES_MAX,
+    POSITIONS_PER_ACK_MAX,
+    REASON_BYTES_MAX,
+    RECORDS_PER_MESSAGE_MAX,
+    REGION_NAME_BYTES_MAX,
+    SAMPLE_HASHES_MAX,
+    WANTED_PER_FRAME_MAX,
+    WINDOW_FRAMES_MAX,
+)
+from weft_engine.names import ContextName, Position, RecordHash, context_name
+from weft_engine.records.envelope import ENVELOPE_BYTES_MAX
+from weft_engine.records.identity import SignatureItem
+from weft_engine.sync.interest import Interest
+from weft_engine.sync.wire import Reader
+
+VERSION: Final = 1
+IGNORED_TYPES: Final = range(64, 128)
+"""Types that a later version may add and that whoever does not know them ignores."""
+_POSITION_MAX: Final = 2**63 - 1
+_REGION: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{REGION_NAME_BYTES_MAX - 1}}}", re.ASCII)
+_BYE_CODE: Final = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
+
+
+class ByeCode(StrEnum):
+    """Why a link ends. A code that is not known here counts as one that may be tried again."""
+
+    CLOSED = "closed"
+    """An orderly end."""
+    DENIED = "denied"
+    """The token or its rights do not allow this link. Final."""
+    FORMAT = "format"
+    """The two ends speak different versions. Final."""
+    MALFORMED = "malformed"
+    """A frame that is none, or that has no place where it came."""
+    RECORD = "record"
+    """A record or signature that is not sound, or a record outside the interest."""
+    LIMIT = "limit"
+    """More was sent than the limits allow: the window, the waiting room, the lists."""
+    FAULT = "fault"
+    """The sender of the goodbye can't go on: its disk, its end."""
+    SILENT = "silent"
+    """Nothing was heard for too long."""
+
+
+FINAL_CODES: Final = frozenset({ByeCode.DENIED, ByeCode.FORMAT})
+"""Refusals: trying again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Unacknowledged Records messages that an end takes, and the bytes of the records in them."""
+
+    frames: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame of each end."""
+
+    format_version: int
+    store: bytes
+    epoch: bytes
+    region: str | None
+    now_ms: int
+    interest: Interest
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The last frame of an end."""
+
+    code: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Part of the list of an end's contexts within the interest, with their fingerprints."""
+
+    entries: tuple[tuple[ContextName, bytes], ...]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """What an end holds of a context: maximal records, and a thinning sample of what is before."""
+
+    context: ContextName
+    frontier: tuple[RecordHash, ...]
+    sample: tuple[RecordHash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records in the sender's journal order. `upto`: with this message everything within the
+    interest up to that position of the sender's journal was sent or is known to the receiver."""
+
+    serial: int
+    upto: Position | None
+    records: tuple[tuple[bytes, bytes], ...]
+    """Envelopes and payloads."""
+    items: tuple[SignatureItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Every record of that message is durable here. `regions`: up to which position of *your*
+    journal a region holds everything within the interest."""
+
+    serial: int
+    regions: tuple[tuple[str, Position], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Please send these records, on which parked ones wait."""
+
+    hashes: tuple[RecordHash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of a message that is larger than a frame."""
+
+    id: int
+    index: int
+    count: int
+    data: bytes
+
+
+Message = Hello | Bye | Contexts | Frontier | Records | Ack | Want | Heartbeat | Fragment
+
+
+def region_name(text: str) -> str:
+    """`text` as a region's name, or InvalidName: lower case, digits, ``.``, ``_``, ``-``."""
+    if _REGION.fullmatch(text) is None:
+        raise InvalidName(
+            f"{text[:80]!r} is no region name",
+            hint=f"use 1 to {REGION_NAME_BYTES_MAX} of a-z, 0-9, '.', '_', '-'",
+        )
+    return text
+
+
+def bye(code: ByeCode, reason: str, hint: str = "") -> Bye:
+    """A goodbye whose texts are cut to what the frame allows."""
+    return Bye(code, _shortened(reason), _shortened(hint))
+
+
+def _shortened(text: str) -> str:
+    return text.encode(errors="replace")[:REASON_BYTES_MAX].decode(errors="ignore")
+
+
+# ---- writing --------------------------------------------------------------------------------
+
+
+def encode(message: Message) -> bytes:
+    """The bytes of a message, which may be more than a frame holds (`fragments.cut`)."""
+    packed: bytes = msgpack.packb(_fields(message))
+    return bytes((VERSION,)) + packed
+
+
+def _fields(message: Message) -> tuple[object, ...]:
+    match message:
+        case Hello():
+            interest = message.interest
+            return (
+                0,
+                message.format_version,
+                message.store,
+                message.epoch,
+                message.region,
+                message.now_ms,
+                sorted(interest.contexts),
+                interest.prefixes,
+                (message.window.frames, message.window.bytes),
+            )
+        case Bye():
+            return (1, message.code, message.reason, message.hint)
+        case Contexts():
+            return (2, message.entries, message.last)
+        case Frontier():
+            return (3, message.context, message.frontier, message.sample)
+        case Records():
+            items = [(i.public_key, i.tip, i.signature) for i in message.items]
+            return (4, message.serial, message.upto, message.records, items)
+        case Ack():
+            return (5, message.serial, message.regions)
+        case Want():
+            return (6, message.hashes)
+        case Heartbeat():
+            return (7,)
+        case Fragment():
+            return (8, message.id, message.index, message.count, message.data)
+
+
+# ---- reading --------------------------------------------------------------------------------
+
+
+def decode_frame(frame: bytes) -> Message | None:
+    """The message of a frame; None for a type that is to be ignored."""
+    if len(frame) > FRAME_BYTES_MAX:
+        raise MalformedFrame(f"a frame of {len(frame)} bytes exceeds {FRAME_BYTES_MAX}")
+    return decode_message(frame)
+
+
+def decode_message(data: bytes) -> Message | None:
+    """As `decode_frame`, for what was put together from fragments too."""
+    if not data:
+        raise MalformedFrame("a frame is empty")
+    if data[0] != VERSION:
+        raise MalformedFrame(
+            f"a frame has version {data[0]}, this is version {VERSION}",
+            hint="upgrade the older of the two ends",
+        )
+    reader = Reader(data, 1)
+    count = reader.array("a frame", count_min=1, count_max=1 << 16)
+    type_ = reader.uint("a frame's type")
+    if type_ in IGNORED_TYPES:
+        return None
+    if type_ >= len(_READERS):
+        raise MalformedFrame(f"a frame has the unknown type {type_}", hint="upgrade weft")
+    name, fields, read = _READERS[type_]
+    if count != fields + 1:
+        raise MalformedFrame(f"a {name} has {count - 1} fields, it must have {fields}")
+    message = read(reader)
+    reader.end(name)
+    return message
+
+
+def _hello(reader: Reader) -> Hello:
+    format_version = reader.uint("format version")
+    store = reader.blob("store", size_min=16, size_max=16)
+    epoch = reader.blob("epoch", size_min=8, size_max=8)
+    region = None if reader.nil() else _region(reader)
+    now_ms = reader.uint("now_ms", most=(1 << 48) - 1)
+    contexts = _texts(reader, "contexts", INTEREST_CONTEXTS_MAX)
+    prefixes = _texts(reader, "prefixes", INTEREST_PREFIXES_MAX)
+    try:
+        interest = Interest.of(contexts=contexts, prefixes=prefixes)
+    except CallerError as error:
+        raise MalformedFrame(f"a hello's interest is none: {error.message}") from None
+    if sorted(interest.contexts) != contexts or list(interest.prefixes) != prefixes:
+        raise MalformedFrame("a hello's interest names something twice or out of order")
+    reader.array("window", count_min=2, count_max=2)
+    window = Window(
+        reader.uint("window frames", least=1, most=WINDOW_FRAMES_MAX),
+        reader.uint("window bytes", least=1, most=MESSAGE_BYTES_MAX),
+    )
+    return Hello(format_version, store, epoch, region, now_ms, interest, window)
+
+
+def _bye(reader: Reader) -> Bye:
+    code = reader.text("code", bytes_max=32)
+    if _BYE_CODE.fullmatch(code) is None:
+        raise MalformedFrame(f"a bye has the code {code!r}")
+    reason = reader.text("reason", bytes_max=REASON_BYTES_MAX)
+    return Bye(code, reason, reader.text("hint", bytes_max=REASON_BYTES_MAX))
+
+
+def _contexts(reader: Reader) -> Contexts:
+    entries: list[tuple[ContextName, bytes]] = []
+    for _ in range(reader.array("contexts", count_max=CONTEXTS_PER_FRAME, item_bytes=37)):
+        reader.array("an entry", count_min=2, count_max=2)
+        context = _context(reader)
+        entries.append((context, reader.blob("fingerprint", size_min=32, size_max=32)))
+    return Contexts(tuple(entries), reader.flag("last"))
+
+
+def _frontier(reader: Reader) -> Frontier:
+    context = _context(reader)
+    frontier = reader.hashes("frontier", count_min=1, count_max=FRONTIER_HASHES_MAX, ascending=True)
+    sample = reader.hashes("sample", count_max=SAMPLE_HASHES_MAX, ascending=False)
+    return Frontier(context, frontier, sample)
+
+
+def _records(reader: Reader) -> Records:
+    serial = _serial(reader)
+    upto = None if reader.nil() else _position(reader)
+    records: list[tuple[bytes, bytes]] = []
+    count = reader.array("records", count_min=1, count_max=RECORDS_PER_MESSAGE_MAX, item_bytes=5)
+    for _ in range(count):
+        reader.array("a record", count_min=2, count_max=2)
+        envelope = reader.blob("envelope", size_max=ENVELOPE_BYTES_MAX)
+        records.append((envelope, reader.blob("payload", size_max=FOREIGN_PAYLOAD_BYTES_MAX)))
+    items: list[SignatureItem] = []
+    # One for each record at most: a signature is sent beside the tip that it signs.
+    for _ in range(reader.array("items", count_max=count, item_bytes=135)):
+        reader.array("an item", count_min=3, count_max=3)
+        key = reader.blob("public key", size_min=32, size_max=32)
+        tip = RecordHash(reader.blob("tip", size_min=32, size_max=32))
+        items.append(SignatureItem(key, tip, reader.blob("signature", size_min=64, size_max=64)))
+    return Records(serial, upto, tuple(records), tuple(items))
+
+
+def _ack(reader: Reader) -> Ack:
+    serial = _serial(reader)
+    regions: list[tuple[str, Position]] = []
+    count = reader.array("regions", count_max=POSITIONS_PER_ACK_MAX, item_bytes=4)
+    for _ in range(count):
+        reader.array("a region's position", count_min=2, count_max=2)
+        regions.append((_region(reader), _position(reader)))
+    return Ack(serial, tuple(regions))
+
+
+def _want(reader: Reader) -> Want:
+    return Want(
+        reader.hashes("hashes", count_min=1, count_max=WANTED_PER_FRAME_MAX, ascending=True)
+    )
+
+
+def _heartbeat(_: Reader) -> Heartbeat:
+    return Heartbeat()
+
+
+def _fragment(reader: Reader) -> Fragment:
+    id_ = reader.uint("message id")
+    index = reader.uint("fragment index")
+    count = reader.uint("fragment count")
+    data = reader.blob("fragment", size_min=1, size_max=FRAME_BYTES_MAX)
+    return Fragment(id_, index, count, data)
+
+
+_READERS: Final = (
+    ("hello", 8, _hello),
+    ("bye", 3, _bye),
+    ("contexts", 2, _contexts),
+    ("frontier", 3, _frontier),
+    ("records", 4, _records),
+    ("ack", 2, _ack),
+    ("want", 1, _want),
+    ("heartbeat", 0, _heartbeat),
+    ("fragment", 4, _fragment),
+)
+
+
+def _serial(reader: Reader) -> int:
+    return reader.uint("serial", least=1)
+
+
+def _position(reader: Reader) -> Position:
+    return Position(reader.uint("position", most=_POSITION_MAX))
+
+
+def _context(reader: Reader) -> ContextName:
+    try:
+        return context_name(reader.text("context", bytes_max=CONTEXT_NAME_BYTES_MAX))
+    except InvalidName as error:
+        raise MalformedFrame(f"a context has no valid name: {error.message}") from None
+
+
+def _region(reader: Reader) -> str:
+    try:
+        return region_name(reader.text("region", bytes_max=REGION_NAME_BYTES_MAX))
+    except InvalidName as error:
+        raise MalformedFrame(f"a region has no valid name: {error.message}") from None
+
+
+def _texts(reader: Reader, what: str, count_max: int) -> list[str]:
+    count = reader.array(what, count_max=count_max)
+    return [reader.text(f"one of {what}", bytes_max=CONTEXT_NAME_BYTES_MAX) for _ in range(count)]

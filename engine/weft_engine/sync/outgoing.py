@@ -1,0 +1,282 @@
+"""What is still to be sent to a peer, and what was sent and is not acknowledged yet.
+
+Of each context that is not settled there are positions to send (from the comparison) followed by
+everything after a position. What came from the peer never goes back to it.
+
+Invariant: a message is closed. Each of its records is covered by a signature in that message, and
+its parents are at the peer, or in this message or an earlier one. A record that can't be sent so
+yet is withheld, with whatever depends on it, and tried again when its context grows. So the peer
+can journal every message when it comes: its acknowledgement waits for nothing that is still to be
+sent, and a window of any size can't deadlock.
+
+Must never know: frames' bytes, the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from weft_engine.limits import (
+    CONTEXTS_PER_QUESTION,
+    KNOWN_POSITIONS_MAX,
+    RECORDS_BYTES,
+    RECORDS_PER_FRAME,
+    WITHHELD_BYTES_MAX,
+    WITHHELD_RECORDS_MAX,
+)
+from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.envelope import Record
+from weft_engine.records.identity import SignatureItem
+from weft_engine.storage.ledger import Stored
+from weft_engine.sync.closure import closed, needed
+from weft_engine.sync.frames import Window
+from weft_engine.sync.questions import Part, ReadRecords, RecordsRead
+
+_FLOOR_CONTEXTS_MAX = 256
+
+
+@dataclass(slots=True)
+class Pending:
+    """A context of which something is to be sent, or is not compared yet."""
+
+    after: Position
+    """Up to here everything is at the peer, unless its position stands in the lists."""
+    newest: Position
+    """Of the newest record that is to be sent: there is something after `after` if it is higher."""
+    comparing: bool = False
+    positions: deque[Position] = field(default_factory=deque)
+    withheld: list[Position] = field(default_factory=list)
+    withheld_bytes: int = 0
+    known: set[Position] = field(default_factory=set)
+    """After `after`, but from the peer."""
+
+    @property
+    def has_more(self) -> bool:
+        return not self.comparing and (bool(self.positions) or self.newest > self.after)
+
+    @property
+    def floor(self) -> Position | None:
+        """Everything of the context up to here was sent; None: all of it."""
+        first = [some[0] for some in (self.withheld, self.positions) if some]
+        if self.newest > self.after:
+            first.append(Position(self.after + 1))
+        return Position(min(first) - 1) if first else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that is not acknowledged."""
+
+    first: Position
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What one message carries."""
+
+    records: tuple[Record, ...]
+    items: tuple[SignatureItem, ...]
+    first: Position
+
+    @property
+    def size(self) -> int:
+        return sum(record.size for record in self.records)
+
+
+class Outgoing:
+    def __init__(self) -> None:
+        self.head = Position(0)
+        """The newest position of the journal that we were told of."""
+        self.unacked: dict[int, Sent] = {}
+        self._unacked_bytes = 0
+        self._pending: dict[ContextName, Pending] = {}
+        self._ready: dict[ContextName, None] = {}
+        self._comparing = 0
+
+    # ---- the comparison -----------------------------------------------------------------------
+
+    def listed(self, context: ContextName, position: Position) -> None:
+        """The fingerprint that the peer will see covers everything up to `position`."""
+        pending = self._pending.get(context)
+        if pending is None:
+            if position <= self.head:
+                return
+            pending = self._pending[context] = Pending(position, position)
+        pending.after = max(pending.after, position)
+        self._settle(context, pending)
+
+    def absent(self, context: ContextName, position: Position) -> None:
+        """The peer has nothing of a context that was listed at `position`."""
+        pending = self._pending.setdefault(context, Pending(position, position))
+        pending.newest = max(pending.newest, position)
+        pending.after = Position(0)
+        self._settle(context, pending)
+
+    def differs(self, context: ContextName, position: Position) -> None:
+        """The peer has other records of it: nothing is sent before `lacking` says what."""
+        pending = self._pending.setdefault(context, Pending(position, position))
+        pending.comparing = True
+        self._comparing += 1
+        self._settle(context, pending)
+
+    def lacking(self, context: ContextName, positions: list[Position], upto: Position) -> None:
+        """The peer lacks these, and may lack what comes after `upto`."""
+        pending = self._pending.get(context)
+        if pending is None or not pending.comparing:
+            return  # It was not here when the lists were made: all of it is new.
+        self._comparing -= 1
+        pending.comparing = False
+        pending.after = max(pending.after, upto)
+        pending.positions = deque(p for p in positions if p not in pending.known)
+        pending.known = {p for p in pending.known if p > pending.after}
+        self._settle(context, pending)
+
+    # ---- what is new --------------------------------------------------------------------------
+
+    def committed(self, context: ContextName, position: Position, *, from_peer: bool) -> None:
+        """A record of the interest is in the journal; `head` is at or behind it already."""
+        pending = self._pending.get(context)
+        if pending is None:
+            if from_peer:
+                return
+            pending = self._pending[context] = Pending(Position(position - 1), position)
+        elif position > pending.after:
+            if not from_peer:
+                pending.newest = position
+            elif pending.newest <= pending.after and not pending.comparing:
+                pending.after = position
+            else:
+                if len(pending.known) >= KNOWN_POSITIONS_MAX:
+                    pending.known.clear()
+                pending.known.add(position)
+        elif pending.comparing and from_peer:
+            pending.known.add(position)
+        self._settle(context, pending)
+
+    # ---- reading ------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> int:
+        """How many contexts have something to send now."""
+        return len(self._ready)
+
+    def has_room(self, window: Window) -> bool:
+        return len(self.unacked) < window.frames and self._unacked_bytes < window.bytes
+
+    def next_read(self, window: Window) -> ReadRecords | None:
+        """What to read for the next message, if there is something and the window is open."""
+        if not self._ready or not self.has_room(window):
+            return None
+        parts: list[Part] = []
+        again_records = again_bytes = 0
+        for context in self._ready:
+            pending = self._pending[context]
+            # What is withheld is read again, beside one more frame of what may cover it.
+            again_records += len(pending.withheld)
+            again_bytes += pending.withheld_bytes
+            is_too_much = again_records > WITHHELD_RECORDS_MAX or again_bytes > WITHHELD_BYTES_MAX
+            if parts and (is_too_much or len(parts) == CONTEXTS_PER_QUESTION):
+                break
+            positions = tuple(islice(pending.positions, RECORDS_PER_FRAME))
+            parts.append(
+                Part(context, tuple(pending.withheld), positions, pending.after, self.head)
+            )
+        return ReadRecords(tuple(parts), RECORDS_PER_FRAME, RECORDS_BYTES)
+
+    def compose(self, read: RecordsRead, known: Container[RecordHash]) -> Composed | None:
+        """The message in what was read; moves on behind it. `known` came from the peer just now."""
+        assert isinstance(read.question, ReadRecords)
+        chosen: list[Stored] = []
+        for part, stored in zip(read.question.parts, read.stored, strict=False):
+            chosen += self._advance(part, stored, read.items, known)
+        if not chosen:
+            return None
+        return Composed(
+            tuple(one.record for one in chosen),
+            needed(chosen, read.items),
+            min(one.position for one in chosen),
+        )
+
+    def _advance(
+        self,
+        part: Part,
+        stored: Sequence[Stored],
+        items: Sequence[SignatureItem],
+        known: Container[RecordHash],
+    ) -> list[Stored]:
+        context = part.context
+        pending = self._pending[context]
+        again, new = stored[: len(part.again)], stored[len(part.again) :]
+        later = new[len(part.positions) :]
+        # Positions come first; those that were not reached are still to be sent.
+        for _ in range(len(new) - len(later)):
+            pending.positions.popleft()
+        if later:
+            pending.after = later[-1].position
+        wanted = [
+            one
+            for one in (*again, *new)
+            if one.position not in pending.known and one.record.hash not in known
+        ]
+        pending.known = {p for p in pending.known if p > pending.after}
+        sendable = closed(wanted, items)
+        kept = {one.position for one in sendable}
+        withheld = [one for one in wanted if one.position not in kept]
+        size = sum(one.record.size for one in withheld)
+        if len(withheld) > WITHHELD_RECORDS_MAX or size > WITHHELD_BYTES_MAX:
+            sendable, withheld, size = wanted, [], 0
+        pending.withheld = [one.position for one in withheld]
+        pending.withheld_bytes = size
+        # To the end of the queue, for fairness, if something is left.
+        self._ready.pop(context, None)
+        self._settle(context, pending)
+        return sendable
+
+    # ---- sent and acknowledged ----------------------------------------------------------------
+
+    def sent(self, serial: int, composed: Composed) -> None:
+        self.unacked[serial] = Sent(composed.first, composed.size)
+        self._unacked_bytes += composed.size
+
+    def acked(self, serial: int) -> bool:
+        """False if no such message is open."""
+        sent = self.unacked.pop(serial, None)
+        if sent is None:
+            return False
+        self._unacked_bytes -= sent.size
+        return True
+
+    def stated(self) -> Position | None:
+        """Up to where everything was sent, or None while that can't be said cheaply."""
+        if self._comparing or len(self._pending) > _FLOOR_CONTEXTS_MAX:
+            return None
+        return self._floor()
+
+    def durable_upto(self) -> Position | None:
+        """Up to where everything is durable at the peer; None before the comparison."""
+        if self._comparing:
+            return None
+        return Position(min([self._floor(), *(sent.first - 1 for sent in self.unacked.values())]))
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is left to send and all that was sent is acknowledged."""
+        return not self.unacked and not self._comparing and self._floor() == self.head
+
+    def _floor(self) -> Position:
+        floors = [pending.floor for pending in self._pending.values()]
+        return min([self.head, *(floor for floor in floors if floor is not None)])
+
+    def _settle(self, context: ContextName, pending: Pending) -> None:
+        """Queue the context if it has something to send, forget it if it has nothing left."""
+        if pending.has_more:
+            self._ready.setdefault(context)
+            return
+        self._ready.pop(context, None)
+        # Read ahead of what we were told: kept, so that being told sends nothing twice.
+        if not (pending.comparing or pending.withheld or pending.after > self.head):
+            del self._pending[context]

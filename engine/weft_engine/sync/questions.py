@@ -1,0 +1,228 @@
+"""What a session asks of its own store, and the answers, as values.
+
+The session never reads by itself: it puts a question, whoever drives it runs `answer` on a
+connection of the journal's readers and hands the result back. Must never know: the session.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weft_engine.limits import (
+    CONTEXTS_PER_FRAME,
+    FRONTIER_HASHES_MAX,
+    MESSAGE_BYTES_MAX,
+    SAMPLE_HASHES_MAX,
+)
+from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.identity import SignatureItem
+from weft_engine.storage import reading
+from weft_engine.storage.ledger import Stored
+from weft_engine.sync.interest import Interest
+
+
+@dataclass(frozen=True, slots=True)
+class ListContexts:
+    """The next page of the contexts within `interest`: of its prefix number `part`, or, after
+    the last of these, of the contexts that it names."""
+
+    interest: Interest
+    part: int
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    entries: tuple[tuple[ContextName, bytes, Position], ...]
+    """Name, fingerprint, position of the newest record."""
+    next: ListContexts | None
+    position: Position
+    """Of the journal's newest record, read before the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFrontiers:
+    contexts: tuple[ContextName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontiersRead:
+    frontiers: tuple[tuple[ContextName, tuple[RecordHash, ...], tuple[RecordHash, ...]], ...]
+    """Name, frontier, sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLacking:
+    """What a peer lacks that announced these: name, frontier, sample."""
+
+    announced: tuple[tuple[ContextName, tuple[RecordHash, ...], tuple[RecordHash, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    context: ContextName
+    positions: list[Position]
+    """Ascending."""
+    upto: Position
+    """The context's newest record when this was computed."""
+    held: frozenset[RecordHash]
+    """What of the announced frontier is journaled here."""
+
+
+@dataclass(frozen=True, slots=True)
+class LackingRead:
+    contexts: tuple[Lacking, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Of a context: the records at these ascending positions, then those after `after` up to and
+    including `upto`. `again` is read whole and beside the limits."""
+
+    context: ContextName
+    again: tuple[Position, ...]
+    positions: tuple[Position, ...]
+    after: Position
+    upto: Position
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecords:
+    """Records of several contexts, one after the other, within limits over all of them."""
+
+    parts: tuple[Part, ...]
+    records_max: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadWanted:
+    """The records of these hashes, as far as they are held."""
+
+    hashes: tuple[RecordHash, ...]
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsRead:
+    question: ReadRecords | ReadWanted
+    stored: tuple[tuple[Stored, ...], ...]
+    """For ReadRecords one tuple for each part that was reached, for ReadWanted one."""
+    left: tuple[RecordHash, ...] = ()
+    """Held, but beyond the limit."""
+    items: tuple[SignatureItem, ...] = ()
+    """Signatures of tips among the records: not part of `answer`, added by who can sign."""
+
+    @property
+    def all(self) -> list[Stored]:
+        return [stored for part in self.stored for stored in part]
+
+
+Question = ListContexts | ReadFrontiers | ReadLacking | ReadRecords | ReadWanted
+Answer = Listed | FrontiersRead | LackingRead | RecordsRead
+
+
+def answer(connection: sqlite3.Connection, question: Question) -> Answer:
+    match question:
+        case ListContexts():
+            return _list(connection, question)
+        case ReadFrontiers():
+            return _frontiers(connection, question)
+        case ReadLacking():
+            return LackingRead(tuple(_lacking(connection, *some) for some in question.announced))
+        case ReadRecords():
+            return _records(connection, question)
+        case ReadWanted():
+            return _wanted(connection, question)
+
+
+def _list(connection: sqlite3.Connection, question: ListContexts) -> Listed:
+    position = reading.last_position(connection)
+    interest, part, after = question.interest, question.part, question.after
+    limit = CONTEXTS_PER_FRAME
+    if part < len(interest.prefixes):
+        states = reading.contexts(
+            connection, prefix=interest.prefixes[part], after=after, limit=limit
+        )
+        if len(states) == limit:
+            following = ListContexts(interest, part, states[-1].name)
+        else:
+            following = ListContexts(interest, part + 1, "")
+    else:
+        names = sorted(name for name in interest.contexts if name > after)
+        found = [reading.context(connection, name) for name in names[:limit]]
+        states = [state for state in found if state is not None]
+        following = ListContexts(interest, part, names[limit - 1] if len(names) > limit else "")
+    entries = tuple((s.name, s.fingerprint, s.position) for s in states if s.records)
+    is_last = following.part >= len(interest.prefixes) and not (
+        following.after or (following.part > part and interest.contexts)
+    )
+    return Listed(entries, None if is_last else following, position)
+
+
+def _frontiers(connection: sqlite3.Connection, question: ReadFrontiers) -> FrontiersRead:
+    found = []
+    for name in question.contexts:
+        state = reading.context(connection, name)
+        assert state is not None, "a listed context stays"
+        # Part of a frontier is sound too: the peer only sends more than it had to.
+        sample = reading.sample(connection, state)[:SAMPLE_HASHES_MAX]
+        found.append((name, state.frontier[:FRONTIER_HASHES_MAX], tuple(sample)))
+    return FrontiersRead(tuple(found))
+
+
+def _lacking(
+    connection: sqlite3.Connection,
+    name: ContextName,
+    frontier: Sequence[RecordHash],
+    sample: Sequence[RecordHash],
+) -> Lacking:
+    held = frozenset(reading.positions_of(connection, frontier))
+    state = reading.context(connection, name)
+    if state is None:
+        return Lacking(name, [], Position(0), held)
+    positions = reading.lacking(connection, state, (*frontier, *sample))
+    return Lacking(name, positions, state.position, held)
+
+
+def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRead:
+    parts: list[tuple[Stored, ...]] = []
+    records_left, bytes_left = question.records_max, question.bytes_max
+    for part in question.parts:
+        # A read gives one record at least, so it is not begun where there is no room.
+        if records_left <= 0 or bytes_left <= 0:
+            break
+        again = reading.records_at(connection, part.again, bytes_max=MESSAGE_BYTES_MAX)
+        stored = reading.records_at(connection, part.positions[:records_left], bytes_max=bytes_left)
+        bytes_left -= sum(one.record.size for one in stored)
+        records_left -= len(stored)
+        if len(stored) == len(part.positions) and records_left > 0 and bytes_left > 0:
+            later = _after(connection, part, records_left, bytes_left)
+            bytes_left -= sum(one.record.size for one in later)
+            records_left -= len(later)
+            stored += later
+        parts.append((*again, *stored))
+    return RecordsRead(question, tuple(parts))
+
+
+def _after(
+    connection: sqlite3.Connection, part: Part, records_max: int, bytes_max: int
+) -> list[Stored]:
+    state = reading.context(connection, part.context)
+    assert state is not None, "a context with records stays"
+    if state.position <= part.after:
+        return []
+    found = reading.records_after(
+        connection, state.id, part.after, records_max=records_max, bytes_max=bytes_max
+    )
+    return [one for one in found if one.position <= part.upto]
+
+
+def _wanted(connection: sqlite3.Connection, question: ReadWanted) -> RecordsRead:
+    where = reading.positions_of(connection, question.hashes)
+    stored = reading.records_at(connection, sorted(where.values()), bytes_max=question.bytes_max)
+    read = {one.record.hash for one in stored}
+    left = tuple(hash_ for hash_ in where if hash_ not in read)
+    return RecordsRead(question, (tuple(stored),), left)

@@ -1,0 +1,458 @@
+"""The session: one end of a link, without a socket, a store or a clock of its own.
+
+Both ends are alike. Each one
+
+ 1. says hello first: format version, store, interest, window. What the link carries is the
+    intersection of both interests. Nothing else may come before the peer's hello.
+ 2. lists its contexts within that intersection with their fingerprints, to the last of them.
+ 3. announces the frontier of each context that only it has or whose fingerprints differ.
+ 4. sends, of each such context, the records that the peer lacks by what it announced, then whatever
+    comes after the position where that was computed and did not come from the peer. A context that
+    did not differ begins with that second half. So there is one mechanism for catching up and for
+    live push, and a context that appears later is a context of which everything is new.
+ 5. acknowledges a Records message when each of its records is durable here; parked is not durable.
+    What parked records wait for is asked for by hash, and what the peer asks for so is sent.
+ 6. keeps at most a window of unacknowledged Records messages under way, counted in messages and in
+    bytes; while it is full nothing more is read. An acknowledgement never waits for something that
+    is still to be sent (`weft_engine.sync.outgoing` has the invariant), so no window deadlocks.
+ 7. lets itself be heard every 10 s, and ends the link after 25 s without a frame.
+ 8. ends with a bye, which says why. Whatever is against these rules ends the link; nothing of the
+    frame that broke them is stored.
+
+Whoever drives it moves data between four sides: frames (`receive`, `frames_to_send`), questions to
+the store (`next_question`, `supply`; one at a time), records for the gate (`next_admission`,
+`offer`, `admitted`, `refused`; in order) and the journal's commits (`committed`; from before the
+hello of the peer is received).
+
+Must never know: sockets, SQLite, tasks, what time it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+
+from weft_engine.errors import LinkRefused, MalformedFrame, MalformedRecord, PeerError, WeftError
+from weft_engine.limits import (
+    FORMAT_VERSION,
+    OUTBOX_BYTES,
+    RECORDS_BYTES,
+    WANTED_HASHES_MAX,
+    WANTED_PER_FRAME_MAX,
+    WINDOW_BYTES,
+    WINDOW_FRAMES,
+)
+from weft_engine.names import Position, RecordHash
+from weft_engine.records.envelope import Record
+from weft_engine.records.gate import Outcome
+from weft_engine.storage.journal import Identity
+from weft_engine.storage.ledger import Stored
+from weft_engine.sync.closure import needed
+from weft_engine.sync.comparison import Comparison
+from weft_engine.sync.faults import LimitBroken, LinkLost, OutsideInterest, ProtocolViolation
+from weft_engine.sync.fragments import Reassembly
+from weft_engine.sync.frames import (
+    FINAL_CODES,
+    VERSION,
+    Ack,
+    Bye,
+    ByeCode,
+    Contexts,
+    Fragment,
+    Frontier,
+    Heartbeat,
+    Hello,
+    Message,
+    Records,
+    Want,
+    Window,
+    bye,
+    decode_frame,
+    decode_message,
+)
+from weft_engine.sync.incoming import Admission, Incoming
+from weft_engine.sync.interest import NOTHING, Interest
+from weft_engine.sync.outbox import Outbox
+from weft_engine.sync.outgoing import Composed, Outgoing
+from weft_engine.sync.pulse import Beat, Pulse
+from weft_engine.sync.questions import (
+    Answer,
+    FrontiersRead,
+    LackingRead,
+    ListContexts,
+    Listed,
+    Question,
+    ReadWanted,
+    RecordsRead,
+)
+
+
+class State(StrEnum):
+    CONNECTING = "connecting"
+    """The peer's hello has not come."""
+    COMPARING = "comparing"
+    LIVE = "live"
+    """All differences are known in both directions; what is new is pushed."""
+    REFUSED = "refused"
+    """Ended, and trying again changes nothing."""
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a link ended."""
+
+    code: str
+    reason: str
+    hint: str = ""
+    by_peer: bool = False
+
+    @property
+    def is_refusal(self) -> bool:
+        return self.code in FINAL_CODES
+
+    @property
+    def error(self) -> WeftError:
+        """What to raise to whoever waits for something that this link can't bring any more."""
+        if self.is_refusal:
+            return LinkRefused(self.reason, hint=self.hint)
+        return LinkLost(f"the link ended ({self.code}): {self.reason}", hint=self.hint)
+
+
+class Session:
+    """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
+    `now_ms` is the wall clock, for the peer to measure its own by."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        interest: Interest,
+        now_ms: int,
+        region: str | None = None,
+        window: Window | None = None,
+    ) -> None:
+        window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
+        self.hello = Hello(
+            FORMAT_VERSION, identity.store, identity.epoch, region, now_ms, interest, window
+        )
+        self.peer: Hello | None = None
+        self.interest = NOTHING
+        """What both ends agree on."""
+        self.end: End | None = None
+        self.regions: dict[str, Position] = {}
+        """Up to which position of our journal a region holds everything within the interest."""
+        self._window = window
+        self._outgoing = Outgoing()
+        self._incoming = Incoming(region, window)
+        self._comparison: Comparison | None = None
+        self._reassembly = Reassembly()
+        self._listing: ListContexts | None = None
+        self._is_asking = False
+        self._wanted: dict[RecordHash, None] = {}
+        self._serial = 0
+        self._outbox = Outbox()
+        self._outbox.put(self.hello)
+        self._pulse = Pulse()
+
+    @property
+    def state(self) -> State:
+        if self.end is not None:
+            return State.REFUSED if self.end.is_refusal else State.CLOSED
+        if self._comparison is None:
+            return State.CONNECTING
+        return State.LIVE if self._comparison.is_done else State.COMPARING
+
+    # ---- frames -------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes) -> None:
+        """Take a frame of the peer. What is wrong with it ends the session, it does not raise."""
+        if self.end is not None:
+            return
+        self._pulse.was_heard = True
+        try:
+            self._take(frame)
+        except MalformedFrame as error:
+            is_old = bool(frame) and frame[0] != VERSION
+            self._fail(ByeCode.FORMAT if is_old else ByeCode.MALFORMED, error)
+        except PeerError as error:
+            self._fail(_code(error), error)
+
+    def frames_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[bytes]:
+        """Frames for the transport, in this order: about `bytes_max` of them. Call again until
+        there are none."""
+        frames = self._outbox.take(bytes_max=bytes_max)
+        self._pulse.has_sent = self._pulse.has_sent or bool(frames)
+        return frames
+
+    # ---- questions ----------------------------------------------------------------------------
+
+    def next_question(self) -> Question | None:
+        """What to ask the store; None while there is nothing to ask, the last answer is not here,
+        or what was read has not left yet."""
+        comparison = self._comparison
+        if self.end is not None or self._is_asking or comparison is None:
+            return None
+        if self._outbox.size > OUTBOX_BYTES:
+            return None
+        question = self._choose(comparison)
+        self._is_asking = question is not None
+        return question
+
+    def supply(self, answer: Answer) -> None:
+        """The store's answer to the last question; of records together with signatures."""
+        self._is_asking = False
+        comparison = self._comparison
+        if self.end is not None or comparison is None:
+            return
+        match answer:
+            case Listed():
+                self._listed(comparison, answer)
+            case FrontiersRead():
+                comparison.answered()
+                for context, frontier, sample in answer.frontiers:
+                    self._outbox.put(Frontier(context, frontier, sample))
+            case LackingRead():
+                comparison.answered()
+                for some in answer.contexts:
+                    self._incoming.held(some.held)
+                    self._outgoing.lacking(some.context, some.positions, some.upto)
+            case RecordsRead():
+                self._records_read(comparison, answer)
+
+    # ---- records for the gate -----------------------------------------------------------------
+
+    def next_admission(self) -> Admission | None:
+        """Records to check (`inspection.inspect`). Then call `refused`, or `offer`, pass them
+        through the gate, and call `admitted`. Messages enter the gate in this order."""
+        return None if self.end is not None else self._incoming.next_admission()
+
+    def offer(self, serial: int, records: Sequence[Record]) -> None:
+        """The message is sound. From now on commits of its records are known to be the peer's."""
+        self._incoming.offer(serial, records)
+
+    def admitted(self, serial: int, outcome: Outcome) -> None:
+        if self.end is not None:
+            return
+        try:
+            for want in self._incoming.admitted(serial, outcome):
+                self._outbox.put_first(want)
+        except PeerError as error:
+            self._fail(_code(error), error)
+            return
+        self._acknowledge()
+
+    def refused(self, error: PeerError) -> None:
+        """The message is not sound: nothing of it was stored, and the link ends."""
+        self._fail(_code(error), error)
+
+    # ---- commits ------------------------------------------------------------------------------
+
+    def committed(self, stored: Sequence[Stored]) -> None:
+        """What the journal has just made durable, whoever wrote it, in its order."""
+        if self._comparison is None or self.end is not None:
+            return
+        for one in stored:
+            self._outgoing.head = max(self._outgoing.head, one.position)
+            from_peer = self._incoming.committed(one.record.hash)
+            context = one.record.envelope.context
+            if self.interest.covers(context):
+                self._outgoing.committed(context, one.position, from_peer=from_peer)
+        self._acknowledge()
+
+    # ---- time and end -------------------------------------------------------------------------
+
+    def tick(self, now_ms: int) -> None:
+        """Call about once a second, with any clock that never steps back."""
+        if self.end is not None:
+            return
+        match self._pulse.tick(now_ms):
+            case Beat.DEAD:
+                self.close(ByeCode.SILENT, f"nothing was heard for {self._pulse.silent_ms} ms")
+            case Beat.DUE:
+                self._outbox.put_first(Heartbeat())
+            case Beat.NONE:
+                pass
+
+    def close(self, code: ByeCode, reason: str, hint: str = "") -> None:
+        """End the session from this side; the bye is the last of `frames_to_send`."""
+        if self.end is not None:
+            return
+        self._finish(End(code, reason, hint))
+        self._outbox.put_first(bye(code, reason, hint))
+
+    def lost(self, reason: str) -> None:
+        """The transport has ended."""
+        if self.end is None:
+            self._finish(End(ByeCode.FAULT, reason, by_peer=True))
+
+    # ---- how far it is ------------------------------------------------------------------------
+
+    def durable_upto(self) -> Position | None:
+        """Up to which position of our journal the peer holds everything within the interest,
+        durably. None before that is known."""
+        if self._comparison is None or not self._comparison.is_listed:
+            return None
+        return self._outgoing.durable_upto()
+
+    @property
+    def has_received_all(self) -> bool:
+        """Everything that the peer announced, and sent since, is durable here."""
+        return self._comparison is not None and self._comparison.is_done and self._incoming.idle
+
+    @property
+    def is_synced(self) -> bool:
+        """Both directions: nothing is left to send, to acknowledge or to come."""
+        return self.has_received_all and self._outgoing.idle
+
+    # ---- inside: what comes -------------------------------------------------------------------
+
+    def _take(self, frame: bytes) -> None:
+        message = decode_frame(frame)
+        if isinstance(message, Fragment):
+            if self.peer is None:
+                raise ProtocolViolation("a fragment came before the hello")
+            whole = self._reassembly.add(message)
+            if whole is None:
+                return
+            message = decode_message(whole)
+            if isinstance(message, (Fragment, Hello)):
+                raise ProtocolViolation(f"a {type(message).__name__.lower()} came in fragments")
+        if message is not None:
+            self._obey(message)
+
+    def _obey(self, message: Message) -> None:
+        if isinstance(message, Hello):
+            self._greet(message)
+            return
+        if isinstance(message, Bye):
+            self._finish(End(message.code, message.reason, message.hint, by_peer=True))
+            return
+        comparison = self._comparison
+        if comparison is None:
+            raise ProtocolViolation(f"a {type(message).__name__.lower()} came before the hello")
+        match message:
+            case Contexts():
+                comparison.receive_list(message)
+            case Frontier():
+                comparison.receive_frontier(message)
+                self._incoming.announce(message.frontier)
+            case Records():
+                self._incoming.receive(message)
+            case Ack():
+                self._acked(message)
+            case Want():
+                self._wanted.update(dict.fromkeys(message.hashes))
+                if len(self._wanted) > WANTED_HASHES_MAX:
+                    raise LimitBroken(f"more than {WANTED_HASHES_MAX} records were asked for")
+            case Heartbeat() | Fragment():
+                pass
+
+    def _greet(self, hello: Hello) -> None:
+        if self.peer is not None:
+            raise ProtocolViolation("a second hello came")
+        if hello.format_version != FORMAT_VERSION:
+            self.close(
+                ByeCode.FORMAT,
+                f"the peer has format version {hello.format_version}, this is {FORMAT_VERSION}",
+                "upgrade the older of the two ends",
+            )
+            return
+        self.peer = hello
+        self.interest = hello.interest.intersection(self.hello.interest)
+        self._window = Window(
+            min(self._window.frames, hello.window.frames),
+            min(self._window.bytes, hello.window.bytes),
+        )
+        self._comparison = Comparison(self.interest, self._outgoing)
+        self._listing = ListContexts(self.interest, 0, "")
+
+    def _acked(self, ack: Ack) -> None:
+        if not self._outgoing.acked(ack.serial):
+            raise ProtocolViolation(f"serial {ack.serial} was acknowledged and is not open")
+        for region, position in ack.regions:
+            if position > self._outgoing.head:
+                raise ProtocolViolation(
+                    f"region {region} holds position {position} of our journal, which ends at"
+                    f" {self._outgoing.head}"
+                )
+            self.regions[region] = max(self.regions.get(region, Position(0)), position)
+
+    def _acknowledge(self) -> None:
+        for ack in self._incoming.acks():
+            self._outbox.put_first(ack)
+
+    # ---- inside: what goes --------------------------------------------------------------------
+
+    def _choose(self, comparison: Comparison) -> Question | None:
+        """Lists first, then frontiers, then records: those asked for before the others."""
+        if self._listing is not None:
+            return self._listing
+        if not comparison.is_listed:
+            return None
+        announcement = comparison.to_announce()
+        if announcement is not None:
+            return announcement
+        if self._wanted and self._outgoing.has_room(self._window):
+            some = tuple(islice(self._wanted, WANTED_PER_FRAME_MAX))
+            return ReadWanted(some, RECORDS_BYTES)
+        # What a peer lacks is computed when there is little else to send: the lists can be long.
+        return (
+            comparison.to_settle() if not self._outgoing.ready else None
+        ) or self._outgoing.next_read(self._window)
+
+    def _listed(self, comparison: Comparison, answer: Listed) -> None:
+        self._outgoing.head = max(self._outgoing.head, answer.position)
+        self._listing = answer.next
+        try:
+            for page in comparison.listed(answer.entries, last=answer.next is None):
+                self._outbox.put(page)
+        except LimitBroken as error:
+            self._fail(ByeCode.LIMIT, error)
+
+    def _records_read(self, comparison: Comparison, answer: RecordsRead) -> None:
+        if isinstance(answer.question, ReadWanted):
+            self._send_wanted(answer, answer.question)
+            return
+        composed = self._outgoing.compose(answer, self._incoming.offered)
+        if composed is not None:
+            stated = self._outgoing.stated() if comparison.is_done else None
+            self._send_records(composed, stated)
+
+    def _send_wanted(self, answer: RecordsRead, question: ReadWanted) -> None:
+        left = set(answer.left)
+        for hash_ in question.hashes:
+            if hash_ not in left:
+                self._wanted.pop(hash_, None)
+        stored = [s for s in answer.all if self.interest.covers(s.record.envelope.context)]
+        if stored:
+            records = tuple(one.record for one in stored)
+            items = needed(stored, answer.items)
+            self._send_records(Composed(records, items, stored[0].position), None)
+
+    def _send_records(self, composed: Composed, upto: Position | None) -> None:
+        self._serial += 1
+        records = tuple((r.envelope_bytes, r.payload) for r in composed.records)
+        self._outgoing.sent(self._serial, composed)
+        self._outbox.put(Records(self._serial, upto, records, composed.items))
+
+    # ---- inside: the end ----------------------------------------------------------------------
+
+    def _fail(self, code: ByeCode, error: WeftError) -> None:
+        self.close(code, error.message, error.hint)
+
+    def _finish(self, end: End) -> None:
+        self.end = end
+        self._outbox.clear()
+
+
+def _code(error: PeerError) -> ByeCode:
+    if isinstance(error, (MalformedRecord, OutsideInterest)):
+        return ByeCode.RECORD
+    if isinstance(error, LimitBroken):
+        return ByeCode.LIMIT
+    if isinstance(error, LinkRefused):
+        return ByeCode.DENIED
+    return ByeCode.MALFORMED

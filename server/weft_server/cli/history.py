@@ -1,0 +1,98 @@
+"""``weft history``: what was said in a context, in reading order; or everything that happened."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
+
+from weft_engine.errors import NotFound
+from weft_server.cli.output import Output, one_line
+from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
+from weft_server.cli.wording import body, event_text, utc_time
+
+if TYPE_CHECKING:
+    from weft_engine.replica.context import Context
+    from weft_engine.replica.history import Said
+
+NAME: Final = "history"
+HELP: Final = "show what was said in a context"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_context(parser)
+    add_store(parser)
+    parser.add_argument("--limit", type=positive, metavar="N", help="show at most N (default: all)")
+    parser.add_argument("--reverse", action="store_true", help="newest first")
+    parser.add_argument(
+        "--events",
+        action="store_true",
+        help="every event of every kind and branch, by time, and what is wrong with the rest",
+    )
+    parser.add_argument("--full", action="store_true", help="do not cut long messages")
+    parser.epilog = "With --json: an object a line, with the whole event."
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    return asyncio.run(_run(arguments, output))
+
+
+async def _run(arguments: argparse.Namespace, output: Output) -> int:
+    async with await open_to_read(arguments.store) as replica:
+        context = replica.context(arguments.context)
+        if await replica.state(context.name) is None:
+            raise no_context(arguments)
+        shown = 0
+        async for said in _said(context, arguments):
+            _show(said, arguments, output)
+            shown += 1
+            if shown == arguments.limit:
+                break
+        problems = await context.problems()
+    if arguments.events:
+        for key, reason in problems:
+            output.say(f"no event: {one_line(key)!r}: {one_line(reason)}")
+            output.data({"problem": reason, "key": key})
+    elif problems:
+        output.note(f"{len(problems)} entries are no events; --events lists them")
+    return 0
+
+
+def no_context(arguments: argparse.Namespace) -> NotFound:
+    return NotFound(
+        f"{arguments.store} has no context {arguments.context!r}",
+        hint=f"weft contexts --store {arguments.store} lists them",
+    )
+
+
+def _said(context: Context, arguments: argparse.Namespace) -> AsyncIterator[Said]:
+    if arguments.events:
+        return context.events(newest_first=arguments.reverse)
+    return context.history(newest_first=arguments.reverse)
+
+
+def _show(said: Said, arguments: argparse.Namespace, output: Output) -> None:
+    from weft_engine.events.codec import encode_event
+    from weft_engine.events.event import Message, Unknown
+
+    event = said.event
+    what = event.body
+    if output.as_json:
+        known: object = {"kind": what.kind} if isinstance(what, Unknown) else None
+        output.data(
+            {
+                "id": said.id,
+                "time_ms": said.time_ms,
+                "tokens": said.tokens,
+                "event": known or json.loads(encode_event(event)),
+            }
+        )
+        return
+    kind = what.role.value if isinstance(what, Message) else type(what).__name__.lower()
+    author = "" if event.author == kind else f" · {one_line(event.author)}"
+    tokens = "" if said.tokens is None else f" · {said.tokens:,} tokens"
+    output.say(f"{utc_time(said.time_ms)}  {kind}{author}{tokens}  {said.id}")
+    output.say(body(event_text(event), full=arguments.full))
+    output.say()

@@ -1,0 +1,88 @@
+"""The store that a command works on: its argument, and opening it.
+
+Must never know: what is done with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weft_engine.errors import NotAStore, StoreError
+
+if TYPE_CHECKING:
+    from weft_engine.replica.replica import Replica
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--store", required=True, type=Path, metavar="FILE", help="the store, a SQLite file"
+    )
+
+
+def add_context(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("context", metavar="CONTEXT", help="its name, such as acme/chat-42")
+
+
+def add_prefix(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prefix", default="", help="only contexts whose names begin so, such as acme/"
+    )
+
+
+def positive(text: str) -> int:
+    """An argument that counts something."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return number
+
+
+def check_path(store: Path) -> None:
+    """NotAStore or StoreError, with what to do, for a path where no store can be used, whatever
+    stands in the file."""
+    if store.is_dir():
+        raise NotAStore(f"{store} is a folder, not a store", hint="give the path of a file")
+    if not store.exists():
+        return
+    if not _may(store, os.R_OK):
+        raise StoreError(f"{store} may not be read by you", hint="check the rights of the file")
+    # SQLite's log and its index stand beside the store, even for those who only read.
+    log_index = store.with_name(store.name + "-shm")
+    if not _may(store.parent, os.W_OK) and not log_index.exists():
+        raise StoreError(
+            f"the folder of {store} may not be written by you",
+            hint="check the rights of the folder, or copy the store to a folder of yours",
+        )
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+async def open_to_read(path: Path) -> Replica:
+    """The store at `path`, for reading only: needs no lock and works beside a writer."""
+    return _open(path, readonly=True)
+
+
+async def open_to_write(path: Path) -> Replica:
+    """The store at `path`, made if there is none. StoreLocked if another process writes in it."""
+    return _open(path, readonly=False)
+
+
+def _open(path: Path, *, readonly: bool) -> Replica:
+    from weft_engine.replica.replica import Replica
+    from weft_engine.storage.schema import connect
+
+    check_path(path)
+    if not readonly and path.exists():
+        # A file that is no store must not even get a lock file beside it.
+        connect(path, readonly=True).close()
+    return Replica.open(path, now_ms=_now_ms, random=os.urandom, readonly=readonly)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,171 @@
+"""``weft sync``: bring a store and a relay in step, in both directions.
+
+Must never know: frames, websockets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from random import SystemRandom
+from typing import TYPE_CHECKING, Final
+
+from weft_engine.errors import CallerError
+from weft_engine.limits import MIB
+from weft_server.cli.output import Output
+from weft_server.cli.store_file import add_store, open_to_write
+
+if TYPE_CHECKING:
+    from weft_engine.replica.replica import Replica
+    from weft_engine.storage.ledger import Stored
+    from weft_engine.sync.interest import Interest
+
+NAME: Final = "sync"
+HELP: Final = "bring a store and a relay in step"
+
+_TIMEOUT_S: Final = 60.0
+_TOKEN_BYTES_MAX: Final = MIB // 16
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_store(parser)
+    parser.add_argument(
+        "--url",
+        required=True,
+        help="the relay, such as ws://127.0.0.1:7300 or wss://eu.example.com",
+    )
+    token = parser.add_mutually_exclusive_group()
+    token.add_argument("--token", help="the token that the relay asks for")
+    token.add_argument("--token-file", type=Path, metavar="FILE", help="a file with the token")
+    parser.add_argument(
+        "--prefix",
+        action="append",
+        metavar="PREFIX",
+        help="only contexts whose names begin so, such as acme/; may be repeated",
+    )
+    parser.add_argument(
+        "--until-synced",
+        action="store_true",
+        required=True,
+        help="end when each side has durably what the other has: the one way there is yet",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=_TIMEOUT_S,
+        metavar="S",
+        help="give up after so many seconds (%(default)g)",
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    return asyncio.run(_sync(arguments, output))
+
+
+class _Arrivals:
+    """Counts what the relay brings, and shows it."""
+
+    def __init__(self, output: Output) -> None:
+        self.records = 0
+        self._output = output
+
+    def committed(self, stored: Sequence[Stored], session: bytes) -> None:
+        if session:
+            self.records += len(stored)
+            self._output.progress("syncing, records received:", self.records)
+
+
+async def _sync(arguments: argparse.Namespace, output: Output) -> int:
+    from weft_engine.sync.binding import sync_url
+    from weft_engine.sync.faults import LinkLost
+    from weft_engine.sync.keeping import keep_linked
+    from weft_server.dialing import dial
+
+    url = sync_url(arguments.url)
+    token = _token(arguments)
+    interest = _interest(arguments.prefix)
+    began_s = time.monotonic()
+    async with await open_to_write(arguments.store) as replica:
+        arrivals = _Arrivals(output)
+        stop_counting = replica.journal.listen(arrivals.committed)
+        try:
+            async with keep_linked(
+                partial(dial, url, token),
+                replica,
+                random=SystemRandom().random,
+                interest=interest,
+            ) as link:
+                try:
+                    await link.until_synced(timeout=arguments.timeout)
+                except TimeoutError:
+                    raise LinkLost(
+                        f"{arguments.store} and {url} were not in step after"
+                        f" {arguments.timeout:g} s: {link.error or link.status}",
+                        hint="check that the relay runs and can be reached; what arrived is kept",
+                    ) from link.error
+            contexts = await _contexts(replica, interest)
+        finally:
+            stop_counting()
+    took_s = round(time.monotonic() - began_s, 3)
+    output.say(
+        f"{arguments.store} and {url} are in step: {contexts:,} contexts,"
+        f" {arrivals.records:,} records received, {took_s} s"
+    )
+    output.data(
+        {
+            "synced": True,
+            "url": url,
+            "contexts": contexts,
+            "records_received": arrivals.records,
+            "seconds": took_s,
+        }
+    )
+    return 0
+
+
+async def _contexts(replica: Replica, interest: Interest) -> int:
+    """How many contexts of the link the store holds now."""
+    count = 0
+    after = ""
+    while page := await replica.contexts(after=after):
+        count += sum(1 for state in page if state.records and interest.covers(state.name))
+        after = page[-1].name
+    return count
+
+
+def _interest(prefixes: Sequence[str] | None) -> Interest:
+    from weft_engine.sync.interest import EVERYTHING, Interest
+
+    return Interest.of(prefixes=prefixes) if prefixes else EVERYTHING
+
+
+def _token(arguments: argparse.Namespace) -> str | None:
+    path: Path | None = arguments.token_file
+    if path is None:
+        token: str | None = arguments.token
+        return token
+    try:
+        with path.open("rb") as file:
+            text = file.read(_TOKEN_BYTES_MAX).decode("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CallerError(
+            f"the token file {path} can't be read: {error}",
+            hint="give the file that weft token wrote",
+        ) from error
+    if not text:
+        raise CallerError(f"the token file {path} is empty", hint="write one with weft token")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds

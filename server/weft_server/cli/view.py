@@ -1,0 +1,77 @@
+"""``weft view``: what a model would be sent now."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Final
+
+from weft_server.cli.history import no_context
+from weft_server.cli.output import Output, one_line
+from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
+from weft_server.cli.wording import body, chat_text
+
+NAME: Final = "view"
+HELP: Final = "show what a model would be sent now"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_context(parser)
+    add_store(parser)
+    parser.add_argument(
+        "--budget",
+        type=positive,
+        metavar="N",
+        help="tokens (default: as the context is configured)",
+    )
+    parser.add_argument(
+        "--reserve",
+        type=_tokens,
+        metavar="N",
+        help="tokens of the budget to keep free for tools and the reply (default: as configured)",
+    )
+    parser.add_argument("--full", action="store_true", help="do not cut long messages")
+    parser.epilog = (
+        "With --json: messages (OpenAI chat format), used_tokens, needs_compaction, fingerprint and"
+        " a receipt, from which any replica that holds the same records gets the same bytes."
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    return asyncio.run(_run(arguments, output))
+
+
+async def _run(arguments: argparse.Namespace, output: Output) -> int:
+    async with await open_to_read(arguments.store) as replica:
+        context = replica.context(arguments.context)
+        if await replica.state(context.name) is None:
+            raise no_context(arguments)
+        view = await context.view(budget=arguments.budget, reserved=arguments.reserve)
+    output.data(
+        {
+            "messages": view.openai(),
+            "used_tokens": view.used_tokens,
+            "needs_compaction": view.needs_compaction,
+            "fingerprint": view.fingerprint,
+            "receipt": view.receipt.to_json(),
+        }
+    )
+    if output.as_json:
+        return 0
+    for message in view.openai():
+        output.say(f"{message['role']}")
+        output.say(body(chat_text(message), full=arguments.full))
+        output.say()
+    spec = view.spec
+    left_out = "" if not view.left_out else f", {view.left_out:,} older ones left out"
+    output.say(f"{one_line(view.context)}: {len(view.ids):,} messages{left_out}")
+    output.say(
+        f"{view.used_tokens:,} tokens used and {spec.reserved:,} reserved of {spec.budget:,};"
+        f" {'needs' if view.needs_compaction else 'needs no'} compaction"
+    )
+    output.say(f"fingerprint {view.fingerprint}")
+    return 0
+
+
+def _tokens(text: str) -> int:
+    return 0 if text == "0" else positive(text)

@@ -1,0 +1,101 @@
+"""A process that the demo starts, and ends by its own id whatever happens.
+
+Must never know: what the process is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from weft_engine.errors import MachineError
+
+_ENDING_S: Final = 10.0
+_LINE_BYTES_MAX: Final = 16 * 1024 * 1024
+_SHOWN_BYTES: Final = 2000
+
+
+class Child:
+    """A Python module in a process, spoken with in JSON lines."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self.pid = process.pid
+        self._process = process
+        self._log = log
+
+    async def tell(self, command: Mapping[str, object]) -> None:
+        assert self._process.stdin is not None, "started with a pipe"
+        self._process.stdin.write(json.dumps(command).encode() + b"\n")
+        await self._process.stdin.drain()
+
+    async def hear(self) -> dict[str, Any]:
+        """Its next line. MachineError if there is none, or if it tells of an error."""
+        assert self._process.stdout is not None, "started with a pipe"
+        line = await self._process.stdout.readline()
+        if not line:
+            code = await self._process.wait()
+            raise MachineError(f"{self.name} ended with exit code {code}: {self._last_words()}")
+        said: dict[str, Any] = json.loads(line)
+        if "error" in said:
+            raise MachineError(f"{self.name}: {said['error']}")
+        return said
+
+    async def kill(self) -> None:
+        """SIGKILL, to this process and no other."""
+        self._process.kill()
+        await self._process.wait()
+
+    async def end(self) -> int:
+        """Ask it to end, wait, and kill it if that takes too long; its exit code."""
+        if self._process.returncode is None:
+            self._process.terminate()
+        return await self.wait()
+
+    async def wait(self) -> int:
+        """Close its stdin and wait until it has ended; its exit code."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(_ENDING_S):
+                return await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+            return -9
+
+    def _last_words(self) -> str:
+        said = self._log.read_bytes()[-_SHOWN_BYTES:].decode(errors="replace").strip()
+        return said or "it said nothing"
+
+
+@asynccontextmanager
+async def started(
+    name: str, module: str, arguments: Sequence[str], folder: Path
+) -> AsyncIterator[Child]:
+    """``python -m module`` with these arguments, ended at the end. What it writes to stderr goes
+    to a file in `folder`."""
+    log = folder / f"{name}.log"
+    with log.open("ab") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            limit=_LINE_BYTES_MAX,
+            # Ctrl-C is for the demo, which then ends its processes in order.
+            start_new_session=True,
+        )
+    child = Child(name, process, log)
+    try:
+        yield child
+    finally:
+        if process.returncode is None:
+            await child.end()

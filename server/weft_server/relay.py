@@ -1,0 +1,182 @@
+"""The relay: a replica that many links meet at, and what each of them may do.
+
+Every link is the engine's session; the relay adds who may open one, what it may carry, and when it
+must end. Must never know: websockets, HTTP, how tokens are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from weft_engine.errors import LinkRefused, MachineError, WeftError
+from weft_engine.records.envelope import Record
+from weft_engine.replica.replica import Replica
+from weft_engine.sync.binding import GOING_AWAY, UNAUTHORISED
+from weft_engine.sync.faults import LinkLost
+from weft_engine.sync.frames import ByeCode, region_name
+from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.link import Link, Transport
+from weft_engine.sync.session import End
+
+_LOG: Final = logging.getLogger("weft.relay")
+LINKS_MAX: Final = 10_000
+READY_S: Final = 2.0
+"""What the journal's writer may take to answer before the relay counts as not ready."""
+GOODBYE_S: Final = 2.0
+"""What a peer may take to read its goodbye when the relay stops."""
+
+
+class RelayTransport(Transport, Protocol):
+    closing_code: int | None
+    """If set, what the connection closes with, whatever the bye says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What one link may do. `expires_s`: seconds since 1970, None for never. `quota` names whose
+    records it offers, for the waiting room."""
+
+    interest: Interest
+    may_read: bool
+    may_append: bool
+    expires_s: int | None
+    quota: bytes | None
+
+
+Doorkeeper = Callable[[str | None, int], Permission]
+"""The permission for a bearer token at a time in seconds since 1970, or LinkRefused."""
+
+ANYTHING: Final = Permission(EVERYTHING, may_read=True, may_append=True, expires_s=None, quota=None)
+
+
+class Relay:
+    """Serves links until `close`. The replica belongs to whoever made the relay."""
+
+    def __init__(self, replica: Replica, *, region: str, doorkeeper: Doorkeeper) -> None:
+        self.region = region_name(region)
+        self._replica = replica
+        self._doorkeeper = doorkeeper
+        self._links: dict[Link, tuple[RelayTransport, asyncio.Task[End]]] = {}
+        self._is_closing = False
+
+    @property
+    def links(self) -> int:
+        """How many are open."""
+        return len(self._links)
+
+    @property
+    def has_room(self) -> bool:
+        return not self._is_closing and len(self._links) < LINKS_MAX
+
+    def admit(self, token: str | None) -> Permission:
+        """What the bearer of `token` may do; LinkRefused if it is no valid token."""
+        return self._doorkeeper(token, int(self._now_s()))
+
+    async def is_ready(self) -> bool:
+        """Whether the journal is open and its writer can begin and end a transaction."""
+        if self._is_closing:
+            return False
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._replica.journal.write(lambda _: None)
+        except (WeftError, TimeoutError):
+            return False
+        return True
+
+    async def serve(self, transport: RelayTransport, permission: Permission) -> None:
+        """Speak on an accepted connection until it ends."""
+        permit = None if permission.may_append else _refuse_all
+        link = Link(
+            transport,
+            self._replica,
+            interest=permission.interest,
+            region=self.region,
+            quota=permission.quota,
+            permit=permit,
+        )
+        running = asyncio.create_task(link.run(), name="weft-relay-link")
+        self._links[link] = (transport, running)
+        expiry = None
+        if permission.expires_s is not None:
+            left_s = max(0.0, permission.expires_s - self._now_s())
+            expire = partial(_expire, link, transport)
+            expiry = asyncio.get_running_loop().call_later(left_s, expire)
+        checking = asyncio.create_task(_check_interest(link), name="weft-relay-check-interest")
+        try:
+            if self._is_closing:
+                self._send_away(link, transport)
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.result()
+        except MachineError as error:
+            # The peer was told that this end failed; the operator is told why.
+            _LOG.error("a link ended by a fault of this machine: %s", error)
+        finally:
+            for task in (running, checking):
+                task.cancel()
+            await asyncio.gather(running, checking, return_exceptions=True)
+            if expiry is not None:
+                expiry.cancel()
+            del self._links[link]
+
+    async def close(self) -> None:
+        """Say goodbye on every link and wait until they are gone; who does not read its goodbye in
+        a few seconds is cut off."""
+        self._is_closing = True
+        for link, (transport, _) in self._links.items():
+            self._send_away(link, transport)
+        running = [task for _, task in self._links.values()]
+        if running:
+            _, slow = await asyncio.wait(running, timeout=GOODBYE_S)
+            for task in slow:
+                task.cancel()
+            if slow:
+                await asyncio.wait(slow)
+
+    def _send_away(self, link: Link, transport: RelayTransport) -> None:
+        transport.closing_code = GOING_AWAY
+        link.close("the relay is going away", hint="it is tried again by itself")
+
+    def _now_s(self) -> float:
+        return self._replica.now_ms() / 1000
+
+
+def quota_of(token: str) -> bytes:
+    """Whose records a token's bearer offers: 16 bytes."""
+    return hashlib.blake2b(token.encode(), digest_size=16, person=b"weft-quota").digest()
+
+
+def _expire(link: Link, transport: RelayTransport) -> None:
+    transport.closing_code = UNAUTHORISED
+    link.close(
+        "the token has expired", code=ByeCode.DENIED, hint="open a new link with a new token"
+    )
+
+
+def _refuse_all(records: Sequence[Record]) -> None:
+    raise LinkRefused(
+        f"the token may not append, and this link offers {len(records)} records, the first of"
+        f" context {records[0].envelope.context!r}",
+        hint="ask for a token with the right to append",
+    )
+
+
+async def _check_interest(link: Link) -> None:
+    """End a link that could never carry anything: its user waits for what will not come."""
+    session = link.session
+    try:
+        await link.until(lambda: session.peer is not None)
+    except (LinkLost, LinkRefused):
+        return
+    if session.peer is not None and session.interest.is_empty:
+        link.close(
+            "the token covers none of the contexts that were asked for",
+            code=ByeCode.DENIED,
+            hint="ask for other contexts, or for a token that covers these",
+        )

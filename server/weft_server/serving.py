@@ -1,0 +1,134 @@
+"""Running a relay as a process: its socket, its web server, its signals.
+
+Order of the end: no new links, goodbyes, finished commits, closed store. Must never know: what a
+link says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+
+from weft_engine.errors import CallerError, MachineError, PortInUse
+from weft_engine.limits import FRAME_BYTES_MAX
+from weft_server.app import relay_app
+from weft_server.relay import Relay
+
+_BACKLOG: Final = 512
+_GRACE_S: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a relay listens."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        return ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"ws://{host}:{self.port}"
+
+
+def read_address(text: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT`` or ``[v6]:PORT``; port 0 is a free one. CallerError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise CallerError(
+            f"{text!r} is no address to listen on", hint="write HOST:PORT, such as 127.0.0.1:7300"
+        )
+    return host, int(port)
+
+
+def listen(host: str, port: int) -> tuple[socket.socket, Address]:
+    """A socket that listens there already. PortInUse if another program does, or MachineError."""
+    try:
+        family, _, _, _, name = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise CallerError(
+            f"the host {host!r} is not known here: {error}", hint="give an address of this machine"
+        ) from error
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(name)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"another program listens on {host}:{port}",
+                hint="choose another port, or 0 for a free one",
+            ) from error
+        raise MachineError(
+            f"{host}:{port} can't be listened on: {error}",
+            hint="give an address of this machine, and a port that you may use",
+        ) from error
+    bound = listener.getsockname()
+    return listener, Address(bound[0], bound[1])
+
+
+async def serve(relay: Relay, listener: socket.socket, *, announce: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is called once links are really accepted."""
+    up, stop = asyncio.Event(), asyncio.Event()
+
+    async def notify() -> None:
+        up.set()
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            relay_app(relay),
+            backlog=_BACKLOG,
+            # Sessions have heartbeats; compression costs 34-90 KB a link.
+            ws="websockets-sansio",
+            ws_max_size=FRAME_BYTES_MAX,
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            # Called in the first turn of its main loop, when it accepts.
+            callback_notify=notify,
+        )
+    )
+    # Before, so that uvicorn restores these when it ends; again after it has put in its own.
+    _on_signals(stop.set)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="weft-relay-server")
+    serving.add_done_callback(lambda _: stop.set())
+    serving.add_done_callback(lambda _: up.set())
+    try:
+        await up.wait()
+        _on_signals(stop.set)
+        if not serving.done():
+            announce()
+        await stop.wait()
+    finally:
+        for accepting in server.servers if server.started else ():
+            accepting.close()
+        await relay.close()
+        server.should_exit = True
+        await serving
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(wanted, stop)

@@ -1,0 +1,97 @@
+"""`weft sync`: both directions, what it says, and how it ends when it can't."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import conversation, record_set, weft
+from tests.running_relay import RunningRelay, running_relay
+from weft_server.tokens import make_key_file
+
+
+@pytest.fixture(scope="module")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("key") / "token.key"
+    make_key_file(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory, key_file: Path) -> Iterator[RunningRelay]:
+    with running_relay(tmp_path_factory.mktemp("relay"), key=key_file) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def token_file(tmp_path_factory: pytest.TempPathFactory, key_file: Path) -> Path:
+    path = tmp_path_factory.mktemp("token") / "token"
+    minted = weft("token", "--key", key_file, "--expires", "1h")
+    assert minted.code == 0, minted.err
+    path.write_text(minted.out)
+    return path
+
+
+def imported(store: Path, *lines: str) -> Path:
+    source = store.with_suffix(".jsonl")
+    source.write_text("\n".join(lines))
+    assert weft("import", source, "--store", store).code == 0
+    return store
+
+
+def test_two_stores_meet_at_a_relay(relay: RunningRelay, token_file: Path, tmp_path: Path) -> None:
+    one = imported(tmp_path / "one.db", conversation("a", "Hi", "Hello"), conversation("b", "Yo"))
+    two = imported(tmp_path / "two.db", conversation("c", "Hej"))
+    words = ("--url", relay.url, "--token-file", token_file, "--until-synced")
+    for store in (one, two, one):
+        run = weft("sync", "--store", store, *words)
+        assert run.code == 0, run.err
+        assert "in step" in run.out
+    assert record_set(one) == record_set(two) == record_set(relay.store)
+    said = weft("sync", "--store", two, *words, "--json").json()
+    assert said["synced"] is True
+    assert (said["contexts"], said["records_received"]) == (3, 0)
+    for store in (one, two, relay.store):
+        assert weft("verify", "--store", store).code == 0
+    fingerprints = [weft("contexts", "--store", store, "--json").out for store in (one, two)]
+    assert json.loads(fingerprints[0].splitlines()[0])
+
+
+def test_a_refusal_is_said_and_nothing_was_sent(relay: RunningRelay, tmp_path: Path) -> None:
+    store = imported(tmp_path / "one.db", conversation("refused", "Hi"))
+    before = record_set(relay.store)
+    words = ("sync", "--store", store, "--url", relay.url, "--until-synced")
+    run = weft(*words, "--token", "wrong")
+    assert run.code == 1
+    assert "the token is refused" in run.err
+    assert weft(*words).code == 1
+    assert record_set(relay.store) == before
+
+
+def test_a_relay_that_is_not_there_is_named_after_the_timeout(tmp_path: Path) -> None:
+    store = imported(tmp_path / "one.db", conversation("a", "Hi"))
+    words = ("--url", "ws://127.0.0.1:9", "--until-synced", "--timeout", "0.5")
+    run = weft("sync", "--store", store, *words)
+    assert run.code == 1
+    assert "ws://127.0.0.1:9" in run.err
+    assert "0.5 s" in run.err
+    assert "Traceback" not in run.err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--url", "ftp://host", "--until-synced"], 1),
+        (["--url", "ws://host", "--until-synced", "--token-file", "/nowhere"], 1),
+        (["--url", "ws://host", "--until-synced", "--timeout", "-1"], 2),
+        (["--url", "ws://host"], 2),
+    ],
+)
+def test_a_wrong_command_line_is_an_error(tmp_path: Path, words: list[str], code: int) -> None:
+    run = weft("sync", "--store", tmp_path / "one.db", *words)
+    assert run.code == code
+    assert run.err
+    assert "Traceback" not in run.err

@@ -1,0 +1,314 @@
+"""Replicas and connections for tests of links: real journals, real keys, bytes in between.
+
+`End` drives a session by hand, step by step, so that a test decides the order of everything;
+`pipe` is a transport for the real driver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from weft_engine.errors import PeerError
+from weft_engine.events.codec import encode_event
+from weft_engine.events.event import Event, Message, Role
+from weft_engine.events.part import Text
+from weft_engine.names import ContextName, Position, RecordHash, event_id
+from weft_engine.records.clock import HybridClock
+from weft_engine.records.digest import payload_digest
+from weft_engine.records.envelope import Envelope, Kind, Record, seal
+from weft_engine.records.gate import Outcome
+from weft_engine.records.identity import SignatureItem, WriterKey, client_id
+from weft_engine.storage import reading
+from weft_engine.storage.journal import Identity, SqliteJournal
+from weft_engine.storage.ledger import Stored
+from weft_engine.sync.faults import LinkLost
+from weft_engine.sync.frames import Message as Frame
+from weft_engine.sync.frames import Records, Window, decode_frame
+from weft_engine.sync.inspection import inspect
+from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.questions import RecordsRead, answer
+from weft_engine.sync.session import Session
+from weft_engine.yjs.encoder import encode_event_append
+
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+NOW_MS = 1_700_000_000_000
+
+
+class Store:
+    """A replica with one writer, as small as a link needs it (`sync.link.LinkStore`)."""
+
+    def __init__(self, journal: SqliteJournal, rng: random.Random) -> None:
+        self.journal = journal
+        self.key = WriterKey(rng.randbytes(32))
+        self.clock = HybridClock()
+        self._tips: dict[ContextName, Record] = {}
+        self._written = 0
+
+    @property
+    def identity(self) -> Identity:
+        return self.journal.identity
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    async def signature_items(self, stored: Sequence[Stored]) -> list[SignatureItem]:
+        kept = await self.journal.read(lambda c: reading.signature_items(c, stored))
+        signed = {item.tip for item in kept}
+        # Not the last of each chain: after an equivocation a chain of our own has two ends.
+        continued = {one.record.envelope.prev for one in stored}
+        ends = [
+            one.record.hash
+            for one in stored
+            if one.record.envelope.origin == self.key.incarnation
+            and one.record.hash not in continued
+        ]
+        return [*kept, *(self.key.sign(tip) for tip in ends if tip not in signed)]
+
+    async def write(self, context: str, *texts: str) -> list[Record]:
+        """One record for each text, after everything that is held."""
+        name = ContextName(context)
+        state = await self.journal.read(lambda c: reading.context(c, name))
+        frontier = () if state is None else state.frontier
+        records = []
+        for text in texts:
+            record = self.make(name, text, frontier)
+            records.append(record)
+            frontier = (record.hash,)
+        await self.journal.submit(records, self.key)
+        return records
+
+    def make(self, context: ContextName, text: str, frontier: Sequence[RecordHash]) -> Record:
+        """The next record of the chain; not in the journal."""
+        prev = self._tips.get(context)
+        own = event_id(self.clock.tick(NOW_MS), self.key.incarnation)
+        body = encode_event(Event("t", Message(Role.USER, (Text(text),))))
+        client = client_id(self.key.incarnation, context)
+        self._written += 1
+        payload = encode_event_append(client, self._written, [(own, body)]).payload
+        envelope = Envelope(
+            context,
+            self.key.incarnation,
+            1 if prev is None else prev.envelope.seq + 1,
+            None if prev is None else prev.hash,
+            tuple(sorted(h for h in frontier if prev is None or h != prev.hash)),
+            self.clock.tick(NOW_MS),
+            Kind.NATIVE,
+            payload_digest(payload),
+        )
+        record = seal(envelope, payload)
+        self._tips[context] = record
+        return record
+
+    async def admit(self, records: Sequence[Record], items: Sequence[SignatureItem]) -> Outcome:
+        return await self.journal.admit(records, items, session=b"test", now_ms=NOW_MS)
+
+    async def fingerprints(self, interest: Interest = EVERYTHING) -> dict[str, bytes]:
+        states = await self.journal.read(lambda c: reading.contexts(c, limit=100_000))
+        return {s.name: s.fingerprint for s in states if interest.covers(s.name)}
+
+    async def hashes(self) -> list[RecordHash]:
+        """Of all records, in journal order."""
+        return await self.journal.read(
+            lambda c: [
+                RecordHash(row[0])
+                for row in c.execute("SELECT hash FROM records ORDER BY position")
+            ]
+        )
+
+    async def waiting(self) -> int:
+        return await self.journal.read(
+            lambda c: int(c.execute("SELECT count(*) FROM waiting").fetchone()[0])
+        )
+
+    async def last_position(self) -> Position:
+        return await self.journal.read(reading.last_position)
+
+
+@asynccontextmanager
+async def stores(count: int, *, seed: int = 1) -> AsyncIterator[list[Store]]:
+    """Empty replicas on a memory file system, where there is one."""
+    rng = random.Random(seed)
+    with TemporaryDirectory(dir=MEMORY) as folder:
+        found = []
+        for index in range(count):
+            journal = SqliteJournal.open(
+                Path(folder) / f"{index}.weft", readonly=False, now_ms=NOW_MS, random=rng.randbytes
+            )
+            found.append(Store(journal, rng))
+        try:
+            yield found
+        finally:
+            for store in found:
+                await store.journal.close()
+
+
+class End:
+    """A session and its store, moved by hand."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        interest: Interest = EVERYTHING,
+        window: Window | None = None,
+        region: str | None = None,
+    ) -> None:
+        self.store = store
+        self.session = Session(
+            store.identity, interest=interest, now_ms=NOW_MS, window=window, region=region
+        )
+        self.inbox: deque[bytes] = deque()
+        self.sent: list[Frame] = []
+        """What this end sent, fragments and what is to be ignored left out."""
+        self.stop = store.journal.listen(lambda stored, _: self.session.committed(stored))
+
+    @property
+    def records_sent(self) -> list[bytes]:
+        """Envelopes."""
+        found = [frame.records for frame in self.sent if isinstance(frame, Records)]
+        return [envelope for records in found for envelope, _ in records]
+
+    def flush(self, to: End) -> bool:
+        """Put what there is to send into the other's inbox."""
+        frames = self.session.frames_to_send()
+        for frame in frames:
+            message = decode_frame(frame)
+            if message is not None:
+                self.sent.append(message)
+        to.inbox.extend(frames)
+        return bool(frames)
+
+    def read_one(self) -> bool:
+        if not self.inbox:
+            return False
+        self.session.receive(self.inbox.popleft())
+        return True
+
+    async def ask_one(self) -> bool:
+        question = self.session.next_question()
+        if question is None:
+            return False
+        found = await self.store.journal.read(lambda c: answer(c, question))
+        if isinstance(found, RecordsRead):
+            items = await self.store.signature_items(found.all)
+            found = RecordsRead(found.question, found.stored, found.left, tuple(items))
+        self.session.supply(found)
+        return True
+
+    async def admit_one(self) -> bool:
+        admission = self.session.next_admission()
+        if admission is None:
+            return False
+        try:
+            inspected = inspect(admission, self.session.interest)
+        except PeerError as error:
+            self.session.refused(error)
+            return True
+        self.session.offer(admission.serial, inspected.records)
+        outcome = await self.store.journal.admit(
+            inspected.records,
+            inspected.items,
+            session=b"link" + self.store.identity.store,
+            now_ms=NOW_MS,
+        )
+        self.session.admitted(admission.serial, outcome)
+        return True
+
+
+async def settle(*pairs: tuple[End, End]) -> None:
+    """Move everything until nothing moves any more."""
+    moved = True
+    while moved:
+        moved = False
+        for pair in pairs:
+            for end, other in (pair, pair[::-1]):
+                moved |= end.flush(other)
+                while end.read_one():
+                    moved = True
+                moved |= await end.ask_one()
+                moved |= await end.admit_one()
+
+
+async def wander(rng: random.Random, steps: int, *pairs: tuple[End, End]) -> None:
+    """Some steps, in an order that the seed decides."""
+    for _ in range(steps):
+        pair = rng.choice(pairs)
+        end, other = pair if rng.random() < 0.5 else pair[::-1]
+        match rng.randrange(4):
+            case 0:
+                end.flush(other)
+            case 1:
+                end.read_one()
+            case 2:
+                await end.ask_one()
+            case 3:
+                await end.admit_one()
+
+
+def link(
+    a: Store,
+    b: Store,
+    *,
+    interests: tuple[Interest, Interest] = (EVERYTHING, EVERYTHING),
+    windows: tuple[Window | None, Window | None] = (None, None),
+) -> tuple[End, End]:
+    return (
+        End(a, interest=interests[0], window=windows[0]),
+        End(b, interest=interests[1], window=windows[1]),
+    )
+
+
+def cut(pair: tuple[End, End]) -> None:
+    """The connection is gone, with whatever was under way."""
+    for end in pair:
+        end.session.lost("cut")
+        end.stop()
+        end.inbox.clear()
+
+
+class PipeEnd:
+    """One end of an in-memory connection (`sync.link.Transport`). Holds at most a few frames."""
+
+    def __init__(
+        self, incoming: asyncio.Queue[bytes | None], outgoing: asyncio.Queue[bytes | None]
+    ) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._other: PipeEnd | None = None
+        self.is_closed = False
+        self.closed_with: tuple[str, str] | None = None
+
+    async def send(self, frame: bytes) -> None:
+        if self.is_closed:
+            raise LinkLost("the pipe is closed")
+        await self._outgoing.put(frame)
+
+    async def receive(self) -> bytes | None:
+        return None if self.is_closed else await self._incoming.get()
+
+    async def close(self, code: str, reason: str) -> None:
+        self.closed_with = self.closed_with or (code, reason)
+        self.cut()
+
+    def cut(self) -> None:
+        """Both ends read what is left, then the end; a writer that waits for room fails."""
+        for end, queue in ((self, self._incoming), (self._other, self._outgoing)):
+            if end is not None and not end.is_closed:
+                end.is_closed = True
+                while queue.full():
+                    queue.get_nowait()
+                queue.put_nowait(None)
+
+
+def pipe(*, frames_max: int = 8) -> tuple[PipeEnd, PipeEnd]:
+    there: asyncio.Queue[bytes | None] = asyncio.Queue(frames_max)
+    back: asyncio.Queue[bytes | None] = asyncio.Queue(frames_max)
+    a, b = PipeEnd(back, there), PipeEnd(there, back)
+    a._other, b._other = b, a
+    return a, b

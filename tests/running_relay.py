@@ -1,0 +1,100 @@
+"""A relay as a process, for tests: started, asked, killed and ended by its own id."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+DEADLINE_S = 15.0
+
+
+class RunningRelay:
+    """`weft serve` on a port of its own, with its store in `folder`."""
+
+    def __init__(self, folder: Path, *, key: Path | None = None, listen: str = "127.0.0.1:0"):
+        door = ["--insecure"] if key is None else ["--token-key", str(key)]
+        where = ["--data", str(folder), "--listen", listen, "--json"]
+        self._key = key
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "weft_server", "serve", *where, "--region", "test", *door],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            _, errors = self._process.communicate(timeout=DEADLINE_S)
+            raise AssertionError(f"the relay did not start: {errors.decode()}")
+        said = json.loads(line)
+        self.url: str = said["url"]
+        self.store = Path(said["store"])
+        assert said["pid"] == self._process.pid
+
+    @property
+    def address(self) -> str:
+        return self.url.removeprefix("ws://")
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def get(self, path: str) -> tuple[int, dict[str, object]]:
+        """Status and JSON of a GET."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=5) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=DEADLINE_S)
+
+    def again(self) -> RunningRelay:
+        """The same relay after its end: same store, same address."""
+        return RunningRelay(self._folder, key=self._key, listen=self.address)
+
+    def signal(self, wanted: signal.Signals = signal.SIGTERM) -> None:
+        self._process.send_signal(wanted)
+
+    def wait(self) -> tuple[int, str]:
+        """Its exit code and what it wrote to stderr."""
+        _, errors = self._process.communicate(timeout=DEADLINE_S)
+        return self._process.returncode, errors.decode()
+
+    def end(self) -> None:
+        if self.is_running:
+            self.signal()
+            try:
+                self.wait()
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+
+
+@contextmanager
+def running_relay(folder: Path, *, key: Path | None = None) -> Iterator[RunningRelay]:
+    relay = RunningRelay(folder, key=key)
+    try:
+        yield relay
+    finally:
+        relay.end()
+
+
+async def until(holds: Callable[[], Awaitable[bool]], *, what: str) -> None:
+    """Look again and again until something is so; fail after a while."""
+    began_s = time.monotonic()
+    while not await holds():
+        assert time.monotonic() - began_s < DEADLINE_S, f"not in {DEADLINE_S} s: {what}"
+        await asyncio.sleep(0.01)

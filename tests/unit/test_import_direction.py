@@ -1,0 +1,91 @@
+"""Imports point one way, client -> engine <- server, and the engine's pure modules stay pure."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "weft": ROOT / "client" / "weft",
+    "weft_engine": ROOT / "engine" / "weft_engine",
+    "weft_server": ROOT / "server" / "weft_server",
+}
+MAY_IMPORT = {
+    "weft": {"weft", "weft_engine"},
+    "weft_engine": {"weft_engine"},
+    "weft_server": {"weft_server", "weft_engine"},
+}
+PURE_FOLDERS = ("records", "events", "views", "yjs", "formats")
+PURE_FILES = ("sync/session.py", "sync/frames.py", "sync/wire.py", "sync/fragments.py")
+IMPURE = {"asyncio", "time", "random", "os", "socket", "secrets", "datetime"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it, by their full names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide where they lead"
+            assert node.module is not None
+            yield node.module
+
+
+def top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_only_what_they_may(package: str) -> None:
+    files = sorted(PACKAGES[package].rglob("*.py"))
+    assert files, f"{package} is where this test looks for it"
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files
+        for module in imported(path)
+        if top(module) in PACKAGES and top(module) not in MAY_IMPORT[package]
+    ]
+    assert not wrong
+
+
+def test_pure_modules_take_time_randomness_and_the_world_as_arguments() -> None:
+    engine = PACKAGES["weft_engine"]
+    files = [path for folder in PURE_FOLDERS for path in sorted((engine / folder).rglob("*.py"))]
+    files += [engine / name for name in PURE_FILES]
+    assert len(files) > len(PURE_FOLDERS) + len(PURE_FILES)
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files
+        for module in imported(path)
+        if top(module) in IMPURE
+    ]
+    assert not wrong
+
+
+def test_the_engine_opens_no_sockets() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in sorted(PACKAGES["weft_engine"].rglob("*.py"))
+        for module in imported(path)
+        if top(module) in {"socket", "ssl", "websockets", "uvicorn", "starlette", "http"}
+    ]
+    assert not wrong
+
+
+def test_every_import_is_of_a_declared_dependency() -> None:
+    declared = {"pycrdt", "websockets", "aiosqlite", "msgpack", "tiktoken", "bpe_openai"}
+    declared |= {"cryptography", "rfc8785", "starlette", "uvicorn", "jwt"}
+    known = declared | set(sys.stdlib_module_names) | set(PACKAGES)
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for folder in PACKAGES.values()
+        for path in sorted(folder.rglob("*.py"))
+        for module in imported(path)
+        if top(module) not in known
+    ]
+    assert not wrong
