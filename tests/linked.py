@@ -80,7 +80,9 @@ class Store:
             record = self.make(name, text, frontier)
             records.append(record)
             frontier = (record.hash,)
-        await self.journal.submit(records, self.key)
+        done: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self.journal.submit(records, self.key, done.set_result)
+        assert await done is None
         return records
 
     def make(self, context: ContextName, text: str, frontier: Sequence[RecordHash]) -> Record:

@@ -29,8 +29,8 @@ INTEGER_MAX: Final = 2**53 - 1
 
 # ---- local ----------------------------------------------------------------------------------
 
-IMPORT_PAYLOAD_BYTES: Final = 64 * KIB
-"""Imported conversations are cut into records of about this size, so that reading one event
+RECORD_PAYLOAD_BYTES: Final = 64 * KIB
+"""Events that are written together go into records of about this size, so that reading one event
 never means reading megabytes around it."""
 BATCH_ITEMS_MAX: Final = 256
 """Requests that share one commit of the journal."""

@@ -16,7 +16,7 @@ from weft_engine.formats.openai_chat import (
     import_message,
     link_results,
 )
-from weft_engine.limits import IMPORT_PAYLOAD_BYTES, SEEN_MAX
+from weft_engine.limits import SEEN_MAX
 from weft_engine.names import ContextName, EventId, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history
@@ -45,7 +45,8 @@ from weft_engine.views.receipt import Receipt
 from weft_engine.views.view import View
 
 if TYPE_CHECKING:
-    from weft_engine.replica.replica import Draft, Replica, Written
+    from weft_engine.replica.replica import Replica
+    from weft_engine.replica.scribe import Draft, Written
 
 Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 """User text; a message as a dict of the OpenAI chat format; a `Message`; an SDK's message."""
@@ -94,7 +95,7 @@ class Context:
         calls: OpenCalls | None = None
         if any(type(part) is Result for message in said for part in message.parts):
             calls = OpenCalls((await self._current(rows=LOOK_BACK_MAX)).tail)
-        return await self._replica.append(
+        return await self._replica.scribe.append(
             self.name, [partial(_draft, message, seen, author, calls) for message in said]
         )
 
@@ -124,7 +125,7 @@ class Context:
         config = difference(await self.settings(), wanted)
         if config is None:
             return False
-        await self._replica.append(self.name, [lambda _: Event("config", config)])
+        await self._replica.scribe.append(self.name, [lambda _: Event("config", config)])
         return True
 
     async def import_messages(self, messages: Sequence[Message]) -> int:
@@ -136,7 +137,7 @@ class Context:
         await self._replica.ask(self.name, lambda table, _: importing.find_known(table))
         new = importing.unknown
         drafts: list[Draft] = [partial(importing.draft, index) for index in new]
-        await self._replica.append(self.name, drafts, records_bytes=IMPORT_PAYLOAD_BYTES)
+        await self._replica.scribe.append(self.name, drafts)
         return len(new)
 
     def note(self, name: str) -> Note:

@@ -61,7 +61,7 @@ class Notes:
 
     async def text(self, name: NoteName) -> str:
         async with self._using:
-            writer = None if self._replica.journal.readonly else self._replica.writer_incarnation()
+            writer = None if self._replica.journal.readonly else self._replica.scribe.incarnation
             return (await self._follow(writer)).text(name)
 
     async def edit(self, name: NoteName, at: int | None, delete: int, insert: str) -> None:
@@ -69,16 +69,16 @@ class Notes:
             while True:
                 # Our own events are written without the document: it must have them all before
                 # it gives out Yjs clocks itself.
-                clock = await self._replica.settled_clock(self._context)
-                document = await self._follow(self._replica.writer_incarnation())
-                if document.clock == clock == self._replica.clock_now(self._context):
+                clock = await self._replica.scribe.settled_clock(self._context)
+                document = await self._follow(self._replica.scribe.incarnation)
+                if document.clock == clock == self._replica.scribe.clock_now(self._context):
                     break
             try:
                 start = len(document.text(name)) if at is None else at
                 payload = document.edit(name, start, delete, insert)
                 if payload is not None:
                     structs = document.clock - clock
-                    await self._replica.append_update(self._context, payload, structs)
+                    await self._replica.scribe.append_update(self._context, payload, structs)
             except InvalidMessage:
                 raise
             except BaseException:

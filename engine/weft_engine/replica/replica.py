@@ -13,42 +13,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from weft_engine.errors import MissingRecords, StoreClosed
-from weft_engine.events.codec import encode_event
-from weft_engine.events.event import Event
+from weft_engine.errors import MissingRecords
 from weft_engine.names import (
     ContextName,
-    EventId,
-    Hlc,
-    Incarnation,
-    Position,
     context_name,
-    event_id,
 )
-from weft_engine.records.clock import HybridClock
-from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import Frontier
-from weft_engine.records.identity import SignatureItem, WriterKey
+from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.context import Context
-from weft_engine.replica.head import Head
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
+from weft_engine.replica.scribe import Scribe
 from weft_engine.storage import reading
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.journal import Identity, SqliteJournal
-from weft_engine.storage.ledger import SKEWED, Stored
+from weft_engine.storage.ledger import Stored
 from weft_engine.storage.projection import at_cut, completed, current
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import connect
 
-_HEADS_MAX: Final = 10_000
 _RESIDENT_MAX: Final = 256
 
 T = TypeVar("T")
 Question = Callable[[EventTable, ContextState], T]
-Draft = Callable[[EventId], Event]
-"""Makes an event for the id it will have."""
-Written = Sequence[tuple[EventId, Event]]
 
 
 class Replica:
@@ -64,17 +51,13 @@ class Replica:
         self.journal = journal
         self._now_ms = now_ms
         self._random = random
-        self._clock = HybridClock()
-        self._key: WriterKey | None = None
-        self._heads: dict[ContextName, Head] = {}
-        self._loading: dict[ContextName, list[Stored]] = {}
         self._contexts: dict[ContextName, Context] = {}
-        self._seeds: dict[Incarnation, WriterKey] | None = None
-        self._written: dict[bytes, Written] = {}
         self._resident: dict[ContextName, Context] = {}
         self.receipts = ReceiptBook(journal)
         self.projector = Projector(journal, moved=self._moved)
-        self._end_listening = journal.listen(self._committed, failed=self._failed)
+        self.scribe = Scribe(journal, now_ms=now_ms, random=random, wanted=self._is_resident)
+        self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
+        self._overlay: tuple[ContextState, sqlite3.Connection, EventTable] | None = None
         self._closed = False
 
     @classmethod
@@ -103,7 +86,7 @@ class Replica:
         await self.close()
 
     async def close(self) -> None:
-        """Sign and index what is left to do, finish every commit, let go of the file."""
+        """Finish every commit, index what is left to do, let go of the file."""
         if self._closed:
             return
         self._closed = True
@@ -111,10 +94,13 @@ class Replica:
             context.close()
         try:
             if not self.journal.readonly:
+                await self.scribe.close()
                 await self.receipts.flush()
                 await self.projector.close()
         finally:
             self._end_listening()
+            if self._overlay is not None:
+                self._overlay[1].close()
             await self.journal.close()
 
     @property
@@ -171,10 +157,19 @@ class Replica:
                     return question(current(connection, state), state)
             finally:
                 connection.execute("ROLLBACK")
-            with closing(connect(self.path, readonly=True)) as own:
-                return question(completed(own, state, self.projector.count), state)
+            return question(self._completed(state), state)
 
         return await self.journal.read(asked)
+
+    def _completed(self, state: ContextState) -> EventTable:
+        """The index of a context that a read-only store has to complete in memory; kept until the
+        next one is asked for or the context has grown. On the reader's thread."""
+        if self._overlay is None or self._overlay[0] != state:
+            if self._overlay is not None:
+                self._overlay[1].close()
+            own = connect(self.path, readonly=True)
+            self._overlay = (state, own, completed(own, state, self.projector.count))
+        return self._overlay[2]
 
     async def ask_at(self, name: ContextName, cut: Frontier, question: Question[T]) -> T:
         """What `question` answers from the event index as it is for the causal past of `cut`.
@@ -196,120 +191,6 @@ class Replica:
         while len(self._resident) > _RESIDENT_MAX:
             self._resident.pop(next(iter(self._resident))).let_go()
 
-    # ---- writing ------------------------------------------------------------------------------
-
-    async def append(
-        self, name: ContextName, drafts: Sequence[Draft], *, records_bytes: int | None = None
-    ) -> list[EventId]:
-        """Write events that follow one another, durably, in one go; their ids.
-
-        They go into one record, or into several of about `records_bytes` of payload. Either all
-        are written or, if this raises, none is acknowledged.
-        """
-        await self.journal.room()
-        head = await self._head(name)
-        # Everything that can be wrong with an event shows here, before a record is made of it.
-        now = self._now_ms()
-        incarnation = self._writer_key().incarnation
-        groups: list[tuple[Hlc, list[tuple[EventId, Event]], list[tuple[EventId, bytes]]]] = []
-        size = 0
-        joins = [self._clock.tick(now) for _ in range(head.joins_needed)]
-        for draft in drafts:
-            id_ = event_id(self._clock.tick(now), incarnation)
-            event = draft(id_)
-            data = encode_event(event)
-            if not groups or (records_bytes is not None and size >= records_bytes):
-                groups.append((self._clock.last, [], []))
-                size = 0
-            _, events, entries = groups[-1]
-            events.append((id_, event))
-            entries.append((id_, data))
-            groups[-1] = (self._clock.last, events, entries)
-            size += len(data)
-        records = [head.join(hlc) for hlc in joins]
-        context = self._contexts.get(name)
-        for hlc, events, entries in groups:
-            record = head.append_events(entries, hlc)
-            records.append(record)
-            if context is not None and context.is_resident:
-                self._written[record.hash] = events
-        await self._commit(records)
-        return [id_ for _, events, _ in groups for id_, _ in events]
-
-    async def append_update(self, name: ContextName, payload: bytes, structs: int) -> None:
-        """Write a native update that is not an event append, durably. Its clocks are ours from
-        `clock_now` on, so nothing is awaited before it takes its place."""
-        head = self._heads[name]
-        now = self._now_ms()
-        records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
-        records.append(head.append(payload, structs, self._clock.tick(now)))
-        await self._commit(records)
-
-    async def settled_clock(self, name: ContextName) -> int:
-        """Our next Yjs clock in a context, once all that we have written there is committed."""
-        await self._head(name)
-        await self.journal.write(lambda _: None)
-        return (await self._head(name)).client_clock
-
-    def clock_now(self, name: ContextName) -> int | None:
-        """Our next Yjs clock in a context at this very moment."""
-        head = self._heads.get(name)
-        return None if head is None else head.client_clock
-
-    async def _commit(self, records: Sequence[Record]) -> None:
-        if records:
-            await self.journal.submit(records, self._writer_key())
-
-    def _failed(self) -> None:
-        """A commit failed. Whether it reached the disk is not known, so this incarnation's chains
-        end here: a sequence number is never used for two records."""
-        self._key = None
-        self._seeds = None
-        self._heads.clear()
-        self._written.clear()
-
-    def writer_incarnation(self) -> Incarnation:
-        """Who writes here, from now until the next failure or close."""
-        return self._writer_key().incarnation
-
-    def _writer_key(self) -> WriterKey:
-        if self._closed:
-            raise StoreClosed("the store is closed")
-        if self._key is None:
-            self._key = WriterKey(self._random(32))
-            if self._seeds is not None:
-                self._seeds[self._key.incarnation] = self._key
-        return self._key
-
-    async def _head(self, name: ContextName) -> Head:
-        head = self._heads.get(name)
-        if head is not None:
-            return head
-        if self.journal.readonly:
-            raise StoreClosed(
-                f"the store {self.path} is open for reading only",
-                hint="open it without readonly to write",
-            )
-        arrived = self._loading.setdefault(name, [])
-        state = await self.state(name)
-        head = self._heads.get(name)
-        if head is not None:
-            return head
-        self._loading.pop(name, None)
-        head = Head(name, self._writer_key(), () if state is None else state.frontier)
-        known = Position(0) if state is None else state.position
-        if state is not None:
-            self._clock.observe(state.hlc)
-        for stored in arrived:
-            if stored.position > known:
-                head.observe(stored.record)
-        if len(self._heads) >= _HEADS_MAX:
-            # A head can't be loaded again, its chain would begin anew: a new incarnation begins.
-            self._failed()
-            head = Head(name, self._writer_key(), head.frontier)
-        self._heads[name] = head
-        return head
-
     # ---- signing ------------------------------------------------------------------------------
 
     async def signature_items(self, records: Sequence[Stored]) -> list[SignatureItem]:
@@ -320,7 +201,7 @@ class Replica:
         )
         if self.journal.readonly:
             return kept
-        keys = await self._own_keys()
+        keys = await self.scribe.keys()
         signed = {item.tip for item in kept}
         followed = {stored.record.envelope.prev for stored in records}
         fresh = [
@@ -334,40 +215,20 @@ class Replica:
             await self.journal.keep_signatures(fresh)
         return [*kept, *(item for _, item in fresh)]
 
-    async def _own_keys(self) -> dict[Incarnation, WriterKey]:
-        if self._seeds is None:
-            seeds = await self.journal.read(reading.seeds)
-            self._seeds = {incarnation: WriterKey(seed) for incarnation, seed in seeds.items()}
-            if self._key is not None:
-                self._seeds[self._key.incarnation] = self._key
-        return self._seeds
-
     # ---- what the journal tells ---------------------------------------------------------------
 
     def _committed(self, stored: Sequence[Stored], session: bytes) -> None:
-        by_context: dict[ContextName, list[Stored]] = {}
         for one in stored:
-            by_context.setdefault(one.record.envelope.context, []).append(one)
-        for name, some in by_context.items():
-            loading = self._loading.get(name)
-            if loading is not None:
-                loading.extend(some)
-            if session:
-                self._observe(name, some)
+            written = self.scribe.committed(one, session)
+            name = one.record.envelope.context
             self.projector.note(name)
             context = self._contexts.get(name)
-            for one in some:
-                written = self._written.pop(one.record.hash, None)
-                if context is not None:
-                    context.committed(one, written)
+            if context is not None:
+                context.committed(one, written)
 
-    def _observe(self, name: ContextName, some: Sequence[Stored]) -> None:
-        head = self._heads.get(name)
-        for one in some:
-            if head is not None:
-                head.observe(one.record)
-            if not one.flags & SKEWED:
-                self._clock.observe(one.record.envelope.hlc)
+    def _is_resident(self, name: ContextName) -> bool:
+        context = self._contexts.get(name)
+        return context is not None and context.is_resident
 
     def _moved(self, name: ContextName) -> None:
         context = self._contexts.get(name)

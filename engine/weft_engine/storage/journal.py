@@ -20,7 +20,7 @@ from weft_engine.records.gate import Outcome, admit
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.storage.ledger import Ledger, Stored
 from weft_engine.storage.lock import WriterLock
-from weft_engine.storage.schema import connect, create, damaged
+from weft_engine.storage.schema import check_header, connect, create, damaged
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.writer import Writer
 
@@ -76,6 +76,8 @@ class SqliteJournal:
         """
         lock = None
         if not readonly:
+            if path.exists():
+                check_header(path)  # before a lock file is left beside somebody else's file
             lock = WriterLock(path)
             lock.acquire()
         try:
@@ -145,21 +147,36 @@ class SqliteJournal:
         """What `job` returns, once what it wrote beside the journal is durable."""
         return await self._writer.run(job)
 
-    def submit(self, records: Sequence[Record], key: WriterKey) -> asyncio.Future[list[Stored]]:
-        """Append our own `records`, in this order, behind everything submitted before. The future
-        is done when they are durable. `key` is kept with the first of its records."""
+    def submit(
+        self,
+        records: Sequence[Record],
+        key: WriterKey,
+        done: Callable[[BaseException | None], None],
+    ) -> None:
+        """Append our own `records`, in this order, behind everything submitted before. `done` is
+        called when they are durable and listeners have heard of them, or with the error. `key` is
+        kept with the first of its records in each context."""
         writer, ledger = self._open_for_writing()
-        return writer.submit(
+
+        def settle(stored: list[Stored], error: BaseException | None) -> None:
+            if error is None:
+                self._tell(stored, b"")
+            done(error)
+
+        writer.submit(
             partial(_append, ledger, records, key),
-            size=sum([record.size for record in records]),
-            committed=self._tell_of_own,
+            size=sum([len(record.payload) for record in records]),
+            done=settle,
         )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is queued for the writer that one should wait for `room`."""
+        return self._writing is not None and self._writing[0].is_full
 
     async def room(self) -> None:
         """Wait while too much is queued for the writer."""
-        writer = self._writer
-        if writer.is_full:
-            await writer.room()
+        await self._writer.room()
 
     async def admit(
         self,
@@ -180,12 +197,20 @@ class SqliteJournal:
             return outcome, shelf.stored
 
         await writer.room()
-        outcome, _ = await writer.submit(
-            job,
-            size=sum(record.size for record in records),
-            committed=lambda result: self._tell(result[1], session),
-        )
-        return outcome
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def settle(result: tuple[Outcome, list[Stored]], error: BaseException | None) -> None:
+            # Listeners hear of what is journaled even if nobody waits for the outcome any more.
+            if error is None:
+                self._tell(result[1], session)
+            if not future.cancelled():
+                if error is None:
+                    future.set_result(result[0])
+                else:
+                    future.set_exception(error)
+
+        writer.submit(job, size=sum(record.size for record in records), done=settle)
+        return await future
 
     async def keep_signatures(self, items: Sequence[tuple[Stored, SignatureItem]]) -> None:
         """Keep signatures that we made ourselves, over tips that are journaled."""
@@ -207,9 +232,6 @@ class SqliteJournal:
                 hint="open it without readonly to write",
             )
         return self._writing
-
-    def _tell_of_own(self, stored: Sequence[Stored]) -> None:
-        self._tell(stored, b"")
 
     def _tell(self, stored: Sequence[Stored], session: bytes) -> None:
         if stored:

@@ -45,7 +45,6 @@ class Head:
     records: int
     position: Position
     hlc: Hlc
-    changed: bool = False
 
 
 class Ledger:
@@ -55,6 +54,7 @@ class Ledger:
         self._connection = connection
         self._rows: list[object] = []
         self._heads: dict[str, Head] = {}
+        self._changed: dict[int, Head] = {}
         self._origins: dict[Incarnation, int] = {}
         self._last = Position(0)
         self.reset()
@@ -62,6 +62,7 @@ class Ledger:
     def reset(self) -> None:
         self._rows = []
         self._heads = {}
+        self._changed = {}
         self._origins = {}
         row = self._connection.execute("SELECT max(position) FROM records").fetchone()
         self._last = Position(row[0] or 0)
@@ -86,7 +87,7 @@ class Ledger:
         head.position = position
         if not flags & SKEWED and envelope.hlc > head.hlc:
             head.hlc = envelope.hlc
-        head.changed = True
+        self._changed[head.id] = head
         return Stored(position, record, flags)
 
     def flush(self) -> None:
@@ -98,20 +99,18 @@ class Ledger:
                 self._connection.execute(_INSERT[size], rows[start : start + width])
                 start += width
         self._rows = []
-        for head in self._heads.values():
-            if head.changed:
-                self._connection.execute(
-                    "UPDATE contexts SET frontier = ?, records = ?, position = ?, hlc = ?"
-                    " WHERE id = ?",
-                    (
-                        pack(head.frontier),
-                        head.records,
-                        head.position,
-                        head.hlc.to_bytes(8, "big"),
-                        head.id,
-                    ),
-                )
-                head.changed = False
+        for head in self._changed.values():
+            self._connection.execute(
+                "UPDATE contexts SET frontier = ?, records = ?, position = ?, hlc = ? WHERE id = ?",
+                (
+                    pack(head.frontier),
+                    head.records,
+                    head.position,
+                    head.hlc.to_bytes(8, "big"),
+                    head.id,
+                ),
+            )
+        self._changed.clear()
         if len(self._heads) > _HEADS_MAX:
             self._heads.clear()
 

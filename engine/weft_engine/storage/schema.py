@@ -177,7 +177,7 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
 def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     """A connection to the store at `path`, checked to be one of ours; usable from any one thread
     at a time. Raises NotAStore or NewerFormat before anything is changed."""
-    _check_header(path)
+    check_header(path)
     mode = "ro" if readonly else "rw"
     try:
         connection = sqlite3.connect(
@@ -214,7 +214,7 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"the store {path} failed: {text}", hint="check the disk and its free space")
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
     """NotAStore or NewerFormat if the header of the file says so. Changes and locks nothing.
 
     SQLite reads it, not we: a process that closes a file it opened by itself loses every lock it

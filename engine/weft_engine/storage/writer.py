@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from weft_engine.errors import StoreClosed, StoreError, WeftError
 from weft_engine.limits import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, QUEUED_BYTES_MAX
+from weft_engine.storage.log_file import AFTER_COMMITS, grow_log
 from weft_engine.storage.schema import damaged
 
 T = TypeVar("T")
@@ -28,11 +29,10 @@ Job = Callable[[sqlite3.Connection], T]
 @dataclass(slots=True, eq=False)
 class _Submitted:
     job: Callable[[sqlite3.Connection], Any]
-    future: asyncio.Future[Any]
     size: int
     failures_known: int
     """Failed commits that its submitter knew of."""
-    committed: Callable[[Any], None] | None
+    done: Callable[[Any, BaseException | None], None]
     result: Any = None
     error: BaseException | None = None
 
@@ -70,6 +70,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self._last_batch = 1
+        self._commits = 0
         self._failures = 0
         self._failure: tuple[int, BaseException] | None = None
 
@@ -77,7 +78,17 @@ class Writer:
         """What `job` returns, once it is durable. `size` is the bytes it will write, for the
         limit on what may be queued."""
         await self.room()
-        return await self.submit(job, size=size)
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def done(result: T, error: BaseException | None) -> None:
+            if not future.cancelled():
+                if error is None:
+                    future.set_result(result)
+                else:
+                    future.set_exception(error)
+
+        self.submit(job, size=size, done=done)
+        return await future
 
     @property
     def is_full(self) -> bool:
@@ -91,14 +102,13 @@ class Writer:
             await self._room.wait()
 
     def submit(
-        self, job: Job[T], *, size: int = 0, committed: Callable[[T], None] | None = None
-    ) -> asyncio.Future[T]:
-        """As `run`, without waiting for room: order of calls = order of jobs. `committed` is
-        called on the loop once it is durable, even if nobody waits for the future any more."""
+        self, job: Job[T], *, size: int, done: Callable[[Any, BaseException | None], None]
+    ) -> None:
+        """As `run`, without waiting for room: order of calls = order of jobs. `done` is called on
+        the loop with the result once it is durable, or with the error."""
         if self._closed:
             raise StoreClosed("the store is closed")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.append(_Submitted(job, future, size, self._failures, committed))
+        self._waiting.append(_Submitted(job, size, self._failures, done))
         self._queued_bytes += size
         if not self._hand_over_planned:
             self._hand_over_planned = True
@@ -107,7 +117,6 @@ class Writer:
             else:
                 # One writer at a time so far: there is nobody to wait for.
                 self._hand_over()
-        return future
 
     async def close(self) -> None:
         """Finish what was submitted, then end the thread and close the connection."""
@@ -166,6 +175,9 @@ class Writer:
                 submitted.error = failure
             self._failure = (max(one.failures_known for one in batch) + 1, failure)
         self._loop.call_soon_threadsafe(self._deliver, batch, failed)
+        self._commits += 1
+        if self._commits == AFTER_COMMITS:
+            grow_log(self._path)
 
     def _roll_back(self, error: BaseException) -> BaseException:
         if self._connection.in_transaction:
@@ -189,13 +201,6 @@ class Writer:
             self.on_failure()
         for submitted in batch:
             self._queued_bytes -= submitted.size
-            future = submitted.future
-            if submitted.error is None:
-                if submitted.committed is not None:
-                    submitted.committed(submitted.result)
-                if not future.cancelled():
-                    future.set_result(submitted.result)
-            elif not future.cancelled():
-                future.set_exception(submitted.error)
+            submitted.done(submitted.result, submitted.error)
         if self._queued_bytes <= QUEUED_BYTES_MAX:
             self._room.set()

@@ -1,0 +1,318 @@
+"""Writing: this incarnation, its chains, and how appends become records.
+
+Appends that wait while a commit is under way share the next one, and within a context they share
+records. So many writers cost little more than one, and a lone writer never waits for company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from weft_engine.errors import StoreClosed
+from weft_engine.events.codec import encode_event
+from weft_engine.events.event import Event
+from weft_engine.limits import BATCH_ITEMS_MAX, RECORD_PAYLOAD_BYTES
+from weft_engine.names import ContextName, EventId, Hlc, Incarnation, Position, event_id
+from weft_engine.records.clock import HybridClock
+from weft_engine.records.envelope import Record
+from weft_engine.records.identity import WriterKey
+from weft_engine.replica.head import Head
+from weft_engine.storage import reading
+from weft_engine.storage.journal import SqliteJournal
+from weft_engine.storage.ledger import SKEWED, Stored
+
+_HEADS_MAX: Final = 10_000
+
+Draft = Callable[[EventId], Event]
+"""Makes an event for the id it will have."""
+Written = Sequence[tuple[EventId, Event]]
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """Events of one caller. The future gives their ids, or None to ask again."""
+
+    context: ContextName
+    drafts: Sequence[Draft]
+    future: asyncio.Future[list[EventId] | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Page:
+    """Events that go into one record."""
+
+    hlc: Hlc
+    events: list[tuple[EventId, Event]] = field(default_factory=list)
+    entries: list[tuple[EventId, bytes]] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Chapter:
+    """What a batch writes in one context, in this order."""
+
+    head: Head
+    joins: list[Hlc]
+    pages: list[_Page] = field(default_factory=list)
+
+
+class Scribe:
+    """Owns the clock, the key and the heads. `wanted` tells of which contexts the events are worth
+    remembering until their commit (`taken`)."""
+
+    def __init__(
+        self,
+        journal: SqliteJournal,
+        *,
+        now_ms: Callable[[], int],
+        random: Callable[[int], bytes],
+        wanted: Callable[[ContextName], bool],
+    ) -> None:
+        self._journal = journal
+        self._now_ms = now_ms
+        self._random = random
+        self._wanted = wanted
+        self._clock = HybridClock()
+        self._key: WriterKey | None = None
+        self._keys: dict[Incarnation, WriterKey] | None = None
+        self._heads: dict[ContextName, Head] = {}
+        self._loading: dict[ContextName, list[Stored]] = {}
+        self._written: dict[bytes, Written] = {}
+        self._waiting: list[_Request] = []
+        self._is_writing = False
+        self._idle = asyncio.Event()
+        self._closed = False
+
+    @property
+    def incarnation(self) -> Incarnation:
+        """Who writes here, from now until the next failure or close."""
+        return self._writer().incarnation
+
+    async def append(self, name: ContextName, drafts: Sequence[Draft]) -> list[EventId]:
+        """Write events that follow one another, durably and in one commit; their ids. If this
+        raises, none of them is acknowledged."""
+        if not drafts:
+            return []
+        while True:
+            if self._journal.is_full:
+                await self._journal.room()
+            if name not in self._heads:
+                await self._load(name)
+            request = _Request(name, drafts, asyncio.get_running_loop().create_future())
+            self._waiting.append(request)
+            if not self._is_writing:
+                self._write_down()
+            ids = await request.future
+            if ids is not None:
+                return ids
+
+    async def append_update(self, name: ContextName, payload: bytes, structs: int) -> None:
+        """Write a native update that is not an event append, durably. Its clocks are ours from
+        `clock_now` on, so nothing is awaited before it takes its place."""
+        head = self._heads[name]
+        now = self._now_ms()
+        records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
+        records.append(head.append(payload, structs, self._clock.tick(now)))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: BaseException | None) -> None:
+            if not future.cancelled():
+                if error is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(error)
+
+        self._journal.submit(records, self._writer(), done)
+        await future
+
+    async def settled_clock(self, name: ContextName) -> int:
+        """Our next Yjs clock in a context, once all that we have written there is committed."""
+        while True:
+            if name not in self._heads:
+                await self._load(name)
+            await self._journal.write(lambda _: None)
+            clock = self.clock_now(name)
+            if clock is not None:
+                return clock
+
+    def clock_now(self, name: ContextName) -> int | None:
+        """Our next Yjs clock in a context at this very moment."""
+        head = self._heads.get(name)
+        return None if head is None else head.client_clock
+
+    async def keys(self) -> dict[Incarnation, WriterKey]:
+        """The keys of every incarnation this store ever had."""
+        if self._keys is None:
+            seeds = await self._journal.read(reading.seeds)
+            self._keys = {incarnation: WriterKey(seed) for incarnation, seed in seeds.items()}
+        if self._key is not None:
+            self._keys[self._key.incarnation] = self._key
+        return self._keys
+
+    async def close(self) -> None:
+        """Finish what was asked for; nothing is written after that."""
+        while self._waiting or self._is_writing:
+            self._idle.clear()
+            if not self._is_writing:
+                self._write_down()
+            if self._is_writing:
+                await self._idle.wait()
+        self._closed = True
+
+    # ---- what the journal tells ---------------------------------------------------------------
+
+    def committed(self, stored: Stored, session: bytes) -> Written | None:
+        """Take notice of a record that was journaled; its events, if it is one of ours and they
+        were wanted."""
+        name = stored.record.envelope.context
+        if self._loading:
+            arrived = self._loading.get(name)
+            if arrived is not None:
+                arrived.append(stored)
+        if not session:
+            return self._written.pop(stored.record.hash, None)
+        head = self._heads.get(name)
+        if head is not None:
+            head.observe(stored.record)
+        if not stored.flags & SKEWED:
+            self._clock.observe(stored.record.envelope.hlc)
+        return None
+
+    def failed(self) -> None:
+        """A commit failed. Whether it reached the disk is not known, so this incarnation's chains
+        end here: a sequence number is never used for two records."""
+        self._key = None
+        self._heads.clear()
+        self._written.clear()
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _write_down(self) -> None:
+        """Turn what waits into records and hand them to the journal."""
+        requests = self._waiting[:BATCH_ITEMS_MAX]
+        del self._waiting[:BATCH_ITEMS_MAX]
+        now = self._now_ms()
+        chapters: dict[ContextName, _Chapter] = {}
+        asked: list[tuple[_Request, list[EventId]]] = []
+        for request in requests:
+            if request.future.cancelled():
+                continue
+            head = self._heads.get(request.context)
+            if head is None:
+                request.future.set_result(None)
+                continue
+            chapter = chapters.get(request.context)
+            if chapter is None:
+                joins = [self._clock.tick(now) for _ in range(head.joins_needed)]
+                chapter = chapters[request.context] = _Chapter(head, joins)
+            try:
+                ids = self._add(request, chapter, now)
+            except Exception as error:  # noqa: BLE001 - it is the caller's own, and goes to him
+                request.future.set_exception(error)
+            else:
+                asked.append((request, ids))
+        if not asked:
+            return
+        records = [record for chapter in chapters.values() for record in self._records(chapter)]
+        self._is_writing = True
+        self._journal.submit(records, self._writer(), lambda error: self._settle(asked, error))
+
+    def _add(self, request: _Request, chapter: _Chapter, now: int) -> list[EventId]:
+        """Put a request's events onto the pages of its context, all or none."""
+        incarnation = self._writer().incarnation
+        made: list[tuple[Hlc, EventId, Event, bytes]] = []
+        for draft in request.drafts:
+            hlc = self._clock.tick(now)
+            id_ = event_id(hlc, incarnation)
+            event = draft(id_)
+            made.append((hlc, id_, event, encode_event(event)))
+        pages = chapter.pages
+        is_first = True
+        for hlc, id_, event, data in made:
+            # Events that stand before one in its record count as seen by it; so one that says
+            # itself what it has seen shares no record with what others said meanwhile.
+            apart = is_first and event.seen is not None
+            if not pages or apart or pages[-1].size >= RECORD_PAYLOAD_BYTES:
+                pages.append(_Page(hlc))
+            page = pages[-1]
+            page.hlc = hlc
+            page.events.append((id_, event))
+            page.entries.append((id_, data))
+            page.size += len(data)
+            is_first = False
+        return [id_ for _, id_, _, _ in made]
+
+    def _records(self, chapter: _Chapter) -> list[Record]:
+        if not chapter.pages:
+            return []
+        head = chapter.head
+        wanted = self._wanted(head.context)
+        records = [head.join(hlc) for hlc in chapter.joins]
+        for page in chapter.pages:
+            record = head.append_events(page.entries, page.hlc)
+            records.append(record)
+            if wanted:
+                self._written[record.hash] = page.events
+        return records
+
+    def _settle(
+        self, asked: Sequence[tuple[_Request, list[EventId]]], error: BaseException | None
+    ) -> None:
+        """Answer everybody whose events were in the batch."""
+        for request, ids in asked:
+            if request.future.cancelled():
+                continue
+            if error is None:
+                request.future.set_result(ids)
+            else:
+                request.future.set_exception(error)
+        if self._waiting or len(asked) > 1:
+            # Those who are answered now may have more to say: the next batch waits for them.
+            asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._is_writing = False
+        if self._waiting:
+            self._write_down()
+        if not self._is_writing:
+            self._idle.set()
+
+    def _writer(self) -> WriterKey:
+        if self._closed:
+            raise StoreClosed("the store is closed")
+        if self._key is None:
+            self._key = WriterKey(self._random(32))
+        return self._key
+
+    async def _load(self, name: ContextName) -> None:
+        """Make the head of a context, standing on everything that is journaled."""
+        if self._journal.readonly:
+            raise StoreClosed(
+                f"the store {self._journal.path} is open for reading only",
+                hint="open it without readonly to write",
+            )
+        key = self._writer()
+        arrived = self._loading.setdefault(name, [])
+        state = await self._journal.read(lambda connection: reading.context(connection, name))
+        if name in self._heads or key is not self._key:
+            return
+        self._loading.pop(name, None)
+        known = Position(0)
+        head = Head(name, key, ())
+        if state is not None:
+            known = state.position
+            head = Head(name, key, state.frontier)
+            self._clock.observe(state.hlc)
+        for stored in arrived:
+            if stored.position > known:
+                head.observe(stored.record)
+        if len(self._heads) >= _HEADS_MAX:
+            # A head can't be made twice, its chain would begin anew: so a new incarnation begins.
+            self.failed()
+            head = Head(name, self._writer(), head.frontier)
+        self._heads[name] = head

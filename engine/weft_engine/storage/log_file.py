@@ -1,0 +1,36 @@
+"""Growing the write-ahead log ahead of its use.
+
+A commit that makes the log longer has the file system commit the new length, too: that made it
+half as expensive again on the test machine (243 us against 150 us). SQLite writes over what is
+there once the log has been checkpointed, so only the first 4 MB of a session are slow, but many
+sessions never get further. Zeros behind the last frame are no frames: recovery stops at them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+AFTER_COMMITS: Final = 16
+"""A session this long is worth the growing; a single append from a shell is not."""
+_BYTES: Final = 4 * 1024 * 1024
+"""As far as SQLite's log grows before it is checkpointed: 1,000 pages and their headers."""
+
+
+def grow_log(store: Path) -> None:
+    """Fill the log of the store up with zeros. Call between two commits, as its only writer."""
+    try:
+        descriptor = os.open(store.with_name(store.name + "-wal"), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        size = os.fstat(descriptor).st_size
+        if size < _BYTES:
+            try:
+                os.pwrite(descriptor, bytes(_BYTES - size), size)
+            except OSError:
+                # No room for what is only meant to save time: give back what was taken.
+                os.ftruncate(descriptor, size)
+    finally:
+        os.close(descriptor)
