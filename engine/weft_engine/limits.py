@@ -21,6 +21,8 @@ NATIVE_PAYLOAD_BYTES_MAX: Final = 16 * MIB
 FOREIGN_PAYLOAD_BYTES_MAX: Final = 64 * MIB
 STRUCTS_PER_PAYLOAD_MAX: Final = 4_000_000
 NESTING_DEPTH_MAX: Final = 64
+CLOCK_END_MAX: Final = 2**32 - 1
+"""No Yjs clock plus length goes beyond it: yrs counts clocks in 32 bits and wraps silently."""
 DEPS_MAX: Final = 1024
 SEEN_MAX: Final = 64
 PARTS_MAX: Final = 1024

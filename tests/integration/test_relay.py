@@ -272,7 +272,7 @@ async def forged(writer: Writer, kind: str) -> Records:
     if kind == "payload":
         payload = payload[:-2] + b"!" + payload[-1:]
     elif kind == "signature":
-        item = SignatureItem(item.public_key, item.tip, item.signature[:-1] + b"\x00")
+        item = SignatureItem(item.public_key, item.tip, bytes(byte ^ 1 for byte in item.signature))
     return Records(1, None, ((record.envelope_bytes, payload),), (item,))
 
 
@@ -295,7 +295,8 @@ def test_a_bad_frame_ends_its_link_and_nothing_else(
             await link.synced(timeout=10)
             before = record_set(relay.store)
             if kind == "random":
-                frame = b"\x01" + os.urandom(200)
+                # Not an array to begin with: some arrays would be frames of a later version.
+                frame = b"\x01\xff" + os.urandom(200)
             else:
                 frame = encode(await forged(writer, kind))
             async with raw(relay, greet=kind != "early") as peer:
@@ -306,7 +307,8 @@ def test_a_bad_frame_ends_its_link_and_nothing_else(
             assert reason in bye.reason
             assert record_set(relay.store) == before
             # The others go on as if nothing had been.
-            assert (link.status, link.error) == ("live", None)
+            assert link.status in ("comparing", "live")
+            assert link.error is None
             await store.context(f"good/{kind}").append("after")
             await link.synced(timeout=10)
             assert len(record_set(relay.store)) == len(before) + 1

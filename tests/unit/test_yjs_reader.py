@@ -22,11 +22,11 @@ from pycrdt import (
 
 from tests.unit.yjs_bytes import X, any_in_map, in_root, string, update_of
 from weft_engine.events.candidate import Candidate, Oddity, OddityKind, candidates, oddities
-from weft_engine.limits import INTEGER_MAX, NESTING_DEPTH_MAX
+from weft_engine.limits import CLOCK_END_MAX, INTEGER_MAX, NESTING_DEPTH_MAX
 from weft_engine.names import ClientId
 from weft_engine.yjs.content import CONTENT_READERS
 from weft_engine.yjs.lib0 import read_var_uint, var_uint
-from weft_engine.yjs.reader import CLOCK_END_MAX, read_update
+from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import Kind, Struct, Update, first_clocks, ranges, references
 
 ONE = ClientId(1)

@@ -6,9 +6,9 @@ import pytest
 
 from tests.unit.yjs_bytes import X, any_in_map, chain_of_maps, in_root, string, update_of
 from weft_engine.errors import MalformedUpdate
-from weft_engine.limits import INTEGER_MAX, NESTING_DEPTH_MAX
+from weft_engine.limits import CLOCK_END_MAX, INTEGER_MAX, NESTING_DEPTH_MAX
 from weft_engine.yjs.lib0 import read_var_int, read_var_uint, var_uint
-from weft_engine.yjs.reader import CLOCK_END_MAX, read_update
+from weft_engine.yjs.reader import read_update
 
 REFUSED: dict[str, bytes] = {
     "nothing": b"",

@@ -184,7 +184,7 @@ class _Fold:
             role=0,
             tokens=None,
             place=None,
-            waist=False,
+            waist=0,
             digest=None,
         )
         try:
@@ -288,7 +288,7 @@ class _Fold:
             self._place_in_last_run(row)
         elif self._has_seen_all(event, record):
             self._last_place += PLACE_STEP
-            self._put(replace(row, place=self._last_place, waist=True))
+            self._put(replace(row, place=self._last_place, waist=1))
             self._last_run = []
             self._older = iter(())
         else:
@@ -423,7 +423,7 @@ class _Fold:
             for row in node.members:
                 place = base + PLACE_STEP * index if row is shown else None
                 if row.place != place or row.waist:
-                    self._put(replace(row, place=place, waist=False))
+                    self._put(replace(row, place=place, waist=0))
 
     # ---- rows ---------------------------------------------------------------------------------
 

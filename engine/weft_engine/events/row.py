@@ -60,8 +60,8 @@ class Row:
     tokens: int | None
     place: int | None
     """Ascending in the reading order of the main branch; None for what does not stand in it."""
-    waist: bool
-    """A generation that saw all before it and that every later generation has seen: what stands
+    waist: int
+    """1: a generation that saw all before it and that every later generation has seen: what stands
     before it can't move any more unless somebody turns up who had not seen it."""
     digest: bytes | None
     """The class of an imported message."""

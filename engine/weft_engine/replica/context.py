@@ -42,6 +42,7 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import ContextState
 from weft_engine.views.policy import Policy
 from weft_engine.views.receipt import Receipt
+from weft_engine.views.spec import ViewSpec
 from weft_engine.views.view import View
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
 Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 """User text; a message as a dict of the OpenAI chat format; a `Message`; an SDK's message."""
 PAGE: Final = 200
-_TOKENS_FIRST: Final = 8_000
 
 
 class Context:
@@ -66,6 +66,7 @@ class Context:
         self._loading = asyncio.Lock()
         self._watchers: set[Watcher] = set()
         self._notes = Notes(replica, name)
+        self._resolved: tuple[Asked, Settings, ViewSpec] | None = None
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -163,11 +164,11 @@ class Context:
         Raises BudgetTooSmall, TokenizerMissing, PolicyMissing.
         """
         asked = Asked(budget, reserved, policy, tokenizer, tools)
-        timeline = await self._current()
+        timeline = await self._current(tokens=budget or 0)
         rows = len(timeline.tail)
         trace = trace_id or self._replica.random_hex(16)
         while True:
-            spec = resolve_spec(asked, timeline.settings)
+            spec = self._resolve(asked, timeline.settings)
             view = build_from_timeline(timeline, self.name, spec, trace)
             if isinstance(view, View):
                 break
@@ -177,6 +178,16 @@ class Context:
             timeline = await self._current(rows=rows, tokens=spec.budget, absent=absent)
         self._replica.receipts.keep(view.receipt)
         return view
+
+    def _resolve(self, asked: Asked, settings: Settings) -> ViewSpec:
+        """The spec of a view; most calls ask for the same as the one before."""
+        known = self._resolved
+        if known is not None and known[0] == asked and known[1] is settings:
+            return known[2]
+        spec = resolve_spec(asked, settings)
+        # Tools are the caller's to change: what was counted must not be taken for what is.
+        self._resolved = (asked, settings, spec) if not asked.tools else None
+        return spec
 
     async def replay(self, receipt: Receipt) -> View:
         """The view that `receipt` was given for, byte for byte, from what the history was then.
@@ -316,7 +327,7 @@ class Context:
     # ---- the timeline -------------------------------------------------------------------------
 
     async def _current(
-        self, *, rows: int = 0, tokens: int = _TOKENS_FIRST, absent: set[EventId] | None = None
+        self, *, rows: int = 0, tokens: int = 0, absent: set[EventId] | None = None
     ) -> Timeline:
         """The newest messages, with everything in it that was committed before this was called:
         at least `rows` of them, if there are so many."""
@@ -333,8 +344,9 @@ class Context:
         def question(table: EventTable, state: ContextState) -> Timeline:
             settings = resolve(tail.configs(table))
             cut = table.frontier
-            budget = max(tokens, settings.budget)
-            return load(table, settings, cut=cut, tokens=budget, rows=rows, absent=absent)
+            # An eighth is reserved, unless somebody says otherwise.
+            room = (tokens or settings.budget) * 7 // 8
+            return load(table, settings, cut=cut, tokens=room, rows=rows, absent=absent)
 
         self._timeline = None
         self._arrived.clear()

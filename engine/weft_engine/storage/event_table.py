@@ -84,9 +84,9 @@ class EventTable:
     def placed_after(self, place: int) -> Sequence[Row]:
         return self._select("place > ? ORDER BY place", place)
 
-    def newest(self, *, before: int | None = None) -> Iterator[Row]:
+    def newest(self, *, before: int | None = None, chunk: int = 8) -> Iterator[Row]:
         """Messages of the reading order, last first, in growing chunks."""
-        limit = 8
+        limit = chunk
         while True:
             if before is None:
                 rows = self._select("place IS NOT NULL ORDER BY place DESC LIMIT ?", limit)
@@ -215,7 +215,7 @@ class EventTable:
                     row.role,
                     row.tokens,
                     row.place,
-                    int(row.waist),
+                    row.waist,
                     row.digest,
                 )
                 for row in changes.rows.values()
@@ -241,22 +241,7 @@ class EventTable:
             f"SELECT {_COLUMNS} FROM {self._events}{by} WHERE context = ? AND {condition}",
             (self._context, *values),
         )
-        return [
-            Row(
-                row[0],
-                Position(row[1]),
-                row[2],
-                row[3],
-                row[4],
-                row[5],
-                row[6],
-                row[7],
-                row[8],
-                bool(row[9]),
-                row[10],
-            )
-            for row in rows
-        ]
+        return [Row(*row) for row in rows.fetchall()]
 
 
 def _marks(values: Sequence[object]) -> str:

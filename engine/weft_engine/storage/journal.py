@@ -75,9 +75,9 @@ class SqliteJournal:
         Raises StoreLocked, NotAStore, NewerFormat or StoreError; then nothing was changed.
         """
         lock = None
+        if readonly or path.exists():
+            check_header(path)
         if not readonly:
-            if path.exists():
-                check_header(path)  # before a lock file is left beside somebody else's file
             lock = WriterLock(path)
             lock.acquire()
         try:

@@ -175,9 +175,8 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
 
 
 def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
-    """A connection to the store at `path`, checked to be one of ours; usable from any one thread
-    at a time. Raises NotAStore or NewerFormat before anything is changed."""
-    check_header(path)
+    """A connection to the store at `path`, which has passed `check_header`; usable from any one
+    thread at a time."""
     mode = "ro" if readonly else "rw"
     try:
         connection = sqlite3.connect(

@@ -13,7 +13,8 @@ from weft_engine.storage.event_table import EventTable
 from weft_engine.views.entry import Entry
 
 _CONFIG: Final = KINDS[Config]
-_MARGIN: Final = 16
+_MARGIN: Final = 12
+_CHUNK: Final = 128
 
 
 def head_rows(table: EventTable) -> list[Row]:
@@ -39,7 +40,7 @@ def tail_rows(
     than `tokens` and for `rows` of them, and a few more; and whether these are all."""
     found: list[Row] = []
     spare = _MARGIN
-    for row in table.newest():
+    for row in table.newest(chunk=_CHUNK):
         if after is not None and row.place is not None and row.place <= after:
             break
         if tokens < 0 and len(found) >= rows:

@@ -24,7 +24,7 @@ from weft_engine.records.sound import read_record
 from weft_engine.storage.findings import Finding, Findings
 from weft_engine.storage.index_check import check_index
 from weft_engine.storage.record_check import ContextRow, Tally, check_records
-from weft_engine.storage.schema import connect, create_event_tables, damaged
+from weft_engine.storage.schema import check_header, connect, create_event_tables, damaged
 from weft_engine.views.count import count_message
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 
@@ -73,6 +73,7 @@ class Report:
 def verify(path: Path, *, progress: Progress) -> Report:
     """Check the store at `path`. Raises NotAStore, NewerFormat, StoreError if it can't be read at
     all; then nothing is known of it."""
+    check_header(path)
     with closing(connect(path, readonly=True)) as connection:
         # A damaged text must be found, not stop the search.
         connection.text_factory = lambda data: data.decode(errors="replace")

@@ -21,15 +21,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from weft_engine.limits import STRUCTS_PER_PAYLOAD_MAX
+from weft_engine.limits import CLOCK_END_MAX, STRUCTS_PER_PAYLOAD_MAX
 from weft_engine.names import ClientId
 from weft_engine.yjs.content import CONTENT_READERS, read_text, read_values
 from weft_engine.yjs.lib0 import check_count, malformed, read_string, read_var_uint
 from weft_engine.yjs.nesting import type_depth
 from weft_engine.yjs.update import Id, Kind, Span, Struct, Update
-
-CLOCK_END_MAX: Final = 2**32 - 1
-"""No clock plus length goes beyond it: yrs counts clocks in 32 bits and wraps silently."""
 
 _HAS_ORIGIN: Final = 0x80
 _HAS_RIGHT_ORIGIN: Final = 0x40
