@@ -75,12 +75,8 @@ async def open_to_write(path: Path) -> Replica:
 
 def _open(path: Path, *, readonly: bool) -> Replica:
     from weft_engine.replica.replica import Replica
-    from weft_engine.storage.schema import connect
 
     check_path(path)
-    if not readonly and path.exists():
-        # A file that is no store must not even get a lock file beside it.
-        connect(path, readonly=True).close()
     return Replica.open(path, now_ms=_now_ms, random=os.urandom, readonly=readonly)
 
 
