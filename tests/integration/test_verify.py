@@ -17,8 +17,9 @@ from tests.worlds import CONTEXT, Author, World, causal_shuffle, make_world
 from weft_engine.errors import MalformedRecord
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Message, Role
-from weft_engine.events.fold import Journaled, fold
+from weft_engine.events.fold import fold
 from weft_engine.events.part import Text
+from weft_engine.events.table import Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.envelope import Record

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.worlds import CONTEXT, World, causal_shuffle, make_world, reference_order
-from weft_engine.events.fold import Journaled, fold
+from weft_engine.events.fold import fold
+from weft_engine.events.table import Journaled
 from weft_engine.names import Position
 from weft_engine.records.frontier import fingerprint
 from weft_engine.records.gate import admit

@@ -15,9 +15,8 @@ Must never know: SQL, documents, views.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from weft_engine.errors import InvalidMessage, LimitExceeded
 from weft_engine.events.candidate import Candidate, candidates, oddities
@@ -36,6 +35,7 @@ from weft_engine.events.row import (
     Row,
     id_bytes,
 )
+from weft_engine.events.table import Changes, Journaled, Table
 from weft_engine.names import (
     EventId,
     Position,
@@ -50,50 +50,6 @@ from weft_engine.yjs.reader import read_update
 
 PLACE_STEP = 16
 """Distance of neighbours in the reading order, so that a late message finds a gap."""
-
-
-@dataclass(frozen=True, slots=True)
-class Journaled:
-    """A record and where it stands."""
-
-    position: Position
-    record: Record
-
-
-@dataclass(slots=True)
-class Changes:
-    """What folding changed: rows to put (by key), keys to remove, problems to list."""
-
-    rows: dict[bytes, Row] = field(default_factory=dict)
-    removed: set[bytes] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
-
-
-class Table(Protocol):
-    """The index of one context as it was before this fold, and the journal behind it."""
-
-    def by_ids(self, ids: Iterable[bytes]) -> Mapping[bytes, Row]:
-        """Rows by the 24 bytes of their ids."""
-
-    def by_classes(self, digests: Iterable[bytes]) -> Mapping[bytes, Sequence[Row]]: ...
-
-    def last_place(self) -> int | None: ...
-
-    def placed_after(self, place: int) -> Sequence[Row]:
-        """Rows behind `place`, in reading order."""
-
-    def newest(self) -> Iterator[Row]:
-        """Rows of the reading order, last first."""
-
-    def waists(self) -> Iterator[Row]:
-        """Newest first."""
-
-    def event(self, row: Row) -> Event: ...
-
-    def journaled(self, position: Position) -> Journaled: ...
-
-    def links(self, first: Position) -> Sequence[Link]:
-        """The context's records from `first` on, in journal order."""
 
 
 def fold(

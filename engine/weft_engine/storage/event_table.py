@@ -11,9 +11,9 @@ from typing import Final
 
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Event
-from weft_engine.events.fold import Changes, Journaled
 from weft_engine.events.reorder import Link
 from weft_engine.events.row import Row
+from weft_engine.events.table import Changes, Journaled
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.frontier import EMPTY, Frontier, pack
@@ -24,7 +24,7 @@ _NOWHERE: Final = Position(0)
 
 
 class EventTable:
-    """Implements `weft_engine.events.fold.Table`. `schema` is ``main``, or ``temp`` for an index
+    """Implements `weft_engine.events.table.Table`. `schema` is ``main``, or ``temp`` for an index
     that a read-only store completes in memory."""
 
     def __init__(

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from itertools import zip_longest
 from typing import Any, Final
 
-from weft_engine.events.fold import Journaled, fold
+from weft_engine.events.fold import fold
+from weft_engine.events.table import Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, advance, pack
 from weft_engine.storage import reading

@@ -13,8 +13,9 @@ from typing import Final
 
 from weft_engine.errors import MissingRecords
 from weft_engine.events.event import Message
-from weft_engine.events.fold import Changes, Journaled, fold
+from weft_engine.events.fold import fold
 from weft_engine.events.row import id_bytes
+from weft_engine.events.table import Changes, Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, Frontier, advance
 from weft_engine.storage import reading
