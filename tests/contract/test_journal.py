@@ -157,6 +157,27 @@ async def test_a_signature_of_another_key_covers_nothing(journal: SqliteJournal)
     assert outcome.parked == [record.hash]
 
 
+async def test_nobody_vouches_for_another_by_building_on_him(journal: SqliteJournal) -> None:
+    victim, thief = WriterKey(bytes(32)), WriterKey(bytes(31) + b"t")
+    (forged,) = chain(victim, 1)
+    envelope = Envelope(
+        ContextName("c"),
+        thief.incarnation,
+        2,
+        forged.hash,
+        (),
+        Hlc(9),
+        Kind.JOIN,
+        payload_digest(b""),
+    )
+    behind = seal(envelope, b"")
+    items = [thief.sign(behind.hash)]
+    for offered in ([behind, forged], [behind], [forged], [forged, behind]):
+        outcome = await journal.admit(offered, items, session=b"p", now_ms=NOW_MS)
+        assert outcome.applied == []
+    assert await stored(journal) == []
+
+
 async def test_a_record_from_the_future_is_taken_and_moves_no_clock(
     journal: SqliteJournal,
 ) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from weft_engine.errors import MalformedRecord
-from weft_engine.names import RecordHash
+from weft_engine.names import Incarnation, RecordHash
 from weft_engine.records.envelope import Envelope, Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.records.sound import check_link
@@ -145,21 +145,31 @@ class _Admission:
                 path.append(hash_)
                 hash_ = record.envelope.prev
             reached.extend(reversed(path))
-        for hash_ in reversed(self._offered):
-            if hash_ not in self._covered and self._is_followed(hash_):
+        # A signature also reaches what comes after the covered record that it has to go through.
+        reached_behind = {
+            (record.envelope.prev, record.envelope.origin)
+            for hash_, record in self._offered.items()
+            if hash_ in self._covered
+        }
+        for hash_, record in reversed(self._offered.items()):
+            chain = (hash_, record.envelope.origin)
+            if hash_ not in self._covered and (
+                chain in reached_behind or self._is_followed(*chain)
+            ):
                 self._covered.add(hash_)
+                reached_behind.add((record.envelope.prev, record.envelope.origin))
         return reached
 
-    def _is_followed(self, hash_: RecordHash) -> bool:
-        """Whether a covered record that waits, or comes along, stands behind it in its chain: the
-        signature that reaches that one reaches this one too."""
+    def _is_followed(self, hash_: RecordHash, origin: Incarnation) -> bool:
+        """Whether a covered record that waits stands behind it in its chain. Its origin has to be
+        the same: a writer's signature vouches for no other writer's record."""
         children = [self._shelf.waiting(child) for child in self._shelf.waiting_on(hash_)]
         return any(
-            child is not None and child.covered and child.record.envelope.prev == hash_
+            child is not None
+            and child.covered
+            and child.record.envelope.prev == hash_
+            and child.record.envelope.origin == origin
             for child in children
-        ) or any(
-            record.envelope.prev == hash_ and record.hash in self._covered
-            for record in self._offered.values()
         )
 
     def _find(self, hash_: RecordHash) -> Parked | None:
