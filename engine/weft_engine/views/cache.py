@@ -34,9 +34,10 @@ class Facts:
 
     `calls`: the indices of its parts that are tool calls a provider will see. `answers`: of those
     that are results, with the calls they name. `plain`: it as a unit, if it has neither.
+    `group`: it and its results as a unit, and which results those were, as last put together.
     """
 
-    __slots__ = ("answers", "calls", "chars", "entry", "plain", "variants", "whole")
+    __slots__ = ("answers", "calls", "chars", "entry", "group", "plain", "variants", "whole")
 
     def __init__(self, entry: Entry) -> None:
         message = entry.message
@@ -52,6 +53,7 @@ class Facts:
         )
         self.chars = _ENTRY_CHARS + sum(map(_chars, message.parts))
         self.whole = Piece(message, source=message, tokens=entry.tokens)
+        self.group: tuple[list[tuple[Facts, int] | None], Unit] | None = None
         self.plain: Unit | None = None
         if not self.calls and not self.answers:
             self.plain = Unit(
