@@ -12,11 +12,6 @@ COUNTER_BITS = 16
 HLC_MAX = Hlc((1 << 64) - 1)
 
 
-def hlc_at(milliseconds: int) -> Hlc:
-    """The least HLC of this millisecond since 1970."""
-    return Hlc(milliseconds << COUNTER_BITS)
-
-
 def hlc_ms(hlc: Hlc) -> int:
     """The milliseconds since 1970 that `hlc` stands for."""
     return hlc >> COUNTER_BITS

@@ -23,6 +23,7 @@ from weft_engine.replica.head import Head
 from weft_engine.storage import reading
 from weft_engine.storage.journal import SqliteJournal
 from weft_engine.storage.ledger import SKEWED, Stored
+from weft_engine.storage.writer import settle
 
 _HEADS_MAX: Final = 10_000
 
@@ -117,15 +118,7 @@ class Scribe:
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
         records.append(head.append(payload, structs, self._clock.tick(now)))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def done(error: BaseException | None) -> None:
-            if not future.cancelled():
-                if error is None:
-                    future.set_result(None)
-                else:
-                    future.set_exception(error)
-
-        self._journal.submit(records, self._writer(), done)
+        self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
         await future
 
     async def settled_clock(self, name: ContextName) -> int:
@@ -263,12 +256,7 @@ class Scribe:
     ) -> None:
         """Answer everybody whose events were in the batch."""
         for request, ids in asked:
-            if request.future.cancelled():
-                continue
-            if error is None:
-                request.future.set_result(ids)
-            else:
-                request.future.set_exception(error)
+            settle(request.future, ids, error)
         if self._waiting or len(asked) > 1:
             # Those who are answered now may have more to say: the next batch waits for them.
             asyncio.get_running_loop().call_soon(self._go_on)

@@ -22,7 +22,7 @@ from weft_engine.storage.ledger import Ledger, Stored
 from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.schema import check_header, connect, create, damaged
 from weft_engine.storage.shelf import SqliteShelf
-from weft_engine.storage.writer import Writer
+from weft_engine.storage.writer import Writer, settle
 
 T = TypeVar("T")
 Listener = Callable[[Sequence[Stored], bytes], None]
@@ -158,7 +158,7 @@ class SqliteJournal:
         kept with the first of its records in each context."""
         writer, ledger = self._open_for_writing()
 
-        def settle(stored: list[Stored], error: BaseException | None) -> None:
+        def committed(stored: list[Stored], error: BaseException | None) -> None:
             if error is None:
                 self._tell(stored, b"")
             done(error)
@@ -166,7 +166,7 @@ class SqliteJournal:
         writer.submit(
             partial(_append, ledger, records, key),
             size=sum([len(record.payload) for record in records]),
-            done=settle,
+            done=committed,
         )
 
     @property
@@ -199,17 +199,15 @@ class SqliteJournal:
         await writer.room()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def settle(result: tuple[Outcome, list[Stored]], error: BaseException | None) -> None:
-            # Listeners hear of what is journaled even if nobody waits for the outcome any more.
-            if error is None:
-                self._tell(result[1], session)
-            if not future.cancelled():
-                if error is None:
-                    future.set_result(result[0])
-                else:
-                    future.set_exception(error)
+        def done(result: tuple[Outcome, list[Stored]] | None, error: BaseException | None) -> None:
+            outcome = Outcome()
+            if result is not None:
+                # Listeners hear of what is journaled even if nobody waits for it any more.
+                outcome, stored = result
+                self._tell(stored, session)
+            settle(future, outcome, error)
 
-        writer.submit(job, size=sum(record.size for record in records), done=settle)
+        writer.submit(job, size=sum(record.size for record in records), done=done)
         return await future
 
     async def keep_signatures(self, items: Sequence[tuple[Stored, SignatureItem]]) -> None:

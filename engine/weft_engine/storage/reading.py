@@ -78,14 +78,6 @@ def context(connection: sqlite3.Connection, name: str) -> ContextState | None:
     return None if row is None else _state(row)
 
 
-def lagging(connection: sqlite3.Connection, *, limit: int) -> list[ContextName]:
-    """Contexts whose events are not indexed up to their newest record."""
-    rows = connection.execute(
-        "SELECT name FROM contexts WHERE projected < position LIMIT ?", (limit,)
-    )
-    return [ContextName(row[0]) for row in rows]
-
-
 def last_position(connection: sqlite3.Connection) -> Position:
     row = connection.execute("SELECT max(position) FROM records").fetchone()
     return Position(row[0] or 0)

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -35,6 +36,15 @@ class _Submitted:
     done: Callable[[Any, BaseException | None], None]
     result: Any = None
     error: BaseException | None = None
+
+
+def settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+    """Answer whoever waits for `future`, if anybody still does."""
+    if not future.cancelled():
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
 
 
 class Unit(Protocol):
@@ -79,15 +89,7 @@ class Writer:
         limit on what may be queued."""
         await self.room()
         future: asyncio.Future[T] = self._loop.create_future()
-
-        def done(result: T, error: BaseException | None) -> None:
-            if not future.cancelled():
-                if error is None:
-                    future.set_result(result)
-                else:
-                    future.set_exception(error)
-
-        self.submit(job, size=size, done=done)
+        self.submit(job, size=size, done=partial(settle, future))
         return await future
 
     @property
