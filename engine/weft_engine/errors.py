@@ -213,6 +213,13 @@ class NewerFormat(StoreError):
     default_hint = "upgrade weft; the file was not changed"
 
 
+class OlderFormat(StoreError):
+    """The store was written by an earlier Weft. It is brought up when it is opened for writing."""
+
+    code = "older_format"
+    default_hint = "open it once for writing; every record in it stays as it is"
+
+
 class PortInUse(MachineError):
     """Another program listens on this address. Choose another port."""
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.command_line import conversation, opened, record_set
 from weft_engine.replica.replica import Replica
+from weft_engine.storage.migration import STORE_FORMAT
 from weft_server.cli import main
 
 
@@ -246,10 +247,10 @@ def test_a_store_of_another_program(bench: Bench) -> None:
 
 def test_a_store_of_a_newer_format(bench: Bench) -> None:
     with opened(bench.store) as connection:
-        connection.execute("PRAGMA user_version = 2")
-    _refused(bench, bench.store, "store format 2", "upgrade weft")
+        connection.execute(f"PRAGMA user_version = {STORE_FORMAT + 1}")
+    _refused(bench, bench.store, f"store format {STORE_FORMAT + 1}", "upgrade weft")
     with opened(bench.store) as connection:
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {STORE_FORMAT}")
     bench.check_unchanged()
 
 

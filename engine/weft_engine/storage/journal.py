@@ -20,7 +20,7 @@ from weft_engine.records.gate import Outcome, admit
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.storage.ledger import Ledger, Stored
 from weft_engine.storage.lock import WriterLock
-from weft_engine.storage.schema import check_header, connect, create, damaged
+from weft_engine.storage.schema import bring_up, check_header, connect, create, damaged
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.writer import Writer, settle
 
@@ -76,7 +76,7 @@ class SqliteJournal:
         """
         lock = None
         if readonly or path.exists():
-            check_header(path)
+            check_header(path, readonly=readonly)
         if not readonly:
             lock = WriterLock(path)
             lock.acquire()
@@ -85,6 +85,8 @@ class SqliteJournal:
                 create(path, store_id=random(16), epoch=random(8), created_ms=now_ms)
             connection = connect(path, readonly=readonly)
             try:
+                if not readonly:
+                    bring_up(path, connection)
                 meta = dict(connection.execute("SELECT key, value FROM meta"))
                 identity = Identity(meta["store"], meta["epoch"])
                 if lock is None:

@@ -12,11 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from weft_engine.errors import NewerFormat, NotAStore, StoreError
+from weft_engine.errors import NewerFormat, NotAStore, OlderFormat, StoreError
+from weft_engine.storage.migration import STORE_FORMAT, migrate
 
 APPLICATION_ID: Final = 0x77656674
 """``weft`` in ASCII, in the header of every store."""
-STORE_FORMAT: Final = 1
+_FIRST_FORMAT: Final = 1
+"""What `_TABLES` make; `migration` has what came later."""
 _HEADER_BYTES: Final = 100
 _BUSY_TIMEOUT_S: Final = 5.0
 
@@ -155,7 +157,7 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
                 [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
             )
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {STORE_FORMAT}")
+            migrate(connection, _FIRST_FORMAT)
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
         finally:
@@ -213,8 +215,29 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"the store {path} failed: {text}", hint="check the disk and its free space")
 
 
-def check_header(path: Path) -> None:
-    """NotAStore or NewerFormat if the header of the file says so. Changes and locks nothing.
+def bring_up(path: Path, connection: sqlite3.Connection) -> None:
+    """Migrate the store behind a writing connection, if it has an earlier format."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == STORE_FORMAT:
+        return
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        migrate(connection, version)
+        connection.execute("COMMIT")
+        # Into the file itself, where `check_header` looks.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise StoreError(
+            f"the store {path} can't be brought from format {version} to {STORE_FORMAT}: {error}",
+            hint="it was not changed; check the disk and its free space",
+        ) from error
+
+
+def check_header(path: Path, *, readonly: bool = True) -> None:
+    """NotAStore, NewerFormat, or for readers OlderFormat if the header of the file says so.
+    Changes and locks nothing.
 
     SQLite reads it, not we: a process that closes a file it opened by itself loses every lock it
     holds on that file (POSIX), so another process would take the write-ahead log for nobody's and
@@ -241,6 +264,8 @@ def check_header(path: Path) -> None:
         raise NotAStore(f"{path} is not a Weft store: it belongs to another program", hint=hint)
     if version > STORE_FORMAT:
         raise NewerFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
+    if readonly and version < STORE_FORMAT:
+        raise OlderFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
     # With a write-ahead log beside it, an interrupted checkpoint explains a short file.
     if is_short and not path.with_name(path.name + "-wal").exists():
         raise NotAStore(

@@ -1,0 +1,83 @@
+"""Bringing a store of an earlier format up to this one, step by step.
+
+A step is SQL that leaves every record as it is. A new store is made by the same steps, so that
+there is one way to each format; `tests/data` keeps a store of each earlier one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+STORE_FORMAT: Final = 2
+
+_STEPS: Final = {
+    1: """
+-- the region's key (32) and its signature (64)
+ALTER TABLE origins ADD COLUMN certificate BLOB;
+
+CREATE TABLE own_heads (        -- where the present incarnation's chains stand, as of a clean close
+    context TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    clock INTEGER NOT NULL      -- its next Yjs clock
+) WITHOUT ROWID;
+
+CREATE TABLE tickets (          -- handed out to us at the last hello, by the store of the peer
+    peer BLOB PRIMARY KEY,
+    ticket BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE issued_tickets (   -- handed out by us: `current` is known to be kept
+    store BLOB PRIMARY KEY,
+    current BLOB,
+    offered BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE checkpoints (      -- documents as of a position; `digest` is over all the rest
+    context INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    state BLOB NOT NULL,
+    tips BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (context, position)
+) WITHOUT ROWID;
+
+CREATE TABLE quarantine (       -- what was refused, with evidence
+    id INTEGER PRIMARY KEY,
+    at_ms INTEGER NOT NULL,
+    sender BLOB NOT NULL,
+    context TEXT,
+    hash BLOB,
+    reason TEXT NOT NULL,
+    size INTEGER NOT NULL,      -- of all of it; `evidence` may be its beginning
+    evidence BLOB NOT NULL
+);
+
+CREATE TABLE erasures (
+    position INTEGER PRIMARY KEY,   -- of the erasing record
+    context INTEGER NOT NULL,
+    is_done INTEGER NOT NULL        -- 1: what it names is gone from this file
+);
+
+CREATE TABLE confirmations (    -- replicas that have erased what a record names
+    eraser BLOB NOT NULL,       -- its hash
+    store BLOB NOT NULL,
+    PRIMARY KEY (eraser, store)
+) WITHOUT ROWID;
+""",
+}
+"""By the format that a step starts from."""
+
+
+def migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a store of format `version` to STORE_FORMAT, inside the caller's transaction."""
+    for statement in _statements(version):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {STORE_FORMAT}")
+
+
+def _statements(version: int) -> Iterator[str]:
+    for step in range(version, STORE_FORMAT):
+        yield from (s for s in _STEPS[step].split(";\n") if s.strip())
