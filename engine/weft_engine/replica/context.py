@@ -24,6 +24,7 @@ from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
 from weft_engine.replica.note import Note, Notes
 from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
+from weft_engine.replica.past import Past, When
 from weft_engine.replica.settings import Settings, difference, resolve
 from weft_engine.replica.timeline import Timeline
 from weft_engine.replica.viewing import (
@@ -201,6 +202,11 @@ class Context:
         return (await self._current()).settings
 
     # ---- reading ------------------------------------------------------------------------------
+
+    def at(self, when: When) -> Past:
+        """This context as it was: at a moment (an aware `datetime` or milliseconds since 1970), at
+        a cut (hashes of records), or when a view was made (its receipt or trace id)."""
+        return Past(self._replica, self.name, when)
 
     async def history(
         self,

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from weft_engine.errors import MissingRecords
 from weft_engine.names import (
     ContextName,
     context_name,
@@ -21,6 +19,7 @@ from weft_engine.names import (
 from weft_engine.records.frontier import Frontier
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.context import Context
+from weft_engine.replica.cuts import Cuts
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
@@ -28,7 +27,7 @@ from weft_engine.storage import reading
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
-from weft_engine.storage.projection import at_cut, completed, current
+from weft_engine.storage.projection import completed, current
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import connect
 
@@ -57,6 +56,7 @@ class Replica:
         self.projector = Projector(journal, moved=self._moved)
         self.scribe = Scribe(journal, now_ms=now_ms, random=random, wanted=self._is_resident)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
+        self.cuts = Cuts(journal, count=self.projector.count)
         self._overlay: tuple[ContextState, sqlite3.Connection, EventTable] | None = None
         self._closed = False
 
@@ -99,9 +99,12 @@ class Replica:
                 await self.projector.close()
         finally:
             self._end_listening()
-            if self._overlay is not None:
-                self._overlay[1].close()
-            await self.journal.close()
+            try:
+                await self.cuts.close()
+            finally:
+                if self._overlay is not None:
+                    self._overlay[1].close()
+                await self.journal.close()
 
     @property
     def identity(self) -> Identity:
@@ -175,14 +178,7 @@ class Replica:
         """What `question` answers from the event index as it is for the causal past of `cut`.
         MissingRecords if a record of it is not held."""
 
-        def asked(_: sqlite3.Connection) -> T:
-            with closing(connect(self.path, readonly=True)) as own:
-                state = reading.context(own, name)
-                if state is None:
-                    raise MissingRecords(f"this store has no context {name!r}", missing=cut)
-                return question(at_cut(own, state, cut, self.projector.count), state)
-
-        return await self.journal.read(asked)
+        return await self.cuts.ask(name, cut, question)
 
     def used(self, context: Context) -> None:
         """`context` holds messages in memory; those unused for longest let go of theirs."""

@@ -76,18 +76,14 @@ def replay(table: EventTable, receipt: Receipt) -> View:
             f"the receipt is of renderer {spec.renderer}, this is renderer {RENDERER}",
             hint="replay it with the version of weft that made it",
         )
-    settings = Settings()
-    rows = ROWS_FIRST
-    absent: set[EventId] = set()
-    while True:
-        timeline = load(
-            table, settings, cut=receipt.cut, tokens=spec.budget, rows=rows, absent=absent
-        )
-        view = build_from_timeline(timeline, receipt.context, spec, receipt.trace_id)
-        if isinstance(view, View):
-            break
-        absent |= not_in_order(table, view.calls)
-        rows = max(rows, view.given) * 2
+    view = view_at(
+        table,
+        receipt.context,
+        cut=receipt.cut,
+        spec=spec,
+        settings=Settings(),
+        trace_id=receipt.trace_id,
+    )
     if view.fingerprint != receipt.fingerprint:
         raise ReplayMismatch(
             f"the view of receipt {receipt.trace_id!r} comes out as {view.fingerprint[:16]}, not"
@@ -95,6 +91,27 @@ def replay(table: EventTable, receipt: Receipt) -> View:
             hint="the receipt was altered, or this store is damaged: run weft verify",
         )
     return view
+
+
+def view_at(
+    table: EventTable,
+    context: ContextName,
+    *,
+    cut: tuple[RecordHash, ...],
+    spec: ViewSpec,
+    settings: Settings,
+    trace_id: str,
+) -> View:
+    """The view of an index as it is at `cut`."""
+    rows = ROWS_FIRST
+    absent: set[EventId] = set()
+    while True:
+        timeline = load(table, settings, cut=cut, tokens=spec.budget, rows=rows, absent=absent)
+        view = build_from_timeline(timeline, context, spec, trace_id)
+        if isinstance(view, View):
+            return view
+        absent |= not_in_order(table, view.calls)
+        rows = max(rows, view.given) * 2
 
 
 def load(

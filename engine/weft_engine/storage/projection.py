@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from weft_engine.errors import MissingRecords
 from weft_engine.events.event import Message
 from weft_engine.events.fold import fold
 from weft_engine.events.row import id_bytes
@@ -19,6 +18,7 @@ from weft_engine.events.table import Changes, Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, Frontier, advance
 from weft_engine.storage import reading
+from weft_engine.storage.cut import check_held
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import ContextState
@@ -85,7 +85,14 @@ def completed(connection: sqlite3.Connection, state: ContextState, count: Count)
         "INSERT INTO temp.problems SELECT * FROM main.problems WHERE context = ?", (state.id,)
     )
     _fold_on(
-        connection, table, state, state.projected, state.projected_frontier, frozenset(), count
+        connection,
+        table,
+        state,
+        state.projected,
+        state.projected_frontier,
+        frozenset(),
+        count,
+        last=state.position,
     )
     return table
 
@@ -95,25 +102,22 @@ def at_cut(
 ) -> EventTable:
     """The index as it is for the causal past of `cut`, folded in memory. `connection` is used for
     nothing else. MissingRecords if a record of the cut is not held."""
-    held = reading.positions_of(connection, cut)
-    missing = [hash_ for hash_ in cut if hash_ not in held]
-    if missing:
-        raise MissingRecords(
-            f"{len(missing)} of the {len(cut)} records of a cut of context {state.name!r}"
-            " are not held here",
-            missing=missing,
-        )
+    held = check_held(connection, state, cut)
     later = frozenset(reading.lacking(connection, state, cut))
     table = _in_memory(connection, state)
     stored = EventTable(connection, state.id)
 
+    last = max(held.values(), default=Position(0))
+
     def known(event: EventId, message: Message) -> int:
         row = stored.by_ids([id_bytes(event)]).get(id_bytes(event))
-        if row is None or row.tokens is None:
+        # One that came later may have beaten what holds the id at this cut; one that is in it
+        # holds the id there, too, if the index has all of the cut.
+        if row is None or row.tokens is None or row.position in later or state.projected < last:
             return count(event, message)
         return row.tokens
 
-    _fold_on(connection, table, state, Position(0), EMPTY, later, known)
+    _fold_on(connection, table, state, Position(0), EMPTY, later, known, last=last)
     return table
 
 
@@ -130,12 +134,19 @@ def _fold_on(
     frontier: Frontier,
     without: frozenset[Position],
     count: Count,
+    *,
+    last: Position,
 ) -> None:
-    while some := reading.records_after(
-        connection, state.id, after, records_max=STEP_RECORDS, bytes_max=STEP_BYTES
+    """Fold what stands behind `after`, up to `last`."""
+    while after < last and (
+        some := reading.records_after(
+            connection, state.id, after, records_max=STEP_RECORDS, bytes_max=STEP_BYTES
+        )
     ):
         after = some[-1].position
-        inside = [stored for stored in some if stored.position not in without]
+        inside = [
+            stored for stored in some if stored.position not in without and stored.position <= last
+        ]
         changes, frontier = _fold(table, inside, frontier, count)
         table.save(changes, upto=after, frontier=frontier)
 

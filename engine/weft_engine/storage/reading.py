@@ -129,15 +129,20 @@ def records_at(
 
 
 def positions_of(
-    connection: sqlite3.Connection, hashes: Iterable[RecordHash]
+    connection: sqlite3.Connection,
+    hashes: Iterable[RecordHash],
+    *,
+    context_id: int | None = None,
 ) -> dict[RecordHash, Position]:
-    """Where those of the records stand that are journaled."""
+    """Where those of the records stand that are journaled, in any context or in one."""
     wanted = list(set(hashes))
     found: dict[RecordHash, Position] = {}
     for start in range(0, len(wanted), _CHUNK):
         some = wanted[start : start + _CHUNK]
         rows = connection.execute(
-            f"SELECT hash, position FROM records WHERE hash IN ({_marks(some)})", some
+            f"SELECT hash, position FROM records WHERE hash IN ({_marks(some)})"
+            " AND coalesce(context = ?, 1)",
+            (*some, context_id),
         )
         found.update((RecordHash(row[0]), Position(row[1])) for row in rows)
     return found
@@ -157,7 +162,7 @@ def lacking(
     inside.update(dict.fromkeys(positions_of(connection, have), True))
     outside_open = sum(not known for known in inside.values())
     found: list[Position] = []
-    for position, hash_, envelope in _backwards(connection, state):
+    for position, hash_, envelope in backwards(connection, state):
         if outside_open == 0:
             break
         is_inside = inside.pop(hash_)
@@ -181,17 +186,19 @@ def sample(connection: sqlite3.Connection, state: ContextState) -> list[RecordHa
     peer that knows none of the frontier to find a common past at most twice as far back."""
     wanted = 0
     found: list[RecordHash] = []
-    for distance, (_, hash_, _) in enumerate(_backwards(connection, state)):
+    for distance, (_, hash_, _) in enumerate(backwards(connection, state)):
         if distance == wanted:
             found.append(hash_)
             wanted = max(1, wanted * 2)
     return found
 
 
-def _backwards(
-    connection: sqlite3.Connection, state: ContextState
+def backwards(
+    connection: sqlite3.Connection, state: ContextState, *, before: Position | None = None
 ) -> Iterator[tuple[Position, RecordHash, bytes]]:
-    before = state.position + 1
+    """Position, hash and envelope of a context's records, newest first, from in front of `before`
+    or from the end."""
+    before = Position(state.position + 1) if before is None else before
     while True:
         rows = connection.execute(
             "SELECT position, hash, envelope FROM records"
