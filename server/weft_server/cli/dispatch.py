@@ -25,6 +25,7 @@ from importlib import import_module
 from typing import Final, Protocol, cast
 
 from weft_engine.errors import WeftError
+from weft_server.cli.at import joined
 from weft_server.cli.output import Output
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -35,6 +36,8 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("contexts", "contexts"),
         ("history", "history"),
         ("view", "view"),
+        ("replay", "replay"),
+        ("note", "note"),
         ("append", "append"),
         ("verify", "verify"),
         ("sync", "sync"),
@@ -75,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"weft {_version()}")
         return EXIT_OK
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(joined(words))
     _write_utf8()
     output = Output(results=sys.stdout, notes=sys.stderr, as_json=arguments.json)
     try:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import NotFound
+from weft_server.cli.at import add_at, look_back
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
 from weft_server.cli.wording import body, event_text, utc_time
@@ -16,6 +17,7 @@ from weft_server.cli.wording import body, event_text, utc_time
 if TYPE_CHECKING:
     from weft_engine.replica.context import Context
     from weft_engine.replica.history import Said
+    from weft_engine.replica.past import Past
 
 NAME: Final = "history"
 HELP: Final = "show what was said in a context"
@@ -24,6 +26,7 @@ HELP: Final = "show what was said in a context"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_context(parser)
     add_store(parser)
+    add_at(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="show at most N (default: all)")
     parser.add_argument("--reverse", action="store_true", help="newest first")
     parser.add_argument(
@@ -44,13 +47,14 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         context = replica.context(arguments.context)
         if await replica.state(context.name) is None:
             raise no_context(arguments)
+        then = await look_back(replica, context, arguments.at)
         shown = 0
-        async for said in _said(context, arguments):
+        async for said in _said(then, arguments):
             _show(said, arguments, output)
             shown += 1
             if shown == arguments.limit:
                 break
-        problems = await context.problems()
+        problems = await then.problems()
     if arguments.events:
         for key, reason in problems:
             output.say(f"no event: {one_line(key)!r}: {one_line(reason)}")
@@ -67,7 +71,7 @@ def no_context(arguments: argparse.Namespace) -> NotFound:
     )
 
 
-def _said(context: Context, arguments: argparse.Namespace) -> AsyncIterator[Said]:
+def _said(context: Context | Past, arguments: argparse.Namespace) -> AsyncIterator[Said]:
     if arguments.events:
         return context.events(newest_first=arguments.reverse)
     return context.history(newest_first=arguments.reverse)

@@ -1,15 +1,19 @@
-"""``weft view``: what a model would be sent now."""
+"""``weft view``: what a model would be sent now, or would have been sent then."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from weft_server.cli.at import add_at, look_back
 from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
 from weft_server.cli.wording import body, chat_text
+
+if TYPE_CHECKING:
+    from weft_engine.views.view import View
 
 NAME: Final = "view"
 HELP: Final = "show what a model would be sent now"
@@ -30,10 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of the budget to keep free for tools and the reply (default: as configured)",
     )
+    add_at(parser)
     parser.add_argument("--full", action="store_true", help="do not cut long messages")
     parser.epilog = (
         "With --json: messages (OpenAI chat format), used_tokens, needs_compaction, fingerprint and"
-        " a receipt, from which any replica that holds the same records gets the same bytes."
+        " a receipt, from which any replica that holds the same records gets the same bytes"
+        " (weft replay)."
     )
 
 
@@ -46,21 +52,31 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         context = replica.context(arguments.context)
         if await replica.state(context.name) is None:
             raise no_context(arguments)
-        view = await context.view(budget=arguments.budget, reserved=arguments.reserve)
-    output.data(
-        {
-            "messages": view.openai(),
-            "used_tokens": view.used_tokens,
-            "needs_compaction": view.needs_compaction,
-            "fingerprint": view.fingerprint,
-            "receipt": view.receipt.to_json(),
-        }
-    )
+        then = await look_back(replica, context, arguments.at)
+        view = await then.view(budget=arguments.budget, reserved=arguments.reserve)
+    output.data(view_data(view))
     if output.as_json:
         return 0
+    show_messages(view, output, full=arguments.full)
+    return 0
+
+
+def view_data(view: View) -> dict[str, object]:
+    """A view for programs."""
+    return {
+        "messages": view.openai(),
+        "used_tokens": view.used_tokens,
+        "needs_compaction": view.needs_compaction,
+        "fingerprint": view.fingerprint,
+        "receipt": view.receipt.to_json(),
+    }
+
+
+def show_messages(view: View, output: Output, *, full: bool) -> None:
+    """A view for people."""
     for message in view.openai():
         output.say(f"{message['role']}")
-        output.say(body(chat_text(message), full=arguments.full))
+        output.say(body(chat_text(message), full=full))
         output.say()
     spec = view.spec
     left_out = "" if not view.left_out else f", {view.left_out:,} older ones left out"
@@ -70,7 +86,6 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         f" {'needs' if view.needs_compaction else 'needs no'} compaction"
     )
     output.say(f"fingerprint {view.fingerprint}")
-    return 0
 
 
 def _tokens(text: str) -> int:
