@@ -20,7 +20,8 @@ from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Text
 from weft_engine.names import RecordHash
 from weft_engine.records.clock import HybridClock
-from weft_engine.records.identity import WriterKey
+from weft_engine.records.envelope import Record
+from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
 
@@ -176,10 +177,7 @@ async def test_histories_longer_than_a_page(replica: Replica) -> None:
     assert await texts(past.events(newest_first=True)) == expected[::-1]
 
 
-@pytest.mark.parametrize("indexed_before", [True, False])
-async def test_a_candidate_that_is_beaten_later_keeps_its_tokens_then(
-    place: Path, indexed_before: bool
-) -> None:
+def a_theft() -> tuple[list[Record], list[SignatureItem]]:
     """Somebody writes under an id of another; then its owner's own record comes and beats it."""
     owner, thief = (Author(WriterKey(bytes([n]) * 32), HybridClock(), wall_ms=5) for n in (1, 2))
     id_ = owner.new_id()
@@ -190,7 +188,25 @@ async def test_a_candidate_that_is_beaten_later_keeps_its_tokens_then(
     thief.clock.observe(owner.clock.last)
     stolen = thief.write([(id_, said("short"))])
     owned = owner.write([(id_, said("long " * 100))])
-    items = [thief.key.sign(stolen.hash), owner.key.sign(owned.hash)]
+    return [stolen, owned], [thief.key.sign(stolen.hash), owner.key.sign(owned.hash)]
+
+
+async def test_an_index_that_lags_does_not_lend_its_tokens(replica: Replica) -> None:
+    (stolen, owned), items = a_theft()
+    chat = replica.context(WORLD)
+    await replica.journal.admit([stolen], items[:1], session=b"x", now_ms=1)
+    await chat.page()
+    await replica.journal.admit([owned], items[1:], session=b"x", now_ms=1)
+    (then,) = await chat.at([stolen.hash, owned.hash]).page()
+    assert then.tokens is not None
+    assert then.tokens > 100
+
+
+@pytest.mark.parametrize("indexed_before", [True, False])
+async def test_a_candidate_that_is_beaten_later_keeps_its_tokens_then(
+    place: Path, indexed_before: bool
+) -> None:
+    (stolen, owned), items = a_theft()
     seen = []
     for name, records in (("few", [stolen]), ("all", [stolen, owned])):
         async with open_replica(place / f"{name}.db") as replica:
