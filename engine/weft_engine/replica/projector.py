@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
+from weft_engine.errors import MachineError
 from weft_engine.events.event import Message
 from weft_engine.names import ContextName, EventId
 from weft_engine.storage.journal import SqliteJournal
@@ -16,6 +18,7 @@ from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 _IDLE_S: Final = 0.25
 _BUSY_S: Final = 5.0
 _CLOSING_S: Final = 2.0
+_RETRY_S: Final = 1.0
 _COUNTS_MAX: Final = 8192
 
 
@@ -29,6 +32,7 @@ class Projector:
         self._locks: dict[ContextName, asyncio.Lock] = {}
         self._background: asyncio.Task[None] | None = None
         self._busy = False
+        self._closed = False
         self._tokenizer = Tokenizer(DEFAULT_TOKENIZER)
         self._counts: dict[EventId, tuple[Message, int]] = {}
 
@@ -46,10 +50,8 @@ class Projector:
 
     def note(self, context: ContextName) -> None:
         """Records were journaled in `context`; its index is brought up soon."""
-        self._lagging.add(context)
         self._busy = True
-        if self._background is None:
-            self._background = asyncio.get_running_loop().create_task(self._follow())
+        self._lags(context)
 
     async def catch_up(self, context: ContextName) -> None:
         """Return when the index of `context` has all that was journaled when this was called."""
@@ -59,22 +61,32 @@ class Projector:
                 self._lagging.discard(context)
                 while await self._step(context):
                     pass
+        except BaseException:
+            self._lags(context)
+            raise
         finally:
             if not lock.locked():
                 self._locks.pop(context, None)
 
     async def close(self) -> None:
         """Bring the indexes up that are known to lag, so that the next open finds them ready; but
-        not for longer than a moment, for whoever opens it next can do it, too."""
+        not for longer than a moment, nor on a disk that fails: whoever opens it next does it."""
+        self._closed = True
         if self._background is not None:
             self._background.cancel()
             await asyncio.gather(self._background, return_exceptions=True)
             self._background = None
         loop = asyncio.get_running_loop()
         end = loop.time() + _CLOSING_S
-        for context in sorted(self._lagging):
-            if loop.time() < end:
-                await self.catch_up(context)
+        with suppress(MachineError):
+            for context in sorted(self._lagging):
+                if loop.time() < end:
+                    await self.catch_up(context)
+
+    def _lags(self, context: ContextName) -> None:
+        self._lagging.add(context)
+        if self._background is None and not self._closed:
+            self._background = asyncio.get_running_loop().create_task(self._follow())
 
     async def _step(self, context: ContextName) -> bool:
         step = await self._journal.read(
@@ -98,6 +110,10 @@ class Projector:
                 await asyncio.sleep(_IDLE_S)
                 waited += _IDLE_S
             self._busy = False
-            for context in sorted(self._lagging):
-                await self.catch_up(context)
+            try:
+                for context in sorted(self._lagging):
+                    await self.catch_up(context)
+            except MachineError:
+                # What lags is still noted. Whoever writes or asks is told; here nobody listens.
+                await asyncio.sleep(_RETRY_S)
         self._background = None

@@ -86,7 +86,11 @@ class Replica:
         await self.close()
 
     async def close(self) -> None:
-        """Finish every commit, index what is left to do, let go of the file."""
+        """Finish every commit, index what is left to do, let go of the file.
+
+        Raises StoreError if receipts could not be kept any more; the file is let go of all the
+        same, and everything acknowledged is in it.
+        """
         if self._closed:
             return
         self._closed = True
@@ -95,8 +99,10 @@ class Replica:
         try:
             if not self.journal.readonly:
                 await self.scribe.close()
-                await self.receipts.flush()
-                await self.projector.close()
+                try:
+                    await self.receipts.close()
+                finally:
+                    await self.projector.close()
         finally:
             self._end_listening()
             try:
@@ -159,7 +165,8 @@ class Replica:
                 if state.projected >= state.position or not self.journal.readonly:
                     return question(current(connection, state), state)
             finally:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
             return question(self._completed(state), state)
 
         return await self.journal.read(asked)
@@ -170,8 +177,13 @@ class Replica:
         if self._overlay is None or self._overlay[0] != state:
             if self._overlay is not None:
                 self._overlay[1].close()
+                self._overlay = None
             own = connect(self.path, readonly=True)
-            self._overlay = (state, own, completed(own, state, self.projector.count))
+            try:
+                self._overlay = (state, own, completed(own, state, self.projector.count))
+            except BaseException:
+                own.close()
+                raise
         return self._overlay[2]
 
     async def ask_at(self, name: ContextName, cut: Frontier, question: Question[T]) -> T:

@@ -20,7 +20,14 @@ from weft_engine.records.gate import Outcome, admit
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.storage.ledger import Ledger, Stored
 from weft_engine.storage.lock import WriterLock
-from weft_engine.storage.schema import bring_up, check_header, connect, create, damaged
+from weft_engine.storage.schema import (
+    bring_up,
+    check_header,
+    check_writable,
+    connect,
+    create,
+    damaged,
+)
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.writer import Writer, settle
 
@@ -87,6 +94,7 @@ class SqliteJournal:
             try:
                 if not readonly:
                     bring_up(path, connection)
+                    check_writable(path, connection)
                 meta = dict(connection.execute("SELECT key, value FROM meta"))
                 identity = Identity(meta["store"], meta["epoch"])
                 if lock is None:
@@ -96,9 +104,11 @@ class SqliteJournal:
                 ledger = Ledger(connection)
                 writer = Writer(path, connection, ledger)
                 return cls(path, identity, lock=lock, writing=(writer, ledger))
-            except sqlite3.Error as error:
+            except BaseException as error:
                 connection.close()
-                raise damaged(path, error) from error
+                if isinstance(error, sqlite3.Error):
+                    raise damaged(path, error) from error
+                raise
         except BaseException:
             if lock is not None:
                 lock.release()

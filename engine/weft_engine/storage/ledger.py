@@ -56,21 +56,23 @@ class Ledger:
         self._heads: dict[str, Head] = {}
         self._changed: dict[int, Head] = {}
         self._origins: dict[Incarnation, int] = {}
-        self._last = Position(0)
-        self.reset()
+        self._last: Position | None = None
 
     def reset(self) -> None:
         self._rows = []
         self._heads = {}
         self._changed = {}
         self._origins = {}
-        row = self._connection.execute("SELECT max(position) FROM records").fetchone()
-        self._last = Position(row[0] or 0)
+        # Read again when it is needed: what failed just now may well fail once more.
+        self._last = None
 
     def append(self, record: Record, *, flags: int = 0) -> Stored:
         """Give `record` its position. All its parents are held already."""
         envelope = record.envelope
         head = self.head(envelope.context)
+        if self._last is None:
+            row = self._connection.execute("SELECT max(position) FROM records").fetchone()
+            self._last = Position(row[0] or 0)
         self._last = position = Position(self._last + 1)
         self._rows += (
             position,

@@ -39,8 +39,15 @@ class WriterLock:
                 f"the store {self._store} is being written by process {held_by or 'unknown'}",
                 pid=pid,
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise StoreError(
+                f"the lock file {self._path} can't be written: {error}",
+                hint="check the disk and its free space, or open with readonly=True",
+            ) from error
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -9,6 +9,7 @@ sessions never get further. Zeros behind the last frame are no frames: recovery 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,18 +20,21 @@ _BYTES: Final = 4 * 1024 * 1024
 
 
 def grow_log(store: Path) -> None:
-    """Fill the log of the store up with zeros. Call between two commits, as its only writer."""
-    try:
-        descriptor = os.open(store.with_name(store.name + "-wal"), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+    """Fill the log of the store up with zeros. Call between two commits, as its only writer.
+
+    It is only meant to save time: where the disk has no room for it, or fails, it is left out. A
+    commit that the disk fails says so itself.
+    """
+    with suppress(OSError):
+        _grow(store.with_name(store.name + "-wal"))
+
+
+def _grow(log: Path) -> None:
+    descriptor = os.open(log, os.O_RDWR | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
-        if size < _BYTES:
-            try:
-                os.pwrite(descriptor, bytes(_BYTES - size), size)
-            except OSError:
-                # No room for what is only meant to save time: give back what was taken.
-                os.ftruncate(descriptor, size)
+        if size < _BYTES and os.pwrite(descriptor, bytes(_BYTES - size), size) < _BYTES - size:
+            # A full disk: give back what was taken.
+            os.ftruncate(descriptor, size)
     finally:
         os.close(descriptor)

@@ -6,6 +6,7 @@ holds what came before its past. Everything below them can be rebuilt from the j
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 from contextlib import closing
@@ -144,6 +145,8 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
     """
     draft = path.with_name(f"{path.name}.{store_id.hex()}.new")
     try:
+        # The caller holds the writer's lock: what others began to make was left behind.
+        _remove(*path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 32}.new*"))
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = sqlite3.connect(draft, isolation_level=None)
         try:
@@ -159,21 +162,40 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection, _FIRST_FORMAT)
             connection.execute("COMMIT")
-            connection.execute("PRAGMA journal_mode = WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                # So a disk that fails now is told: the draft needs its rollback journal.
+                raise OSError(f"its journal mode stays {mode!r}")
         finally:
             connection.close()
         os.link(draft, path)
+        try:
+            _sync_folder(path.parent)
+        except OSError:
+            # A power loss might take its name, with all that was acknowledged by then.
+            _remove(path)
+            raise
         os.unlink(draft)
-        _sync_folder(path.parent)
     except FileExistsError:
         # Somebody else made it between our look and our link: theirs is as good.
         draft.unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
-        draft.unlink(missing_ok=True)
-        raise StoreError(
+        failure = StoreError(
             f"the store {path} can't be created: {error}",
             hint="check that the folder exists, is writable and has room",
-        ) from error
+        )
+        try:
+            _remove(
+                *(draft.with_name(draft.name + end) for end in ("", "-journal", "-wal", "-shm"))
+            )
+        except OSError as second:
+            failure.add_note(f"and what was begun can't be removed: {second}")
+        raise failure from error
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
@@ -189,7 +211,10 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
             timeout=_BUSY_TIMEOUT_S,
         )
     except sqlite3.Error as error:
-        raise StoreError(f"the store {path} can't be opened: {error}") from error
+        raise StoreError(
+            f"the store {path} can't be opened: {error}",
+            hint="check that it is there and that you may open it",
+        ) from error
     try:
         if not readonly:
             # FULL, not NORMAL: NORMAL takes acknowledged rows back after a power loss.
@@ -212,11 +237,26 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
             f"{path} is damaged: {text}",
             hint="restore it from a copy, or sync a new store from a relay",
         )
+    if "readonly database" in text:
+        return StoreError(
+            f"the store {path} can't be written: {text}",
+            hint="check the rights of the file and its folder, or open it with readonly=True",
+        )
     return StoreError(f"the store {path} failed: {text}", hint="check the disk and its free space")
 
 
+def check_writable(path: Path, connection: sqlite3.Connection) -> None:
+    """StoreError if SQLite could open the store for reading only, which it does not say."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise damaged(path, error) from error
+
+
 def bring_up(path: Path, connection: sqlite3.Connection) -> None:
-    """Migrate the store behind a writing connection, if it has an earlier format."""
+    """Migrate the store behind a writing connection, if it has an earlier format. After an error
+    the connection is good for nothing but to be closed, which takes back what was begun."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == STORE_FORMAT:
         return
@@ -227,8 +267,6 @@ def bring_up(path: Path, connection: sqlite3.Connection) -> None:
         # Into the file itself, where `check_header` looks.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
         raise StoreError(
             f"the store {path} can't be brought from format {version} to {STORE_FORMAT}: {error}",
             hint="it was not changed; check the disk and its free space",
@@ -251,10 +289,11 @@ def check_header(path: Path, *, readonly: bool = True) -> None:
             sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         ) as connection:
             application, version, is_short = _read_header(connection)
-    except OSError as error:
-        raise StoreError(f"the store {path} can't be read: {error}") from error
-    except sqlite3.OperationalError as error:
-        raise StoreError(f"the store {path} can't be read: {error}") from error
+    except (OSError, sqlite3.OperationalError) as error:
+        raise StoreError(
+            f"the store {path} can't be read: {error}",
+            hint="check the disk, and that you may read the file",
+        ) from error
     except sqlite3.DatabaseError:
         application, version, is_short = None, 0, False
     hint = "the file was not changed; give another path"

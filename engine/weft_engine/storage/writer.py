@@ -159,6 +159,9 @@ class Writer:
     def _commit(self, batch: list[_Submitted]) -> None:
         failed = False
         try:
+            if self._connection.in_transaction:
+                # The last one failed so badly that it could not even be rolled back.
+                self._connection.execute("ROLLBACK")
             self._connection.execute("BEGIN IMMEDIATE")
             for submitted in batch:
                 if self._failure is not None and submitted.failures_known < self._failure[0]:
