@@ -277,6 +277,11 @@ def check_sound(path: Path) -> None:
     assert not leftovers, f"left behind: {leftovers}"
 
 
+def remove_drafts(folder: Path) -> None:
+    for draft in folder.glob("*.new"):
+        draft.unlink()
+
+
 def _descriptors() -> list[str]:
     return [name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")]
 
@@ -305,8 +310,7 @@ async def one_run(disk: Disk, place: Path, peer: Told, fault: Fault, first: int)
                 failed = disk.repair()
             if Calls.NAME in fault.calls:
                 # The second name of a new store stays where names can't be removed.
-                for draft in Path(folder).glob("*.new"):
-                    draft.unlink()
+                remove_drafts(Path(folder))
             await worker.check()
         for error in worker.errors:
             assert isinstance(error, StoreError), repr(error)
