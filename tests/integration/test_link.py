@@ -216,9 +216,10 @@ class BusyJournal:
 
 
 class FailingJournal:
-    """A real journal whose disk fails at the first record of a peer."""
+    """A real journal whose disk fails at the first record of a peer, so many times."""
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    def __init__(self, journal: SqliteJournal, *, times: int = 1) -> None:
+        self.left = times
         self._journal = journal
         self.listen = journal.listen
 
@@ -233,7 +234,10 @@ class FailingJournal:
         session: bytes,
         now_ms: int,
     ) -> Outcome:
-        raise StoreError("the disk is full", hint="make room")
+        if self.left:
+            self.left -= 1
+            raise StoreError("the disk is full", hint="make room")
+        return await self._journal.admit(records, items, session=session, now_ms=now_ms)
 
 
 class Replacing:
@@ -377,6 +381,26 @@ def test_a_kept_link_comes_back_and_loses_nothing() -> None:
                 assert len(held) == 12 * 61
                 await kept.aclose()
                 assert kept.status is State.CLOSED
+
+    asyncio.run(run())
+
+
+def test_a_kept_link_outlives_a_full_disk() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, relay_store):
+            relay = Relay(relay_store)
+            await relay_store.write("c/1", "one", "two")
+            full = FailingJournal(a.journal, times=3)
+            async with relay.serving():
+                kept = KeptLink(
+                    relay.dial, Replacing(a, journal=full), random=random.random, sleep=no_pause
+                )
+                await kept.until_synced(timeout=TIMEOUT_S)
+                assert full.left == 0
+                assert await a.hashes() == await relay_store.hashes()
+                assert kept.status is State.LIVE
+                assert isinstance(kept.error, StoreError), "why the connection before ended"
+                await kept.aclose()
 
     asyncio.run(run())
 
