@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all a newcomer needs: both build .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test test-deep check format bench clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -29,6 +29,9 @@ demo: $(VENV)/.server  ## two devices work offline, meet at a relay, and agree
 
 test: $(VENV)/.dev  ## run the test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+test-deep: $(VENV)/.dev  ## long searches for rare failures: every fault at every call, 200 kills
+	$(BIN)/python -m pytest -m deep $(ARGS)
 
 check: $(VENV)/.dev  ## formatting, lint and types
 	$(BIN)/ruff format --check .

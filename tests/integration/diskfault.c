@@ -3,7 +3,9 @@
 
    Of the calls whose kind is in `kinds`, those from number `first` on, `times` of them, fail with
    `error`. With `shorten`, the first of them that writes more than one byte writes half of it
-   before, as a disk does that fills up in the middle. */
+   before, as a disk does that fills up in the middle. With `forget`, a sync that fails takes back
+   what was written since the last one that did not, as a system does that drops the pages it could
+   not write, says so once, and lets the next sync succeed. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,6 +13,7 @@
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -21,7 +24,7 @@ enum { GO_ON, FAIL, SHORTEN };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char folder[256];
-static int kinds, error_given, shorten;
+static int kinds, error_given, shorten, forget;
 static long first, times, calls, failures;
 
 #define REAL(name) static __typeof__(name) *real; if (!real) real = dlsym(RTLD_NEXT, #name)
@@ -51,6 +54,48 @@ static int judge_fd(int kind, int fd, size_t size) {
     return judge(kind, path, size);
 }
 
+/* What stood where something was written that is not synced yet; newest first. */
+static struct unsynced {
+    struct unsynced *next;
+    dev_t device;
+    ino_t file;
+    off64_t at;
+    size_t size;
+    char old[];
+} *unsynced;
+
+static void remember(int fd, size_t size, off64_t at) {
+    REAL(pread64);
+    struct stat about;
+    if (!kinds || !forget || fstat(fd, &about)) return;
+    struct unsynced *one = calloc(1, sizeof *one + size);
+    if (!one) abort();
+    one->device = about.st_dev, one->file = about.st_ino, one->at = at, one->size = size;
+    /* What is behind the end of the file reads as zeros after it has grown. */
+    if (real(fd, one->old, size, at) < 0) abort();
+    pthread_mutex_lock(&lock);
+    one->next = unsynced, unsynced = one;
+    pthread_mutex_unlock(&lock);
+}
+
+static void settle(int fd, int is_synced) {
+    REAL(pwrite64);
+    struct stat about;
+    if (!forget || fstat(fd, &about)) return;
+    pthread_mutex_lock(&lock);
+    for (struct unsynced **link = &unsynced; *link;) {
+        struct unsynced *one = *link;
+        if (one->device != about.st_dev || one->file != about.st_ino) {
+            link = &one->next;
+            continue;
+        }
+        if (!is_synced && real(fd, one->old, one->size, one->at) < 0) abort();
+        *link = one->next;
+        free(one);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 ssize_t write(int fd, const void *data, size_t size) {
     REAL(write);
     int verdict = judge_fd(WRITE, fd, size);
@@ -60,6 +105,7 @@ ssize_t write(int fd, const void *data, size_t size) {
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) {
     REAL(pwrite64);
     int verdict = judge_fd(WRITE, fd, size);
+    if (verdict == GO_ON) remember(fd, size, at);
     return verdict == FAIL ? -1 : real(fd, data, verdict == SHORTEN ? size / 2 : size, at);
 }
 
@@ -81,12 +127,18 @@ ssize_t read(int fd, void *data, size_t size) {
 
 int fsync(int fd) {
     REAL(fsync);
-    return judge_fd(SYNC, fd, 0) ? -1 : real(fd);
+    int verdict = judge_fd(SYNC, fd, 0), error = errno;
+    settle(fd, verdict == GO_ON);
+    errno = error;
+    return verdict ? -1 : real(fd);
 }
 
 int fdatasync(int fd) {
     REAL(fdatasync);
-    return judge_fd(SYNC, fd, 0) ? -1 : real(fd);
+    int verdict = judge_fd(SYNC, fd, 0), error = errno;
+    settle(fd, verdict == GO_ON);
+    errno = error;
+    return verdict ? -1 : real(fd);
 }
 
 int ftruncate64(int fd, off64_t size) {
@@ -147,8 +199,15 @@ int unlinkat(int fd, const char *path, int flags) {
 
 /* ---- for the process under test ----------------------------------------------------------- */
 
-void diskfault_arm(const char *where, int what, int error, int half, long from, long count) {
+void diskfault_arm(const char *where, int what, int error, int half, int drop, long from,
+                   long count) {
     pthread_mutex_lock(&lock);
+    while (unsynced) {
+        struct unsynced *one = unsynced;
+        unsynced = one->next;
+        free(one);
+    }
+    forget = drop;
     snprintf(folder, sizeof folder, "%s", where);
     kinds = what, error_given = error, shorten = half, first = from, times = count;
     calls = failures = 0;

@@ -1,9 +1,10 @@
 """A process whose disk fails: works on a store while calls fail, and checks what is left.
 
-Run as ``python -m tests.integration.faulty_disk LIBRARY FOLDER STRIDE`` with LIBRARY (diskfault.c)
-preloaded. For every fault and every STRIDE-th call it lets that call fail, and what follows it, and
-checks that the caller sees only clear errors, that nothing acknowledged is lost, nothing is half
-written, and that the store works again once the disk does, without being opened anew.
+Run as ``python -m tests.integration.faulty_disk LIBRARY FOLDER STORY ...`` with LIBRARY
+(diskfault.c) preloaded; the stories are at the end. `every_call` lets every STRIDE-th call fail,
+and what follows it, with every fault, and checks that the caller sees only clear errors, that
+nothing acknowledged is lost, nothing is half written, and that the store works again once the disk
+does, without being opened anew. With BULK bytes in each message the log is checkpointed meanwhile.
 """
 
 from __future__ import annotations
@@ -16,22 +17,27 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from enum import IntFlag
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import pytest
+
 from tests.stores import all_records, open_replica
-from weft_engine.errors import MachineError, StoreError
+from weft_engine.errors import MachineError, NotFound, StoreError
 from weft_engine.formats.openai_chat import Conversation, import_conversation
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.context import Context
 from weft_engine.replica.past import Past
 from weft_engine.replica.replica import Replica
+from weft_engine.storage.schema import connect
 from weft_engine.storage.verify import verify
 
 CONTEXT = "faulty/chat"
@@ -58,11 +64,13 @@ class Fault:
     error: int
     times: int = FOR_EVER
     shorten: bool = False
+    forget: bool = False
 
     def __str__(self) -> str:
         while_ = "until repaired" if self.times == FOR_EVER else f"{self.times} times"
-        short = ", after a short write" if self.shorten else ""
-        return f"{self.calls!r} fails with {errno.errorcode[self.error]} {while_}{short}"
+        more = ", after a short write" if self.shorten else ""
+        more += ", and what was not synced is gone" if self.forget else ""
+        return f"{self.calls!r} fails with {errno.errorcode[self.error]} {while_}{more}"
 
 
 _CHANGES = Calls.WRITE | Calls.TRUNCATE | Calls.OPEN
@@ -72,6 +80,8 @@ FAULTS: Final = (
     Fault(_CHANGES, errno.ENOSPC, times=1),
     Fault(Calls.SYNC, errno.EIO),
     Fault(Calls.SYNC, errno.EIO, times=1),
+    Fault(Calls.SYNC, errno.EIO, forget=True),
+    Fault(Calls.SYNC, errno.EIO, times=1, forget=True),
     Fault(_CHANGES | Calls.SYNC | Calls.NAME, errno.EIO),
     Fault(_CHANGES | Calls.SYNC | Calls.NAME, errno.EIO, times=2),
     Fault(_CHANGES | Calls.NAME, errno.EROFS),
@@ -92,6 +102,7 @@ class Disk:
             ctypes.c_int,
             ctypes.c_int,
             ctypes.c_int,
+            ctypes.c_int,
             ctypes.c_long,
             ctypes.c_long,
         ]
@@ -102,7 +113,13 @@ class Disk:
     def fail(self, fault: Fault, *, first: int = 0) -> None:
         """From the call of this number on."""
         self._library.diskfault_arm(
-            self._folder, fault.calls, fault.error, fault.shorten, first, fault.times
+            self._folder,
+            fault.calls,
+            fault.error,
+            fault.shorten,
+            fault.forget,
+            first,
+            fault.times,
         )
 
     @property
@@ -150,6 +167,7 @@ class Worker:
     events: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     traces: list[str] = field(default_factory=list)
+    bulk: int = 500
     has_peer: bool = False
     errors: list[MachineError] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -202,7 +220,7 @@ class Worker:
         assert not still, f"still open: {still}"
 
     async def append(self, chat: Context) -> None:
-        self.events += await chat.append(f"message {next(self.numbers)} " + "x" * 500)
+        self.events += await chat.append(f"message {next(self.numbers)} " + "x" * self.bulk)
 
     async def several(self, chat: Context) -> None:
         results = await asyncio.gather(
@@ -272,6 +290,9 @@ async def shown(chat: Context | Past) -> tuple[list[str], str, str]:
 def check_sound(path: Path) -> None:
     report = verify(path, progress=lambda what, done, total: None)
     assert not report.findings, report.findings
+
+
+def check_nothing_left(path: Path) -> None:
     expected = {path.name + end for end in ("", ".lock", "-wal", "-shm")}
     leftovers = {p.name for p in path.parent.iterdir()} - expected
     assert not leftovers, f"left behind: {leftovers}"
@@ -298,10 +319,12 @@ def nothing_leaks(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     assert not leaks, leaks
 
 
-async def one_run(disk: Disk, place: Path, peer: Told, fault: Fault, first: int) -> int:
+async def one_run(
+    disk: Disk, place: Path, peer: Told, fault: Fault, *, first: int, bulk: int
+) -> int:
     """How many calls failed: none when `first` is behind the last of them."""
     with TemporaryDirectory(dir=place) as folder:
-        worker = Worker(disk, Path(folder) / "s.db", peer, itertools.count())
+        worker = Worker(disk, Path(folder) / "s.db", peer, itertools.count(), bulk=bulk)
         with nothing_leaks(asyncio.get_running_loop()):
             disk.fail(fault, first=first)
             try:
@@ -312,6 +335,7 @@ async def one_run(disk: Disk, place: Path, peer: Told, fault: Fault, first: int)
                 # The second name of a new store stays where names can't be removed.
                 remove_drafts(Path(folder))
             await worker.check()
+            check_nothing_left(worker.path)
         for error in worker.errors:
             assert isinstance(error, StoreError), repr(error)
             assert str(worker.path) in error.message, repr(error)
@@ -319,13 +343,20 @@ async def one_run(disk: Disk, place: Path, peer: Told, fault: Fault, first: int)
         return failed
 
 
-async def every_call(disk: Disk, place: Path, stride: int) -> None:
+# ---- stories ----------------------------------------------------------------------------------
+
+
+async def every_call(disk: Disk, place: Path, stride: int, bulk: int) -> None:
     peer = await a_peer(place)
     for number, fault in enumerate(FAULTS):
         runs = 0
-        for first in itertools.count(number % stride, stride):
+        # There are few syncs, and each matters.
+        step = -(-stride // 16) if fault.calls == Calls.SYNC else stride
+        for first in itertools.count(number % step, step):
             try:
-                failed = await asyncio.wait_for(one_run(disk, place, peer, fault, first), 60)
+                failed = await asyncio.wait_for(
+                    one_run(disk, place, peer, fault, first=first, bulk=bulk), 60
+                )
             except BaseException as error:
                 error.add_note(f"{fault}, from call {first} on")
                 raise
@@ -336,6 +367,131 @@ async def every_call(disk: Disk, place: Path, stride: int) -> None:
         print(f"{fault}: {runs} runs", flush=True)
 
 
+async def in_the_background(disk: Disk, place: Path) -> None:
+    """The index and the receipts are brought up by themselves once the disk works again."""
+    path = place / "s.db"
+    full = Fault(_CHANGES, errno.ENOSPC)
+    with nothing_leaks(asyncio.get_running_loop()):
+        async with open_replica(path) as replica:
+            chat = replica.context(CONTEXT)
+            await chat.append("one")
+            await chat.view(trace_id="one")
+            await chat.append("two")
+            await chat.view(trace_id="two")
+            with disk.failing(full):
+                # Each commit that is tried fails with its first call.
+                await until(lambda: disk.failures >= 6)
+                await fails(lambda: replica.receipts.flush(), "disk is full")
+                await fails(lambda: chat.append("three"), "disk is full")
+                await fails(lambda: chat.page(), "disk is full")
+            await until(lambda: is_up(path))
+            await chat.append("four")
+            assert len(await chat.page()) == 3
+            await chat.append("five")
+            await chat.view(trace_id="five")
+            disk.fail(full)
+            await fails(replica.close, "disk is full")
+            disk.repair()
+        async with open_replica(path, readonly=True) as reader:
+            assert len(await reader.context(CONTEXT).page()) == 4
+            with pytest.raises(NotFound):
+                await reader.receipts.find("five")
+    check_sound(path)
+
+
+def is_up(path: Path) -> bool:
+    """Whether everything is indexed and both receipts are kept, as others see it."""
+    with closing(connect(path, readonly=True)) as connection:
+        (lagging,) = connection.execute(
+            "SELECT count(*) FROM contexts WHERE projected < position"
+        ).fetchone()
+        (receipts,) = connection.execute("SELECT count(*) FROM receipts").fetchone()
+    return (lagging, receipts) == (0, 2)
+
+
+async def on_a_readonly_disk(disk: Disk, place: Path) -> None:
+    """Readers work where nothing can be written; writers are told so when they open."""
+    path = place / "s.db"
+    peer = await a_peer(place)
+    worker = Worker(disk, path, peer, itertools.count())
+    await worker.run()
+    for error in (errno.EROFS, errno.EACCES, errno.EPERM):
+        async with open_replica(path, readonly=True) as before:
+            expected = await shown(before.context(CONTEXT))
+            with disk.failing(Fault(_CHANGES | Calls.NAME | Calls.SYNC, error)):
+                await fails(worker_opens(path), "can't be")
+                async with open_replica(path, readonly=True) as reader:
+                    chat = reader.context(CONTEXT)
+                    assert await shown(chat) == expected
+                    assert await shown(chat.at(await chat.frontier())) == expected
+        async with open_replica(path, seed=error) as writer:
+            await writer.context(CONTEXT).append("again")
+    for error in (errno.EROFS, errno.EACCES, errno.ENOSPC):
+        for first in range(3):
+            none = place / f"none-{error}-{first}.db"
+            with disk.failing(Fault(_CHANGES | Calls.NAME, error), first=first):
+                await fails(worker_opens(none), "can't be")
+                assert not none.exists()
+    check_sound(path)
+
+
+async def while_reading(disk: Disk, place: Path) -> None:
+    """A read that fails is a clear error, and the next one works."""
+    path = place / "s.db"
+    broken = Fault(Calls.READ, errno.EIO)
+    async with open_replica(path) as replica:
+        for number in range(30):
+            await replica.context(CONTEXT).append(f"{number} " + "x" * 100_000)
+    with nothing_leaks(asyncio.get_running_loop()):
+        async with (
+            open_replica(path, seed=1) as writer,
+            open_replica(path, readonly=True) as reader,
+        ):
+            for replica in (writer, reader):
+                chat = replica.context(CONTEXT)
+                then = await chat.frontier()
+                questions: list[Callable[[], Awaitable[Any]]] = [
+                    chat.page,
+                    partial(chat.view, budget=100_000),
+                    chat.export,
+                    chat.at(then).page,
+                    chat.at(then).note("plan").text,
+                ]
+                for question in questions:
+                    with disk.failing(broken):
+                        # Which of the two is SQLite's choice: to it, what can't be read is damaged.
+                        await fails(question, "disk I/O error|malformed")
+                    await question()
+    check_sound(path)
+
+
+def worker_opens(path: Path) -> Callable[[], Awaitable[Any]]:
+    async def opens() -> None:
+        await open_replica(path, seed=99).close()
+
+    return opens
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    def wait() -> None:
+        while not holds():
+            time.sleep(0.05)
+
+    await asyncio.to_thread(wait)
+
+
+async def fails(step: Callable[[], Awaitable[Any]], message: str) -> None:
+    with pytest.raises(StoreError, match=message) as raised:
+        await step()
+    assert raised.value.hint
+
+
+STORIES: Final[dict[str, Callable[..., Coroutine[Any, Any, None]]]] = {
+    story.__name__: story
+    for story in (every_call, in_the_background, on_a_readonly_disk, while_reading)
+}
+
 if __name__ == "__main__":
-    place = Path(sys.argv[2])
-    asyncio.run(every_call(Disk(sys.argv[1], place), place, int(sys.argv[3])))
+    library, where, story, *numbers = sys.argv[1:]
+    place = Path(where)
+    asyncio.run(STORIES[story](Disk(library, place), place, *map(int, numbers)))

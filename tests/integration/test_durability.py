@@ -17,7 +17,6 @@ from tests.stores import folder, open_replica
 from weft_engine.storage.verify import verify
 
 ROOT = Path(__file__).parents[2]
-ROUNDS = 12
 
 
 @pytest.fixture
@@ -81,12 +80,22 @@ def test_the_log_is_synced_between_its_write_and_the_acknowledgement(
     assert lines.count("sync s.db-wal") >= 40 / in_flight
 
 
-@pytest.mark.parametrize("in_flight", [1, 16])
-def test_killed_at_random_moments_nothing_acknowledged_is_lost(place: Path, in_flight: int) -> None:
+@pytest.mark.parametrize(
+    ("in_flight", "rounds"),
+    [
+        (1, 6),
+        (16, 6),
+        pytest.param(1, 100, marks=pytest.mark.deep),
+        pytest.param(16, 100, marks=pytest.mark.deep),
+    ],
+)
+def test_killed_at_random_moments_nothing_acknowledged_is_lost(
+    place: Path, in_flight: int, rounds: int
+) -> None:
     rng = random.Random(in_flight)
     path = place / "s.db"
     acknowledged: list[str] = []
-    for _ in range(ROUNDS // 2):
+    for _ in range(rounds):
         process = start(path, 100_000, in_flight, {})
         assert process.stdout is not None
         for _ in range(rng.randint(1, 150)):
@@ -98,7 +107,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost(place: Path, in_f
         report = verify(path, progress=lambda what, done, total: None)
         assert not report.findings
     held = set(_event_ids(path))
-    assert len(acknowledged) > ROUNDS
+    assert len(acknowledged) > 2 * rounds
     assert held.issuperset(acknowledged)
 
 

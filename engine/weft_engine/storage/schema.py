@@ -235,7 +235,8 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
     ):
         return NotAStore(
             f"{path} is damaged: {text}",
-            hint="restore it from a copy, or sync a new store from a relay",
+            # SQLite says the same of what the disk can't read.
+            hint="check the disk; restore the file from a copy, or sync a new store from a relay",
         )
     if "readonly database" in text:
         return StoreError(
@@ -248,7 +249,9 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
 def check_writable(path: Path, connection: sqlite3.Connection) -> None:
     """StoreError if SQLite could open the store for reading only, which it does not say."""
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        # On such a connection even BEGIN IMMEDIATE succeeds. This reaches no disk.
+        connection.execute("BEGIN")
+        connection.execute("UPDATE meta SET value = value WHERE key = 'store'")
         connection.execute("ROLLBACK")
     except sqlite3.Error as error:
         raise damaged(path, error) from error

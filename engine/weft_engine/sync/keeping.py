@@ -11,7 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from weft_engine.errors import LinkRefused, NotAStore, StoreError, WeftError
+from weft_engine.errors import LinkRefused, StoreError, WeftError
 from weft_engine.limits import RECONNECT_FIRST_S, RECONNECT_LAST_S
 from weft_engine.names import Position
 from weft_engine.storage.reading import last_position
@@ -164,12 +164,8 @@ class KeptLink:
                     self._gone.set()
         except LinkRefused as error:
             self.error = error
-        except (LinkLost, OSError) as error:
-            self.error = error
-        except StoreError as error:
-            # A disk that is full now may have room later; a damaged file stays damaged.
-            if isinstance(error, NotAStore):
-                raise
+        except (LinkLost, StoreError, OSError) as error:
+            # A disk that is full now may have room later.
             self.error = error
         return was_live
 
