@@ -148,23 +148,13 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
         connection = sqlite3.connect(draft, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN")
-            for statement in _TABLES.split(";\n"):
-                connection.execute(statement)
-            create_event_tables(connection, "main")
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
-            )
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            migrate(connection, _FIRST_FORMAT)
-            connection.execute("COMMIT")
+            make_tables(connection, store_id=store_id, epoch=epoch, created_ms=created_ms)
             connection.execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
         os.link(draft, path)
         os.unlink(draft)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError:
         # Somebody else made it between our look and our link: theirs is as good.
         draft.unlink(missing_ok=True)
@@ -174,6 +164,23 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
             f"the store {path} can't be created: {error}",
             hint="check that the folder exists, is writable and has room",
         ) from error
+
+
+def make_tables(
+    connection: sqlite3.Connection, *, store_id: bytes, epoch: bytes, created_ms: int
+) -> None:
+    """Turn an empty file into an empty store, in one transaction."""
+    connection.execute("BEGIN")
+    for statement in _TABLES.split(";\n"):
+        connection.execute(statement)
+    create_event_tables(connection, "main")
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)",
+        [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
+    )
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    migrate(connection, _FIRST_FORMAT)
+    connection.execute("COMMIT")
 
 
 def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
@@ -210,7 +217,7 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
     ):
         return NotAStore(
             f"{path} is damaged: {text}",
-            hint="restore it from a copy, or sync a new store from a relay",
+            hint="see what `weft doctor` says of it; `weft doctor --repair` saves what is sound",
         )
     return StoreError(f"the store {path} failed: {text}", hint="check the disk and its free space")
 
@@ -270,7 +277,7 @@ def check_header(path: Path, *, readonly: bool = True) -> None:
     if is_short and not path.with_name(path.name + "-wal").exists():
         raise NotAStore(
             f"{path} is truncated: of its pages only {size} bytes are there",
-            hint="restore it from a copy, or sync a new store from a relay",
+            hint="see what `weft doctor` says of it; `weft doctor --repair` saves what is sound",
         )
 
 
@@ -290,7 +297,8 @@ def _read_header(connection: sqlite3.Connection) -> tuple[int, int, bool]:
     return application, version, is_short
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make durable which names stand in `folder`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
