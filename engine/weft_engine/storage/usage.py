@@ -100,6 +100,10 @@ class Usage:
     def json(self) -> int:
         return sum(context.json for context in self.contexts)
 
+    @property
+    def unindexed(self) -> int:
+        return sum(context.unindexed for context in self.contexts)
+
 
 def measure(store: Path, *, context: str | None = None) -> Usage:
     """Measure one moment of a store, which may be in use; with `context`, of the contexts that one

@@ -65,7 +65,9 @@ def _say_uses(usage: Usage, output: Output) -> None:
         if size:
             output.say(f"{_human(size):>10}  {size / max(1, usage.file):6.1%}  {use}")
     output.say(f"{_human(usage.on_disk):>10}  on disk now, and a log of {_human(usage.log)}")
-    if usage.events and usage.json:
+    if usage.unindexed:
+        output.say("the event index is behind, so not every event is counted yet")
+    elif usage.json:
         output.say(
             f"{usage.events:,} events of {usage.json / usage.events:,.0f} bytes of JSON each;"
             f" {usage.file / usage.events:,.0f} bytes of the file each,"
