@@ -57,7 +57,7 @@ async def fill(store: Path) -> None:
         chat = replica.context("acme/one")
         for number in range(12):
             await chat.append(f"message {number} " + "of some length " * number)
-        await chat.append("long " * 4_000)
+        await chat.append(" ".join(f"{number:x}" for number in range(4_000)))
         await chat.configure(budget=40_000)
         await chat.view(trace_id="t")
         await chat.note("plan").insert(0, "first\nsecond\n")
@@ -70,6 +70,7 @@ async def fill(store: Path) -> None:
 
 
 def make_full_store(store: Path) -> Path:
+    """Without pages that are free or hold old rows: each byte stands in it once."""
     asyncio.run(fill(store))
     with closing(sqlite3.connect(store)) as connection, connection:
         connection.execute(
@@ -84,6 +85,8 @@ def make_full_store(store: Path) -> Path:
             "INSERT INTO own_heads VALUES ('acme/one', 3, ?, 7)",
             (b"own-head-hash" * 2 + b"123456",),
         )
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("VACUUM")
     return store
 
 

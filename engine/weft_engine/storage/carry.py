@@ -19,7 +19,6 @@ from weft_engine.names import RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.records.sound import read_record
-from weft_engine.storage.schema import APPLICATION_ID
 
 _READ: Final = {
     "meta": ("key, value", "key"),
@@ -42,22 +41,23 @@ class SideTables:
     """Rows as they stand, not trusted; text that is not UTF-8 is left out. `unreadable`: tables
     that were not read to their end."""
 
-    is_store: bool = False
-    """Whether SQLite reads the header of the file, and it says that this is a store."""
     store_id: bytes | None = None
     rows: dict[str, list[Row]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
     def waiting(self) -> Iterator[tuple[Record, list[SignatureItem]]]:
         """The sound ones of the records that were parked, with their own signatures."""
-        for _, envelope, payload, public_key, signature in self.rows.get("waiting", ()):
+        for hash_, envelope, payload, public_key, signature in self.rows.get("waiting", ()):
             if type(envelope) is not bytes or type(payload) is not bytes:
                 continue
             try:
                 record = read_record(envelope, payload)
             except MalformedRecord:
                 continue
-            yield record, _item(record, public_key, signature)
+            items = _item(record, public_key, signature)
+            # A damaged envelope may still be one, of a record that never was.
+            if record.hash == hash_ or items:
+                yield record, items
 
 
 def _item(record: Record, public_key: Any, signature: Any) -> list[SignatureItem]:
@@ -80,9 +80,7 @@ def read_side_tables(store: Path) -> SideTables:
             sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True)
         ) as connection:
             connection.text_factory = bytes
-            (application,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            side.is_store = application == APPLICATION_ID
             for table, (columns, key) in _READ.items():
                 if version == 1 and table in _LATER:
                     continue

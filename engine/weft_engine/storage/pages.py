@@ -60,6 +60,8 @@ class Pages:
                 self._log = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
             header = os.pread(self._file, _FILE_HEADER_BYTES, 0)
             self.bytes = os.fstat(self._file).st_size
+            self.application_id = int.from_bytes(header[68:72], "big")
+            """Of the program that the file says it belongs to."""
             self.page_bytes, self._usable = _sizes(header)
             self._frames = list(self._committed_frames())
             self._newest = dict(self._frames)

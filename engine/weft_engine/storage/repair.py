@@ -33,7 +33,7 @@ from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.pages import Pages
 from weft_engine.storage.projection import next_step, save_step
 from weft_engine.storage.salvage import ERASED, Found, Salvage, look_through
-from weft_engine.storage.schema import make_tables
+from weft_engine.storage.schema import APPLICATION_ID, make_tables
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.verify import Progress, verify
 from weft_engine.views.count import count_message
@@ -84,8 +84,8 @@ def repair(
 ) -> Repaired:
     """Rebuild the store at `store` from everything in it that is sound.
 
-    Raises StoreLocked, NotAStore if the file holds no record at all, StoreError if there is no
-    room; then nothing was changed. No connection of this process may be open on the file.
+    Raises StoreLocked, NotAStore if the file says that it is none and holds no record, StoreError
+    if there is no room; then nothing was changed. No connection of this process may be open on it.
     """
     if not store.is_file():
         raise NotAStore(f"there is no store at {store}", hint="check the path")
@@ -98,7 +98,7 @@ def repair(
         with drafted(store, random(8)) as draft:
             with Pages(store) as pages:
                 rebuild = _Rebuild(look_through(pages), side, now_ms, progress)
-                if not (side.is_store or rebuild.has_anything):
+                if pages.application_id != APPLICATION_ID and not rebuild.has_anything:
                     raise NotAStore(
                         f"{store} is not a Weft store: no record was found in it",
                         hint="the file was not changed; give another path",
@@ -178,17 +178,34 @@ class _Rebuild:
     # ---- records ------------------------------------------------------------------------------
 
     def _found(self) -> Iterator[tuple[Found, list[SignatureItem]]]:
+        named = set(self._salvage.tips)
+        doubtful: list[tuple[int, RecordHash]] = []
         for number, position in enumerate(sorted(self._salvage.rows), start=1):
             self._progress("saving records", number, len(self._salvage.rows))
             for found in self._salvage.records_at(position):
-                if self._positions.get(position) != found.record.hash:
-                    self._sound[found.record.envelope.context] += 1
-                self._positions[position] = found.record.hash
-                yield found, list(self._salvage.items(found))
+                items = list(self._salvage.items(found))
+                if not found.is_named and not items:
+                    doubtful.append((position, found.record.hash))
+                    continue
+                named.update(found.record.envelope.parents)
+                self._note(found)
+                yield found, items
+        # What stands under another hash is believed if a record that is, or a frontier, names it.
+        for position, hash_ in reversed(doubtful):
+            for found in self._salvage.records_at(position):
+                if found.record.hash == hash_ and hash_ in named:
+                    named.update(found.record.envelope.parents)
+                    self._note(found)
+                    yield found, []
+
+    def _note(self, found: Found) -> None:
+        if self._positions.get(found.position) != found.record.hash:
+            self._sound[found.record.envelope.context] += 1
+        self._positions[found.position] = found.record.hash
 
     def _parked(self) -> Iterator[tuple[Found, list[SignatureItem]]]:
         for record, items in self._side.waiting():
-            yield Found(0, record, erased=False), items
+            yield Found(0, record, erased=False, is_named=True), items
 
     @staticmethod
     def _batches_of(

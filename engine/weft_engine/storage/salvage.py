@@ -15,6 +15,7 @@ from weft_engine.errors import InvalidName, MalformedRecord
 from weft_engine.names import Incarnation, RecordHash, context_name
 from weft_engine.records.digest import origin_digest, record_digest
 from weft_engine.records.envelope import Record, decode_envelope
+from weft_engine.records.frontier import unpack
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.records.sound import read_record
 from weft_engine.storage.pages import Cell, Pages, Value
@@ -41,11 +42,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A sound record and where it stood. `erased`: with a stand-in for its payload."""
+    """A sound record and where it stood. `erased`: with a stand-in for its payload. `is_named`: it
+    stood there under its own hash. A damaged envelope may still be one, of a record that never
+    was, so without that something else has to name it."""
 
     position: int
     record: Record
     erased: bool
+    is_named: bool
 
 
 @dataclass(slots=True)
@@ -61,6 +65,8 @@ class Salvage:
     """Of this store's own incarnations."""
     certificates: dict[Incarnation, bytes] = field(default_factory=dict)
     contexts: dict[int, Known] = field(default_factory=dict)
+    tips: set[RecordHash] = field(default_factory=set)
+    """What the frontiers of contexts name, sound or not."""
 
     @property
     def positions_max(self) -> int:
@@ -75,8 +81,11 @@ class Salvage:
             if values is None:
                 continue
             one = _found(position, values)
-            if one is not None and (one.erased or one.record.hash not in found):
-                # Once erased, always erased: an older row of it does not bring it back.
+            if one is None:
+                continue
+            known = found.get(one.record.hash)
+            # Once erased, always erased: an older row of it does not bring it back.
+            if known is None or (one.erased, one.is_named) > (known.erased, known.is_named):
                 found[one.record.hash] = one
         return list(found.values())
 
@@ -124,15 +133,17 @@ def stand_in_holds(record: Record) -> bool:
 
 
 def _found(position: int, values: tuple[Value, ...]) -> Found | None:
-    envelope, payload, flags = values[5], values[6], values[7]
+    hash_, envelope, payload, flags = values[4:8]
     if type(envelope) is not bytes or type(payload) is not bytes or type(flags) is not int:
         return None
     try:
         if flags & ERASED:
             decoded = decode_envelope(envelope)
             record = Record(RecordHash(record_digest(envelope)), decoded, envelope, payload)
-            return Found(position, record, True) if stand_in_holds(record) else None
-        return Found(position, read_record(envelope, payload), False)
+            holds = stand_in_holds(record)
+            return Found(position, record, True, record.hash == hash_) if holds else None
+        record = read_record(envelope, payload)
+        return Found(position, record, False, record.hash == hash_)
     except MalformedRecord:
         return None
 
@@ -160,10 +171,12 @@ def _note_context(salvage: Salvage, cell: Cell) -> None:
     values = salvage.pages.values(cell)
     if values is None:
         return
-    name, records, position = values[1], values[3], values[4]
+    name, frontier, records, position = values[1:5]
     assert type(name) is str
+    assert type(frontier) is bytes
     assert type(records) is int
     assert type(position) is int
+    salvage.tips.update(unpack(frontier))
     try:
         context_name(name)
     except InvalidName:
