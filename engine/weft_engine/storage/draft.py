@@ -20,6 +20,7 @@ BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file while it is in use."""
 DRAFT_SUFFIX: Final = ".new"
 LEASE_SUFFIX: Final = ".lease"
+_SAME_SECOND_MAX: Final = 100
 _NO_ROOM: Final = "check that the folder exists, is writable and has room"
 
 
@@ -95,9 +96,13 @@ def swap(draft: Path, store: Path, *, kept: Path) -> None:
 
 def kept_name(store: Path, why: str, now_ms: int) -> Path:
     """What a file that is replaced is called from now on, such as ``s.db.damaged-20261121-140501``
-    (UTC); StoreError if it is taken."""
+    (UTC), with a number behind it if that is taken."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms / 1000))
     kept = beside(store, f".{why}-{stamp}")
+    for number in range(2, _SAME_SECOND_MAX):
+        if not os.path.lexists(kept):
+            break
+        kept = beside(store, f".{why}-{stamp}-{number}")
     refuse_existing(kept)
     return kept
 

@@ -54,6 +54,7 @@ LEFT JOIN (SELECT position, sum(size) AS size, count(*) AS events FROM events
 LEFT JOIN signatures AS s USING (position)
 GROUP BY r.context ORDER BY sum(length(envelope) + length(payload)) DESC, c.name
 """
+PAGES_OF_TREES: Final = "SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE"
 _SIGNATURE_BYTES: Final = 64
 
 
@@ -184,7 +185,7 @@ def _contexts(connection: sqlite3.Connection) -> list[ContextUsage]:
 def _trees(connection: sqlite3.Connection) -> dict[str, int] | None:
     """Bytes of each table and index in whole pages; None if this SQLite can't tell."""
     try:
-        return dict(connection.execute("SELECT name, pgsize FROM dbstat WHERE aggregate = TRUE"))
+        return dict(connection.execute(PAGES_OF_TREES))
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return None
