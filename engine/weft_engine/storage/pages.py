@@ -29,6 +29,8 @@ _FRAME_HEADER_BYTES: Final = 24
 _COLUMNS_MAX: Final = 16
 _ROW_BYTES_MAX: Final = FOREIGN_PAYLOAD_BYTES_MAX + MIB
 """The largest payload, with room for its envelope."""
+_ASTRAY_MAX: Final = 4
+"""A list of rows that points out of its page more often is none: the page is of another kind."""
 _WIDTHS: Final = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 7: 8, 8: 0, 9: 0}
 """Bytes of a value by its serial type; from 12 on the type has its length in it."""
 
@@ -153,8 +155,13 @@ class Pages:
         count = int.from_bytes(data[start + 3 : start + 5], "big")
         first = start + _LEAF_HEADER_BYTES
         count = min(count, (len(data) - first) // 2)
+        astray = 0
         for at in struct.unpack_from(f">{count}H", data, first):
-            if at >= first and (cell := self._cell(index, data, at)) is not None:
+            if not first <= at < len(data):
+                astray += 1
+                if astray > _ASTRAY_MAX:
+                    return
+            elif (cell := self._cell(index, data, at)) is not None:
                 yield cell
 
     def _cell(self, index: int, data: bytes, start: int) -> Cell | None:
