@@ -23,10 +23,13 @@ from weft_engine.records.envelope import decode_envelope
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.backup import back_up
+from weft_engine.storage.carry import read_side_tables
 from weft_engine.storage.diagnosis import examine
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.lock import WriterLock
-from weft_engine.storage.repair import Repaired, repair
+from weft_engine.storage.pages import Pages
+from weft_engine.storage.repair import Rebuild, Repaired, repair
+from weft_engine.storage.salvage import ERASED, look_through
 from weft_server.cli import main
 
 PAGE = 4096
@@ -398,6 +401,35 @@ async def test_the_file_is_lost_and_its_log_is_not(tmp_path: Path) -> None:
 
 
 # ---- erased ---------------------------------------------------------------------------------
+
+
+# ---- erased ---------------------------------------------------------------------------------
+
+
+def test_an_erased_record_keeps_its_flag_and_its_stand_in(store: Path, whole: Path) -> None:
+    """And a row of it from before the erasure, on whatever page, does not bring it back."""
+    ((hash_, old),) = rows(whole, "SELECT hash, payload FROM records WHERE position = 3")
+    with main_of(store) as connection:
+        connection.execute(
+            "UPDATE records SET flags = ?, payload = x'0000' WHERE position = 3", (ERASED,)
+        )
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    # The whole file once more behind itself: each old row stands on some page.
+    broken = store.with_name("broken.db")
+    broken.write_bytes(store.read_bytes() + whole.read_bytes())
+    draft = store.with_name("draft.db")
+    with Pages(broken) as pages:
+        rebuild = Rebuild(look_through(pages), read_side_tables(store), now_ms(), quiet)
+        rebuild.write(draft, b"S" * 16, b"E" * 8)
+    assert record_set(draft) == record_set(whole)
+    assert isinstance(hash_, bytes)
+    ((payload, flags),) = rows(
+        draft, f"SELECT payload, flags FROM records WHERE hash = x'{hash_.hex()}'"
+    )
+    assert (payload, flags) == (b"\0\0", ERASED)
+    assert old != payload
+    ((erased,),) = rows(draft, f"SELECT count(*) FROM records WHERE flags & {ERASED}")
+    assert erased == 1
 
 
 # ---- how it ends ----------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def repair(
         kept = kept_name(store, "damaged", now_ms)
         with drafted(store, random(8)) as draft:
             with Pages(store) as pages:
-                rebuild = _Rebuild(look_through(pages), side, now_ms, progress)
+                rebuild = Rebuild(look_through(pages), side, now_ms, progress)
                 if pages.application_id != APPLICATION_ID and not rebuild.has_anything:
                     raise NotAStore(
                         f"{store} is not a Weft store: no record was found in it",
@@ -131,7 +131,7 @@ def _check_room(store: Path) -> None:
         )
 
 
-class _Rebuild:
+class Rebuild:
     """Fills a new store from what was salvaged."""
 
     def __init__(self, salvage: Salvage, side: SideTables, now_ms: int, progress: Progress) -> None:

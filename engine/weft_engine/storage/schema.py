@@ -201,11 +201,18 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         if not readonly:
             # FULL, not NORMAL: NORMAL takes acknowledged rows back after a power loss.
             connection.execute("PRAGMA synchronous = FULL")
+            # A copy made by other means than ours may have lost it.
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()
+        # As it stands in the log, where `check_header` does not look.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
         connection.close()
         raise damaged(path, error) from error
+    if version > STORE_FORMAT or (readonly and version < STORE_FORMAT):
+        connection.close()
+        check_format(path, version, readonly=readonly)
     return connection
 
 
@@ -231,8 +238,6 @@ def bring_up(path: Path, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         migrate(connection, version)
         connection.execute("COMMIT")
-        # Into the file itself, where `check_header` looks.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
@@ -240,6 +245,9 @@ def bring_up(path: Path, connection: sqlite3.Connection) -> None:
             f"the store {path} can't be brought from format {version} to {STORE_FORMAT}: {error}",
             hint="it was not changed; check the disk and its free space",
         ) from error
+    # Into the file itself, where `check_header` looks. If a reader is in the way it stays in the
+    # log, which is as good.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def check_header(path: Path, *, readonly: bool = True) -> None:
@@ -269,16 +277,24 @@ def check_header(path: Path, *, readonly: bool = True) -> None:
         raise NotAStore(f"{path} is not a Weft store: it is no SQLite file", hint=hint)
     if application != APPLICATION_ID:
         raise NotAStore(f"{path} is not a Weft store: it belongs to another program", hint=hint)
-    if version > STORE_FORMAT:
-        raise NewerFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
-    if readonly and version < STORE_FORMAT:
-        raise OlderFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
-    # With a write-ahead log beside it, an interrupted checkpoint explains a short file.
-    if is_short and not path.with_name(path.name + "-wal").exists():
+    # A write-ahead log beside it may have a later format, and an interrupted checkpoint explains a
+    # short file.
+    has_log = path.with_name(path.name + "-wal").exists()
+    check_format(path, version, readonly=readonly and not has_log)
+    if is_short and not has_log:
         raise NotAStore(
             f"{path} is truncated: of its pages only {size} bytes are there",
             hint="see what `weft doctor` says of it; `weft doctor --repair` saves what is sound",
         )
+
+
+def check_format(path: Path, version: int, *, readonly: bool) -> None:
+    """NewerFormat, or for readers OlderFormat."""
+    told = f"{path} has store format {version}, this weft reads {STORE_FORMAT}"
+    if version > STORE_FORMAT:
+        raise NewerFormat(told)
+    if readonly and version < STORE_FORMAT:
+        raise OlderFormat(told)
 
 
 def _read_header(connection: sqlite3.Connection) -> tuple[int, int, bool]:
