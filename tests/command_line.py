@@ -54,3 +54,10 @@ def opened(store: Path) -> Iterator[sqlite3.Connection]:
 def record_set(store: Path) -> set[bytes]:
     with opened(store) as connection:
         return {row[0] for row in connection.execute("SELECT hash FROM records")}
+
+
+@contextmanager
+def main_of(store: Path) -> Iterator[sqlite3.Connection]:
+    """As `opened`, each statement for itself."""
+    with closing(sqlite3.connect(store, isolation_level=None)) as connection:
+        yield connection

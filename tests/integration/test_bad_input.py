@@ -259,7 +259,7 @@ def test_a_truncated_store(bench: Bench) -> None:
     whole = bench.store.read_bytes()
     for size in (4096, len(whole) // 2, len(whole) - 4096):
         store.write_bytes(whole[:size])
-        _refused(bench, store, "is truncated", "restore it from a copy")
+        _refused(bench, store, "is truncated", "weft doctor")
     bench.check_unchanged()
 
 

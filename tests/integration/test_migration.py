@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -84,3 +88,135 @@ async def test_a_migration_that_fails_changes_nothing(old_store: Path) -> None:
         async with weft.open(old_store):
             pass
     assert schema(old_store) == before
+
+
+# ---- what may happen meanwhile --------------------------------------------------------------
+
+
+def with_log(store: Path, name: str, *statements: str) -> Path:
+    """A copy of the store whose last writer died: what the statements did stands in its log."""
+    copy = store.with_name(name)
+    with closing(sqlite3.connect(store, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        for statement in statements:
+            connection.execute(statement)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{store}{suffix}", f"{copy}{suffix}")
+    assert Path(f"{copy}-wal").stat().st_size > 0
+    return copy
+
+
+def open_in_another_process(store: Path, *first: str) -> subprocess.CompletedProcess[bytes]:
+    """Open for writing after these statements; whatever ends it ends only that process."""
+    program = "\n".join(
+        (
+            "import asyncio, sys, weft",
+            *first,
+            "async def main():",
+            "    async with weft.open(sys.argv[1]): pass",
+            "asyncio.run(main())",
+        )
+    )
+    return subprocess.run([sys.executable, "-c", program, str(store)], capture_output=True)
+
+
+async def test_what_stands_in_an_old_log_is_kept(old_store: Path) -> None:
+    before = records(old_store)
+    told = "UPDATE receipts SET trace = 'in the log' WHERE trace = 'trace-39'"
+    copy = with_log(old_store, "crashed.db", told)
+    with pytest.raises(weft.OlderFormat):
+        async with weft.open(copy, readonly=True):
+            pass
+    async with weft.open(copy) as store:
+        assert (await store.replay("in the log")).messages
+    assert records(copy) == before
+    assert verify(copy, progress=lambda *_: None).is_sound
+
+
+async def test_killed_before_the_commit_of_a_migration(old_store: Path) -> None:
+    before = schema(old_store)
+    done = open_in_another_process(
+        old_store,
+        "import os, weft_engine.storage.schema as schema",
+        "bring = schema.migrate",
+        "def killed(connection, version):",
+        "    bring(connection, version)",
+        "    connection.execute('PRAGMA cache_spill = 1')",
+        f"    os.kill(os.getpid(), {int(signal.SIGKILL)})",
+        "schema.migrate = killed",
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert schema(old_store) == before
+    async with weft.open(old_store):
+        pass
+    assert verify(old_store, progress=lambda *_: None).is_sound
+
+
+async def test_killed_between_the_commit_and_the_folding_of_the_log(old_store: Path) -> None:
+    """The header of the file still names the old format then; its log has the new one."""
+    done = open_in_another_process(
+        old_store,
+        "import os, weft_engine.storage.schema as schema",
+        "bring = schema.bring_up",
+        "class Until:",
+        "    def __init__(self, connection): self.connection = connection",
+        "    def execute(self, statement):",
+        f"        if 'wal_checkpoint' in statement: os.kill(os.getpid(), {int(signal.SIGKILL)})",
+        "        return self.connection.execute(statement)",
+        "import weft_engine.storage.journal as journal",
+        "journal.bring_up = lambda path, connection: bring(path, Until(connection))",
+    )
+    assert done.returncode == -signal.SIGKILL
+    with closing(sqlite3.connect(f"file:{old_store}?immutable=1", uri=True)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    async with weft.open(old_store, readonly=True) as store:
+        assert len([said async for said in store.context("acme/chat-1").history()]) == 82
+    assert verify(old_store, progress=lambda *_: None).is_sound
+    async with weft.open(old_store) as store:
+        await store.context("acme/chat-1").append("goes on")
+
+
+def test_a_disk_that_is_full(old_store: Path) -> None:
+    """No file may grow: the log of the migration can't be written."""
+    before = schema(old_store)
+    done = open_in_another_process(
+        old_store,
+        "import resource, signal",
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)",
+        f"resource.setrlimit({resource.RLIMIT_FSIZE}, (20_000, 20_000))",
+    )
+    assert done.returncode == 1
+    assert b"StoreError" in done.stderr
+    assert schema(old_store) == before
+    assert open_in_another_process(old_store).returncode == 0
+    assert verify(old_store, progress=lambda *_: None).is_sound
+
+
+async def test_two_openers_at_once(old_store: Path) -> None:
+    async with weft.open(old_store):
+        with pytest.raises(weft.StoreLocked):
+            async with weft.open(old_store):
+                pass
+    async with weft.open(old_store):
+        pass
+
+
+async def test_a_reader_in_the_way_of_folding_stops_nobody(old_store: Path) -> None:
+    with closing(sqlite3.connect(old_store, isolation_level=None)) as reader:
+        reader.execute("PRAGMA journal_mode = WAL")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM records").fetchone()
+        async with weft.open(old_store) as store, weft.open(old_store, readonly=True) as other:
+            await store.context("acme/chat-1").append("beside a reader of the old format")
+            assert other.readonly
+
+
+async def test_a_newer_format_in_the_log_is_left_alone(old_store: Path) -> None:
+    """The header of the file says an old one, so only the log tells."""
+    copy = with_log(old_store, "newer.db", "PRAGMA user_version = 99")
+    for readonly in (False, True):
+        with pytest.raises(weft.NewerFormat, match="99"):
+            async with weft.open(copy, readonly=readonly):
+                pass
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)

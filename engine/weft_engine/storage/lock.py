@@ -54,3 +54,22 @@ class WriterLock:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def writing_process(store: Path) -> int | None:
+    """The id of the process that writes in the store (0 if it can't be told), None if none does.
+
+    Looks by taking a shared lock for a moment; a writer that opens in that very moment is refused.
+    """
+    try:
+        descriptor = os.open(store.with_name(store.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held_by = os.read(descriptor, 32).decode("ascii", "replace").strip()
+        return int(held_by) if held_by.isdigit() else 0
+    finally:
+        os.close(descriptor)
+    return None

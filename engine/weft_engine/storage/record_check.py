@@ -58,21 +58,24 @@ def check_records(
     connection: sqlite3.Connection,
     row: ContextRow,
     own: frozenset[Incarnation],
+    vouched: frozenset[tuple[RecordHash, Incarnation]],
     *,
     tally: Tally,
     findings: Findings,
     step: Callable[[], None],
 ) -> bool:
     """Whether the journal of this context is sound; what is wrong goes to `findings`. `own` are
-    the incarnations whose seeds the store holds: the end of such a chain may be unsigned. `step`
+    the incarnations whose seeds the store holds: the end of such a chain may be unsigned.
+    `vouched`: records for which a signature in the waiting room vouches, with their writers. `step`
     is called for each record."""
-    return _RecordCheck(row, own, tally, findings).run(connection, step)
+    return _RecordCheck(row, own, vouched, tally, findings).run(connection, step)
 
 
 @dataclass(slots=True)
 class _RecordCheck:
     row: ContextRow
     own: frozenset[Incarnation]
+    vouched: frozenset[tuple[RecordHash, Incarnation]]
     tally: Tally
     findings: Findings
     wanted: dict[RecordHash, int] = field(default_factory=dict)
@@ -157,7 +160,7 @@ class _RecordCheck:
 
     def _follow_chain(self, record: Record, public_key: Any, signature: Any) -> None:
         envelope = record.envelope
-        covered = record.hash in self.covered
+        covered = record.hash in self.covered or (record.hash, envelope.origin) in self.vouched
         self.covered.discard(record.hash)
         if signature is not None:
             self.tally.signatures += 1

@@ -151,17 +151,7 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
         connection = sqlite3.connect(draft, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("BEGIN")
-            for statement in _TABLES.split(";\n"):
-                connection.execute(statement)
-            create_event_tables(connection, "main")
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
-            )
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            migrate(connection, _FIRST_FORMAT)
-            connection.execute("COMMIT")
+            make_tables(connection, store_id=store_id, epoch=epoch, created_ms=created_ms)
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 # So a disk that fails now is told: the draft needs its rollback journal.
@@ -170,7 +160,7 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
             connection.close()
         os.link(draft, path)
         try:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError:
             # A power loss might take its name, with all that was acknowledged by then.
             _remove(path)
@@ -198,6 +188,23 @@ def _remove(*paths: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def make_tables(
+    connection: sqlite3.Connection, *, store_id: bytes, epoch: bytes, created_ms: int
+) -> None:
+    """Turn an empty file into an empty store, in one transaction."""
+    connection.execute("BEGIN")
+    for statement in _TABLES.split(";\n"):
+        connection.execute(statement)
+    create_event_tables(connection, "main")
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)",
+        [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
+    )
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    migrate(connection, _FIRST_FORMAT)
+    connection.execute("COMMIT")
+
+
 def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     """A connection to the store at `path`, which has passed `check_header`; usable from any one
     thread at a time."""
@@ -219,11 +226,18 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         if not readonly:
             # FULL, not NORMAL: NORMAL takes acknowledged rows back after a power loss.
             connection.execute("PRAGMA synchronous = FULL")
+            # A copy made by other means than ours may have lost it.
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()
+        # As it stands in the log, where `check_header` does not look.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.Error as error:
         connection.close()
         raise damaged(path, error) from error
+    if version > STORE_FORMAT or (readonly and version < STORE_FORMAT):
+        connection.close()
+        check_format(path, version, readonly=readonly)
     return connection
 
 
@@ -236,7 +250,8 @@ def damaged(path: Path, error: sqlite3.Error) -> StoreError:
         return NotAStore(
             f"{path} is damaged: {text}",
             # SQLite says the same of what the disk can't read.
-            hint="check the disk; restore the file from a copy, or sync a new store from a relay",
+            hint="check the disk; `weft doctor` says what is wrong, and with --repair saves what is"
+            " sound",
         )
     if "readonly database" in text:
         return StoreError(
@@ -267,13 +282,14 @@ def bring_up(path: Path, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         migrate(connection, version)
         connection.execute("COMMIT")
-        # Into the file itself, where `check_header` looks.
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         raise StoreError(
             f"the store {path} can't be brought from format {version} to {STORE_FORMAT}: {error}",
             hint="it was not changed; check the disk and its free space",
         ) from error
+    # Into the file itself, where `check_header` looks. If a reader is in the way it stays in the
+    # log, which is as good.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def check_header(path: Path, *, readonly: bool = True) -> None:
@@ -304,16 +320,24 @@ def check_header(path: Path, *, readonly: bool = True) -> None:
         raise NotAStore(f"{path} is not a Weft store: it is no SQLite file", hint=hint)
     if application != APPLICATION_ID:
         raise NotAStore(f"{path} is not a Weft store: it belongs to another program", hint=hint)
-    if version > STORE_FORMAT:
-        raise NewerFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
-    if readonly and version < STORE_FORMAT:
-        raise OlderFormat(f"{path} has store format {version}, this weft reads {STORE_FORMAT}")
-    # With a write-ahead log beside it, an interrupted checkpoint explains a short file.
-    if is_short and not path.with_name(path.name + "-wal").exists():
+    # A write-ahead log beside it may have a later format, and an interrupted checkpoint explains a
+    # short file.
+    has_log = path.with_name(path.name + "-wal").exists()
+    check_format(path, version, readonly=readonly and not has_log)
+    if is_short and not has_log:
         raise NotAStore(
             f"{path} is truncated: of its pages only {size} bytes are there",
-            hint="restore it from a copy, or sync a new store from a relay",
+            hint="see what `weft doctor` says of it; `weft doctor --repair` saves what is sound",
         )
+
+
+def check_format(path: Path, version: int, *, readonly: bool) -> None:
+    """NewerFormat, or for readers OlderFormat."""
+    told = f"{path} has store format {version}, this weft reads {STORE_FORMAT}"
+    if version > STORE_FORMAT:
+        raise NewerFormat(told)
+    if readonly and version < STORE_FORMAT:
+        raise OlderFormat(told)
 
 
 def _read_header(connection: sqlite3.Connection) -> tuple[int, int, bool]:
@@ -332,7 +356,8 @@ def _read_header(connection: sqlite3.Connection) -> tuple[int, int, bool]:
     return application, version, is_short
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make durable which names stand in `folder`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         f" {report.waiting:,}; own records not signed yet: {report.unsigned:,}"
     )
     if not report.is_sound:
-        output.note("hint: restore the file from a copy, or sync a new store from a relay")
+        output.note("hint: `weft doctor` tells what it means; with --repair it saves what is sound")
     return 0 if report.is_sound else 1
 
 

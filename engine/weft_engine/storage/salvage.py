@@ -1,0 +1,231 @@
+"""What can be read of a damaged store: records, signatures and keys, each proved by itself.
+
+Rows are known by their shape and believed only if their hashes and signatures hold, so it does not
+matter where on the disk they were found, or whether they were found twice.
+Must never know: what becomes of what is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from weft_engine.errors import InvalidName, MalformedRecord
+from weft_engine.names import Incarnation, RecordHash, context_name
+from weft_engine.records.digest import origin_digest, record_digest
+from weft_engine.records.envelope import Record, decode_envelope
+from weft_engine.records.frontier import unpack
+from weft_engine.records.identity import SignatureItem, WriterKey
+from weft_engine.records.sound import read_record
+from weft_engine.storage.pages import Cell, Pages, Value
+
+ERASED: Final = 2
+"""Flag of a record: its payload was erased and a stand-in holds its place."""
+_NULL: Final = 0
+_HASH: Final = 12 + 2 * 32
+_INCARNATION: Final = 12 + 2 * 16
+_SIGNATURE: Final = 12 + 2 * 64
+_HLC: Final = 12 + 2 * 8
+_ROW_BYTES_MIN: Final = 100
+"""No row of `records` is smaller, so a file of n bytes has no position above n / 100."""
+
+
+@dataclass(slots=True)
+class Known:
+    """What a store says of one of its contexts."""
+
+    name: str
+    records: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A sound record and where it stood. `erased`: with a stand-in for its payload. `is_named`: it
+    stood there under its own hash. A damaged envelope may still be one, of a record that never
+    was, so without that something else has to name it."""
+
+    position: int
+    record: Record
+    erased: bool
+    is_named: bool
+
+
+@dataclass(slots=True)
+class Salvage:
+    """The rows of a damaged store, by what they look like."""
+
+    pages: Pages
+    rows: dict[int, list[Cell]] = field(default_factory=dict)
+    """By position, what looks like a record: usually one row."""
+    signatures: dict[int, list[Cell]] = field(default_factory=dict)
+    public_keys: dict[Incarnation, bytes] = field(default_factory=dict)
+    writers: dict[Incarnation, WriterKey] = field(default_factory=dict)
+    """Of this store's own incarnations."""
+    certificates: dict[Incarnation, bytes] = field(default_factory=dict)
+    contexts: dict[int, Known] = field(default_factory=dict)
+    tips: set[RecordHash] = field(default_factory=set)
+    """What the frontiers of contexts name, sound or not."""
+
+    @property
+    def positions_max(self) -> int:
+        """No real position is higher."""
+        return self.pages.count * self.pages.page_bytes // _ROW_BYTES_MIN
+
+    def records_at(self, position: int) -> list[Found]:
+        """The sound records that stand at a position: none if all its rows are damaged."""
+        found: dict[RecordHash, Found] = {}
+        for cell in self.rows[position]:
+            values = self.pages.values(cell)
+            if values is None:
+                continue
+            one = _found(position, values)
+            if one is None:
+                continue
+            known = found.get(one.record.hash)
+            # Once erased, always erased: an older row of it does not bring it back.
+            if known is None or (one.erased, one.is_named) > (known.erased, known.is_named):
+                found[one.record.hash] = one
+        return list(found.values())
+
+    def items(self, found: Found) -> Iterator[SignatureItem]:
+        """The signatures of which this record is the tip, verified."""
+        public_key = self.public_keys.get(found.record.envelope.origin)
+        if public_key is None:
+            return
+        for cell in self.signatures.get(found.position, ()):
+            values = self.pages.values(cell)
+            if values is None or type(values[1]) is not bytes:
+                continue
+            item = SignatureItem(public_key, found.record.hash, values[1])
+            try:
+                item.verify()
+            except MalformedRecord:
+                continue
+            yield item
+            return
+
+
+def look_through(pages: Pages) -> Salvage:
+    """One pass over every page."""
+    salvage = Salvage(pages)
+    for cell in pages.cells():
+        types = cell.types
+        if _is_record(types):
+            salvage.rows.setdefault(cell.rowid, []).append(cell)
+        elif types == (_NULL, _SIGNATURE):
+            salvage.signatures.setdefault(cell.rowid, []).append(cell)
+        elif _is_origin(types):
+            _note_origin(salvage, cell)
+        elif _is_context(types):
+            _note_context(salvage, cell)
+    return salvage
+
+
+def stand_in_holds(record: Record) -> bool:
+    """Whether a record flagged as erased may be kept with the stand-in it has for a payload.
+
+    The rules of erasure belong here: which bytes may stand in, beside which eraser. A row with the
+    flag is never read as an ordinary one, and never brings its old payload back.
+    """
+    return bool(record.hash)
+
+
+def _found(position: int, values: tuple[Value, ...]) -> Found | None:
+    hash_, envelope, payload, flags = values[4:8]
+    if type(envelope) is not bytes or type(payload) is not bytes or type(flags) is not int:
+        return None
+    try:
+        if flags & ERASED:
+            decoded = decode_envelope(envelope)
+            record = Record(RecordHash(record_digest(envelope)), decoded, envelope, payload)
+            holds = stand_in_holds(record)
+            return Found(position, record, True, record.hash == hash_) if holds else None
+        record = read_record(envelope, payload)
+        return Found(position, record, False, record.hash == hash_)
+    except MalformedRecord:
+        return None
+
+
+def _note_origin(salvage: Salvage, cell: Cell) -> None:
+    values = salvage.pages.values(cell)
+    if values is None:
+        return
+    name, public_key, seed = values[1:4]
+    assert type(name) is bytes
+    if type(public_key) is bytes:
+        salvage.public_keys[Incarnation(origin_digest(public_key))] = public_key
+    if type(seed) is bytes:
+        key = WriterKey(seed)
+        # A seed that fits neither the name nor the key beside it is a damaged one.
+        if key.incarnation == name or key.public_key == public_key:
+            salvage.public_keys[key.incarnation] = key.public_key
+            salvage.writers[key.incarnation] = key
+    certificate = values[4] if len(values) > 4 else None
+    if type(certificate) is bytes:
+        salvage.certificates[Incarnation(name)] = certificate
+
+
+def _note_context(salvage: Salvage, cell: Cell) -> None:
+    values = salvage.pages.values(cell)
+    if values is None:
+        return
+    name, frontier, records, position = values[1:5]
+    assert type(name) is str
+    assert type(frontier) is bytes
+    assert type(records) is int
+    assert type(position) is int
+    salvage.tips.update(unpack(frontier))
+    try:
+        context_name(name)
+    except InvalidName:
+        return
+    known = salvage.contexts.get(cell.rowid)
+    # Of several versions of a row the newest counts.
+    if 0 <= records <= position <= salvage.positions_max and (
+        known is None or known.position <= position
+    ):
+        salvage.contexts[cell.rowid] = Known(name, records, position)
+
+
+def _is_integer(type_: int) -> bool:
+    return 1 <= type_ <= 6 or type_ in (8, 9)
+
+
+def _is_blob(type_: int) -> bool:
+    return type_ >= 12 and type_ % 2 == 0
+
+
+def _is_record(types: tuple[int, ...]) -> bool:
+    return (
+        len(types) == 8
+        and types[0] == _NULL
+        and types[4] == _HASH
+        and _is_blob(types[5])
+        and _is_blob(types[6])
+        and all(map(_is_integer, (types[1], types[2], types[3], types[7])))
+    )
+
+
+def _is_origin(types: tuple[int, ...]) -> bool:
+    """With or without a certificate, which an earlier format has not."""
+    return (
+        len(types) in (4, 5)
+        and types[:2] == (_NULL, _INCARNATION)
+        and types[2] in (_NULL, _HASH)
+        and types[3] in (_NULL, _HASH)
+    )
+
+
+def _is_context(types: tuple[int, ...]) -> bool:
+    return (
+        len(types) == 8
+        and types[0] == _NULL
+        and types[1] >= 13
+        and types[1] % 2 == 1
+        and _is_blob(types[2])
+        and types[5] == _HLC
+        and all(map(_is_integer, (types[3], types[4], types[6])))
+        and _is_blob(types[7])
+    )
