@@ -145,7 +145,7 @@ class _RecordCheck:
             self.frontier.append(record.hash)
         for child in self.children.pop(record.hash, ()):
             try:
-                check_link(child, record.envelope)
+                check_link(child.hash, child.envelope, record.envelope)
             except MalformedRecord as error:
                 self._find(error.message, child.hash)
         for parent in record.envelope.parents:

@@ -45,6 +45,9 @@ _STRAYS = (
                         " WHERE context NOT IN (SELECT id FROM contexts)"),
     ("missed hashes", "SELECT count(*) FROM waiting_for"
                       " WHERE hash NOT IN (SELECT hash FROM waiting) OR length(missing) <> 32"),
+    ("counts of waiting records", "SELECT count(*) FROM waiting_room AS r WHERE (records, bytes) <>"
+                                  " (SELECT count(*), sum(length(envelope) + length(payload))"
+                                  " FROM waiting WHERE waiting.session = r.session)"),
     ("receipts", "SELECT count(*) FROM receipts WHERE spec NOT IN (SELECT id FROM specs)"
                  " OR length(fingerprint) <> 32 OR length(cut) % 32 <> 0"),
 )  # fmt: skip
