@@ -91,7 +91,8 @@ class World:
     items: list[SignatureItem]
 
 
-def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
+def make_world(seed: int, *, steps: int, authors: int = 3, forks: float = 0.05) -> World:
+    """`forks`: how often a record begins the second side of an equivocation."""
     rng = random.Random(seed)
     people = [
         Author(WriterKey(rng.randbytes(32)), HybridClock(), wall_ms=1_000_000 + rng.randrange(50))
@@ -128,7 +129,7 @@ def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
             for _ in range(rng.choice([1, 1, 1, 2, 3])):
                 entries.append((author.new_id(), _message(rng, author, step)))
         after = None
-        if rng.random() < 0.05 and len(author.chain) >= 2:
+        if rng.random() < forks and len(author.chain) >= 2:
             after = rng.choice(author.chain[:-1])
         foreign = rng.random() < 0.1
         record = author.write(

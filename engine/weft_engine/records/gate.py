@@ -237,7 +237,8 @@ class _Admission:
         for record in self.to_park:
             parked = self._known[record.hash]
             assert parked is not None, "what is new is known"
-            self._shelf.park(record, parked, self._open_parents(record.envelope))
+            open_ = [h for h in self._open_parents(record.envelope) if h not in self.found]
+            self._shelf.park(record, parked, open_)
         for hash_ in self._changed.difference(self.found, self._new):
             parked = self._known[hash_]
             if parked is not None:

@@ -132,6 +132,8 @@ class SqliteShelf:
         return record
 
     def append(self, record: Record) -> None:
+        if not self.is_empty:
+            self._connection.execute("DELETE FROM waiting_for WHERE missing = ?", (record.hash,))
         skewed = hlc_ms(record.envelope.hlc) > self._skewed_from_ms
         stored = self._ledger.append(record, flags=SKEWED if skewed else 0)
         self._positions[record.hash] = stored.position
