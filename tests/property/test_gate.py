@@ -98,15 +98,25 @@ def greatest(records: Iterable[Record], items: Iterable[SignatureItem]) -> set[R
         left = kept
 
 
-def messages(rng: random.Random, records: list[Record], items: list[SignatureItem]) -> list[Message]:
-    """The records in any order, some twice, each signature beside its tip."""
-    order = rng.sample(records, len(records))
-    order += rng.choices(records, k=len(records) // 4) if records else []
+def messages(
+    rng: random.Random, records: list[Record], items: list[SignatureItem]
+) -> list[Message]:
+    """The records in any order, some twice; signatures beside their tips, some only when these
+    come again, and some by somebody else."""
     of = {item.tip: item for item in items}
+    late = {record.hash for record in records if rng.random() < 0.3}
+    again = [record for record in records if record.hash in late or rng.random() < 0.2]
+    order = [*rng.sample(again, len(again)), *rng.sample(records, len(records))]
+    thief = key(77)
     found: list[Message] = []
+    came: set[RecordHash] = set()
     while order:
         some = [order.pop() for _ in range(min(len(order), rng.choice((1, 2, 3, 8))))]
-        found.append((some, [of[r.hash] for r in some if r.hash in of]))
+        now = {r.hash for r in some if r.hash in came or r.hash not in late}
+        beside = [item for hash_, item in of.items() if hash_ in now]
+        beside += [thief.sign(r.hash) for r in some if rng.random() < 0.1]
+        came.update(record.hash for record in some)
+        found.append((some, beside))
     return found
 
 
@@ -146,10 +156,13 @@ def test_any_order_and_split_ends_in_the_greatest_set(
 def check_room(connection: sqlite3.Connection) -> None:
     """What is counted of the waiting room is what is in it."""
     counted = connection.execute("SELECT * FROM waiting_room").fetchall()
-    assert counted == connection.execute(
-        "SELECT session, count(*), sum(length(envelope) + length(payload))"
-        " FROM waiting GROUP BY session"
-    ).fetchall()
+    assert (
+        counted
+        == connection.execute(
+            "SELECT session, count(*), sum(length(envelope) + length(payload))"
+            " FROM waiting GROUP BY session"
+        ).fetchall()
+    )
     waiting = {row[0] for row in connection.execute("SELECT hash FROM waiting")}
     for hash_, envelope in connection.execute("SELECT hash, envelope FROM waiting").fetchall():
         edges = connection.execute("SELECT missing FROM waiting_for WHERE hash = ?", (hash_,))
@@ -242,6 +255,34 @@ def test_a_signature_further_on_covers_what_the_nearer_one_can_not() -> None:
         assert gate.journaled() == {shared.hash, free.hash}
 
 
+def test_what_was_ready_goes_with_what_it_waited_for() -> None:
+    a, b, c = key(1), key(2), key(3)
+    far = made(c)
+    first = made(a)
+    tip = made(a, first, far)
+    other = made(b, None, first)
+    with empty_store() as connection:
+        gate = Gate(connection)
+        gate.offer([first, tip, other], [a.sign(tip.hash), b.sign(other.hash)])
+        assert gate.journaled() == set()
+        gate.offer([far], [c.sign(far.hash)])
+        assert gate.journaled() == {first.hash, tip.hash, other.hash, far.hash}
+
+
+def test_a_signature_in_the_middle_frees_what_is_before_it() -> None:
+    a, b = key(1), key(2)
+    first = made(a)
+    middle = made(a, first)
+    tip = made(a, middle, made(b))
+    with empty_store() as connection:
+        gate = Gate(connection)
+        gate.offer([first, middle, tip], [a.sign(tip.hash)])
+        assert gate.journaled() == set()
+        gate.offer([middle], [a.sign(middle.hash)])
+        assert gate.journaled() == {first.hash, middle.hash}
+        assert gate.uncovered() == set()
+
+
 @pytest.mark.parametrize("first", ["child", "parent"])
 @pytest.mark.parametrize("why", ["seq", "hlc", "another chain", "another context"])
 def test_a_bad_link_is_refused_as_soon_as_it_shows(why: str, first: str) -> None:
@@ -292,6 +333,7 @@ def test_a_full_room_drops_and_keeps_its_counts() -> None:
         assert gate.waiting() == WAITING_RECORDS_MAX
         outcome = gate.offer([lost, alone], [c.sign(lost.hash), c.sign(alone.hash)])
         assert (outcome.dropped, outcome.applied) == ([lost.hash], [alone])
+        assert gate.waiting() == WAITING_RECORDS_MAX
         assert gate.offer([lost], [], session=b"other").parked == [lost.hash]
         assert len(gate.offer([root], [b.sign(root.hash)]).applied) == WAITING_RECORDS_MAX + 1
         check_room(connection)

@@ -89,7 +89,11 @@ class Shelf(Protocol):
         """Journal a record that is not parked (any more)."""
 
     def sign(self, item: SignatureItem) -> None:
-        """Keep the signature of a journaled tip."""
+        """Keep the signature of a journaled tip, with its certificate."""
+
+    def certify(self, item: SignatureItem) -> None:
+        """Keep the certificate of a parked tip's incarnation: what it covers may be journaled by
+        another signature."""
 
 
 @dataclass(slots=True)
@@ -119,24 +123,37 @@ def admit(shelf: Shelf, records: Sequence[Record], items: Sequence[SignatureItem
         tip = held.get(item.tip)
         if tip is not None and tip.origin == item.incarnation:
             shelf.sign(item)
-    signed = {item.tip: item for item in items if item.tip not in held}
-    if shelf.is_empty and _is_closed(held, offered, signed):
-        outcome = Outcome()
-        for record in offered.values():
-            _append(shelf, record, signed.get(record.hash), outcome)
-        return outcome
-    admission = _Admission(shelf, held, offered, signed)
+    if shelf.is_empty:
+        signed = _signed(offered, items)
+        if _is_closed(held, offered, signed):
+            outcome = Outcome()
+            for record in offered.values():
+                _append(shelf, record, signed.get(record.hash), outcome)
+            return outcome
+    admission = _Admission(shelf, held, offered, items)
     admission.find()
     dropped: list[RecordHash] = []
     if not shelf.has_room(admission.to_park):
         # Nothing that was concluded from them may be kept, so it is concluded without them.
         dropped = [record.hash for record in admission.to_park]
         left = {hash_: record for hash_, record in offered.items() if hash_ in admission.found}
-        admission = _Admission(shelf, held, left, signed)
+        admission = _Admission(shelf, held, left, items)
         admission.find()
     admission.outcome.dropped = dropped
     admission.settle()
     return admission.outcome
+
+
+def _signed(
+    offered: Mapping[RecordHash, Record], items: Sequence[SignatureItem]
+) -> dict[RecordHash, SignatureItem]:
+    """By its tip each signature of an offered record by its own writer."""
+    found: dict[RecordHash, SignatureItem] = {}
+    for item in items:
+        tip = offered.get(item.tip)
+        if tip is not None and tip.envelope.origin == item.incarnation:
+            found[item.tip] = item
+    return found
 
 
 def _is_closed(
@@ -146,11 +163,8 @@ def _is_closed(
 ) -> bool:
     """Whether all that is offered can be journaled as it comes: the usual case, found quickly."""
     covered: set[RecordHash | None] = set()
-    for hash_, record in reversed(offered.items()):
-        item = signed.get(hash_)
-        if item is not None and item.incarnation != record.envelope.origin:
-            return False
-        if item is None and hash_ not in covered:
+    for hash_, record in reversed(tuple(offered.items())):
+        if hash_ not in signed and hash_ not in covered:
             return False
         covered.add(record.envelope.prev)
     known = dict(held)
@@ -190,12 +204,12 @@ class _Admission:
         shelf: Shelf,
         held: Mapping[RecordHash, Envelope],
         offered: Mapping[RecordHash, Record],
-        signed: Mapping[RecordHash, SignatureItem],
+        items: Sequence[SignatureItem],
     ) -> None:
         self._shelf = shelf
         self._held = held
         self._offered = offered
-        self._signed = signed
+        self._items = items
         self._known: dict[RecordHash, Parked | None] = {}
         self._new: dict[RecordHash, Record] = {}
         """Offered, sound with all that is known, and not parked before."""
@@ -203,6 +217,7 @@ class _Admission:
         """New records by their parents that are not journaled."""
         self._changed: set[RecordHash] = set()
         self._refused: list[RecordHash] = []
+        self._certified: list[SignatureItem] = []
         self._begun: deque[RecordHash] = deque()
         """Signed just now, or ready just now and their children not told."""
         self._fresh: dict[RecordHash, None] = {}
@@ -221,8 +236,9 @@ class _Admission:
             self._check_links(hash_)
         for hash_, record in self._new.items():
             self._count(hash_, record)
-        for item in self._signed.values():
-            self._attach(item)
+        for item in self._items:
+            if item.tip not in self._held:
+                self._attach(item)
         for hash_ in self._new:
             self._inherit_cover(hash_)
         self._spread()
@@ -231,18 +247,20 @@ class _Admission:
     def settle(self) -> None:
         for hash_ in self._refused:
             self._shelf.unpark(hash_)
+        for item in self._certified:
+            self._shelf.certify(item)
         for hash_, parked in self.found.items():
             record = self._new.get(hash_) or self._shelf.unpark(hash_)
             _append(self._shelf, record, parked.item, self.outcome)
         for record in self.to_park:
-            parked = self._known[record.hash]
-            assert parked is not None, "what is new is known"
+            kept = self._known[record.hash]
+            assert kept is not None, "what is new is known"
             open_ = [h for h in self._open_parents(record.envelope) if h not in self.found]
-            self._shelf.park(record, parked, open_)
+            self._shelf.park(record, kept, open_)
         for hash_ in self._changed.difference(self.found, self._new):
-            parked = self._known[hash_]
-            if parked is not None:
-                self._shelf.change(hash_, parked)
+            changed = self._known[hash_]
+            if changed is not None:
+                self._shelf.change(hash_, changed)
         for hash_, record in self._offered.items():
             if hash_ not in self.found and self._find(hash_) is not None:
                 self.outcome.parked.append(hash_)
@@ -312,13 +330,17 @@ class _Admission:
         parked = self._known[hash_]
         assert parked is not None, "what is new is known"
         for parent in self._open_parents(record.envelope):
-            of = None if parent in self._new else self._find(parent)
+            of = self._find(parent)
             parked.lacks += of is None or not of.is_ready
 
     def _attach(self, item: SignatureItem) -> None:
         parked = self._find(item.tip)
         # A key vouches for its own chain only.
-        if parked is None or parked.item is not None or item.incarnation != parked.envelope.origin:
+        if parked is None or item.incarnation != parked.envelope.origin:
+            return
+        if item.certificate is not None:
+            self._certified.append(item)
+        if parked.item is not None:
             return
         parked.item = item
         self._changed.add(item.tip)
@@ -366,7 +388,7 @@ class _Admission:
         while queue:
             hash_ = queue.popleft()
             parked = self._find(hash_)
-            if hash_ in reached or parked is None or not parked.is_ready:
+            if hash_ in reached or parked is None:
                 continue
             reached[hash_] = parked
             # Those that became ready just now stand in the queue already.

@@ -9,6 +9,7 @@ from typing import Final
 
 from weft_engine.limits import CONTEXT_NAME_BYTES_MAX
 from weft_engine.names import ContextName, Hlc, Incarnation, Position, RecordHash
+from weft_engine.records.certificate import Certificate
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.frontier import Frontier, fingerprint, unpack
 from weft_engine.records.identity import SignatureItem
@@ -215,12 +216,14 @@ def signature_items(
     for start in range(0, len(positions), _CHUNK):
         some = positions[start : start + _CHUNK]
         rows = connection.execute(
-            "SELECT position, public_key, signature FROM signatures"
+            "SELECT position, public_key, signature, certificate FROM signatures"
             " JOIN records USING (position) JOIN origins ON origins.id = records.origin"
             f" WHERE position IN ({_marks(some)})",
             some,
         )
-        found.extend(SignatureItem(row[1], hashes[Position(row[0])], row[2]) for row in rows)
+        for position, key, signature, certificate in rows:
+            by_region = None if certificate is None else Certificate.unpack(certificate)
+            found.append(SignatureItem(key, hashes[Position(position)], signature, by_region))
     return found
 
 

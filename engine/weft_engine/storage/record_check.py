@@ -15,7 +15,7 @@ from typing import Any
 
 from weft_engine.errors import MalformedRecord
 from weft_engine.names import Incarnation, RecordHash
-from weft_engine.records.envelope import Envelope, Record
+from weft_engine.records.envelope import Envelope, Kind, Record
 from weft_engine.records.frontier import pack
 from weft_engine.records.identity import SignatureItem
 from weft_engine.records.sound import check_link, read_record
@@ -58,21 +58,23 @@ def check_records(
     connection: sqlite3.Connection,
     row: ContextRow,
     own: frozenset[Incarnation],
+    certified: frozenset[Incarnation],
     *,
     tally: Tally,
     findings: Findings,
     step: Callable[[], None],
 ) -> bool:
     """Whether the journal of this context is sound; what is wrong goes to `findings`. `own` are
-    the incarnations whose seeds the store holds: the end of such a chain may be unsigned. `step`
-    is called for each record."""
-    return _RecordCheck(row, own, tally, findings).run(connection, step)
+    the incarnations whose seeds the store holds: the end of such a chain may be unsigned. Foreign
+    records are for `certified` ones. `step` is called for each record."""
+    return _RecordCheck(row, own, certified, tally, findings).run(connection, step)
 
 
 @dataclass(slots=True)
 class _RecordCheck:
     row: ContextRow
     own: frozenset[Incarnation]
+    certified: frozenset[Incarnation]
     tally: Tally
     findings: Findings
     wanted: dict[RecordHash, int] = field(default_factory=dict)
@@ -162,6 +164,8 @@ class _RecordCheck:
         if signature is not None:
             self.tally.signatures += 1
             covered = self._is_signed(record.hash, envelope, public_key, signature) or covered
+        if envelope.kind is Kind.FOREIGN and covered and envelope.origin not in self.certified:
+            self._find("it is foreign, and no region has certified its writer", record.hash)
         if covered:
             if envelope.prev is not None:
                 self.covered.add(envelope.prev)

@@ -139,6 +139,9 @@ class SqliteShelf:
         self._positions[record.hash] = stored.position
         self.stored.append(stored)
 
+    def certify(self, item: SignatureItem) -> None:
+        self._ledger.certify(item)
+
     def sign(self, item: SignatureItem) -> None:
         position = self._positions.get(item.tip)
         if position is None:

@@ -18,6 +18,7 @@ from typing import Any
 from weft_engine.errors import InvalidName, MalformedRecord
 from weft_engine.events.event import Message
 from weft_engine.names import EventId, Incarnation, RecordHash, context_name
+from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import origin_digest
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.records.sound import read_record
@@ -106,7 +107,8 @@ class _Verification:
             self._check_file()
             self._check_meta()
             own = self._check_origins()
-            contexts = self._check_contexts(own)
+            certified = self._check_certificates()
+            contexts = self._check_contexts(own, certified)
             waiting = self._check_waiting()
             self._check_strays()
         finally:
@@ -157,7 +159,26 @@ class _Verification:
                 own.append(Incarnation(incarnation))
         return frozenset(own)
 
-    def _check_contexts(self, own: frozenset[Incarnation]) -> int:
+    def _check_certificates(self) -> frozenset[Incarnation]:
+        """The incarnations with a region's word for them."""
+        certified: list[Incarnation] = []
+        for incarnation, certificate in self._connection.execute(
+            "SELECT incarnation, certificate FROM origins WHERE certificate IS NOT NULL"
+        ):
+            name = incarnation.hex() if type(incarnation) is bytes else repr(incarnation)
+            try:
+                if type(incarnation) is not bytes or type(certificate) is not bytes:
+                    raise MalformedRecord("it is no blob")
+                Certificate.unpack(certificate).verify(Incarnation(incarnation))
+            except MalformedRecord as error:
+                self._findings.add(f"the certificate of origin {name} is wrong: {error.message}")
+            else:
+                certified.append(Incarnation(incarnation))
+        return frozenset(certified)
+
+    def _check_contexts(
+        self, own: frozenset[Incarnation], certified: frozenset[Incarnation]
+    ) -> int:
         contexts = 0
         last = -(1 << 63)
         while (found := self._connection.execute(_CONTEXTS, (last,)).fetchone()) is not None:
@@ -171,6 +192,7 @@ class _Verification:
                 self._connection,
                 row,
                 own,
+                certified,
                 tally=self._tally,
                 findings=self._findings,
                 step=lambda: self._progress("checking records", self._tally.records, self._total),

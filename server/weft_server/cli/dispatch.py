@@ -40,6 +40,7 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("sync", "sync"),
         ("serve", "serve"),
         ("token", "token"),
+        ("keys", "keys"),
         ("demo", "demo"),
     )
 }
