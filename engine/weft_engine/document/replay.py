@@ -1,8 +1,9 @@
 """Which records make up a context's document.
 
-All of them, in causal order, but for the losing sides of equivocations. Of two records with one
-(origin, seq) the one with the lower hash holds; the other is left out, with everything of its chain
-behind it and every record that builds on its structs. Must never know: Yjs documents.
+All of them, in causal order, but for the losing sides of equivocations. Of two records that follow
+the same one in its chain the one with the lower hash holds; the other is left out, with everything
+of its chain behind it and every record that builds on its structs. What stands behind them on
+either side is not compared: one side holds whole. Must never know: Yjs documents.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ def replayed(records: Sequence[Record]) -> list[Record]:
 
 
 def _losing_firsts(records: Sequence[Record]) -> set[RecordHash]:
-    by_index: dict[tuple[Incarnation, int], list[RecordHash]] = {}
+    following: dict[tuple[Incarnation, RecordHash | None], list[RecordHash]] = {}
     for record in records:
-        index = (record.envelope.origin, record.envelope.seq)
-        by_index.setdefault(index, []).append(record.hash)
-    return {hash_ for hashes in by_index.values() for hash_ in sorted(hashes)[1:]}
+        place = (record.envelope.origin, record.envelope.prev)
+        following.setdefault(place, []).append(record.hash)
+    return {hash_ for hashes in following.values() for hash_ in sorted(hashes)[1:]}
 
 
 def _refers_to(record: Record, tainted: dict[int, int]) -> bool:

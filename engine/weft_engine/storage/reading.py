@@ -227,6 +227,15 @@ def signature_items(
     return found
 
 
+def has_sides(connection: sqlite3.Connection, state: ContextState) -> bool:
+    """Whether two of a context's records stand under one (origin, seq): an equivocation."""
+    row = connection.execute(
+        "SELECT 1 FROM records WHERE context = ? GROUP BY origin, seq HAVING count(*) > 1 LIMIT 1",
+        (state.id,),
+    ).fetchone()
+    return row is not None
+
+
 def seeds(connection: sqlite3.Connection) -> dict[Incarnation, bytes]:
     """The private seeds of this store's own incarnations."""
     rows = connection.execute("SELECT incarnation, seed FROM origins WHERE seed IS NOT NULL")
