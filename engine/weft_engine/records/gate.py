@@ -119,19 +119,19 @@ def admit(shelf: Shelf, records: Sequence[Record], items: Sequence[SignatureItem
     named.update(item.tip for item in items)
     held = shelf.held(named)
     offered = {record.hash: record for record in records if record.hash not in held}
-    for item in items:
-        tip = held.get(item.tip)
-        if tip is not None and tip.origin == item.incarnation:
-            shelf.sign(item)
     if shelf.is_empty:
         signed = _signed(offered, items)
         if _is_closed(held, offered, signed):
             outcome = Outcome()
             for record in offered.values():
                 _append(shelf, record, signed.get(record.hash), outcome)
+            _sign_held(shelf, held, items)
             return outcome
     admission = _Admission(shelf, held, offered, items)
     admission.find()
+    if any(hash_ in offered for hash_, _ in admission.outcome.refused):
+        # Of a message with something wrong in it nothing is stored.
+        return Outcome(refused=admission.outcome.refused)
     dropped: list[RecordHash] = []
     if not shelf.has_room(admission.to_park):
         # Nothing that was concluded from them may be kept, so it is concluded without them.
@@ -141,7 +141,17 @@ def admit(shelf: Shelf, records: Sequence[Record], items: Sequence[SignatureItem
         admission.find()
     admission.outcome.dropped = dropped
     admission.settle()
+    _sign_held(shelf, held, items)
     return admission.outcome
+
+
+def _sign_held(
+    shelf: Shelf, held: Mapping[RecordHash, Envelope], items: Sequence[SignatureItem]
+) -> None:
+    for item in items:
+        tip = held.get(item.tip)
+        if tip is not None and tip.origin == item.incarnation:
+            shelf.sign(item)
 
 
 def _signed(

@@ -129,6 +129,30 @@ def records_at(
     return found
 
 
+def up_to_tip(connection: sqlite3.Connection, stored: Stored, *, records_max: int) -> list[Stored]:
+    """What follows a record in its chain up to the first one whose signature is kept; nothing if
+    its own is, or if there is none within the limit: our own chains are signed when sent."""
+    rows = connection.execute(
+        "SELECT r.position, r.hash, r.envelope, r.payload, r.flags, s.position"
+        " FROM records AS t JOIN records AS r ON r.context = t.context AND r.position >= t.position"
+        " AND r.origin = t.origin LEFT JOIN signatures AS s ON s.position = r.position"
+        " WHERE t.position = ? ORDER BY r.position LIMIT ?",
+        (stored.position, records_max),
+    )
+    found: list[Stored] = []
+    last = stored.record.hash
+    for *row, signed in rows:
+        one = _stored((row[0], row[1], row[2], row[3], row[4]))
+        if one.position != stored.position:
+            if one.record.envelope.prev != last:
+                continue  # The other side of an equivocation.
+            found.append(one)
+            last = one.record.hash
+        if signed is not None:
+            return found
+    return []
+
+
 def positions_of(
     connection: sqlite3.Connection, hashes: Iterable[RecordHash]
 ) -> dict[RecordHash, Position]:
