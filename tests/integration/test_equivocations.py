@@ -141,6 +141,17 @@ def test_a_cloned_store_loses_nothing_and_goes_on(tmp_path: Path, seed: int) -> 
     asyncio.run(run())
 
 
+def test_each_candidate_of_an_id_has_its_own_count(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with open_replica(tmp_path / "s.db") as replica:
+            short, long = (Message(Role.USER, (Text(text),)) for text in ("a", "a lot more of it"))
+            id_ = Author(WriterKey(bytes(32)), HybridClock()).new_id()
+            counts = [replica.projector.count(id_, said) for said in (short, long, short)]
+            assert counts[0] == counts[2] < counts[1]
+
+    asyncio.run(run())
+
+
 # ---- what one relay has journaled, another takes ------------------------------------------------
 
 

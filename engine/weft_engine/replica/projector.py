@@ -30,16 +30,18 @@ class Projector:
         self._background: asyncio.Task[None] | None = None
         self._busy = False
         self._tokenizer = Tokenizer(DEFAULT_TOKENIZER)
-        self._counts: dict[EventId, int] = {}
+        self._counts: dict[EventId, tuple[Message, int]] = {}
 
     def count(self, event: EventId, message: Message) -> int:
         """Tokens of a message in the default tokenizer; remembered until the index has them."""
-        tokens = self._counts.get(event)
-        if tokens is None:
-            tokens = count_message(message, self._tokenizer)
-            if len(self._counts) >= _COUNTS_MAX:
-                self._counts.clear()
-            self._counts[event] = tokens
+        known = self._counts.get(event)
+        # An id may have several candidates, and then each its own count.
+        if known is not None and known[0] == message:
+            return known[1]
+        tokens = count_message(message, self._tokenizer)
+        if len(self._counts) >= _COUNTS_MAX:
+            self._counts.clear()
+        self._counts[event] = (message, tokens)
         return tokens
 
     def note(self, context: ContextName) -> None:
