@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,13 +20,31 @@ DEADLINE_S = 15.0
 class RunningRelay:
     """`weft serve` on a port of its own, with its store in `folder`."""
 
-    def __init__(self, folder: Path, *, key: Path | None = None, listen: str = "127.0.0.1:0"):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        key: Path | None = None,
+        listen: str = "127.0.0.1:0",
+        more: Sequence[str] = (),
+    ):
         door = ["--insecure"] if key is None else ["--token-key", str(key)]
-        where = ["--data", str(folder), "--listen", listen, "--json"]
+        where = ["--data", str(folder), "--listen", listen, "--json", *more]
         self._key = key
         self._folder = folder
+        self._more = more
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "weft_server", "serve", *where, "--region", "test", *door],
+            [
+                sys.executable,
+                "-m",
+                "weft_server",
+                "serve",
+                *where,
+                "--region",
+                "test",
+                *door,
+                *more,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -38,6 +56,7 @@ class RunningRelay:
         said = json.loads(line)
         self.url: str = said["url"]
         self.store = Path(said["store"])
+        self.region_key: str = said["region_key"]
         assert said["pid"] == self._process.pid
 
     @property
@@ -63,7 +82,7 @@ class RunningRelay:
 
     def again(self) -> RunningRelay:
         """The same relay after its end: same store, same address."""
-        return RunningRelay(self._folder, key=self._key, listen=self.address)
+        return RunningRelay(self._folder, key=self._key, listen=self.address, more=self._more)
 
     def signal(self, wanted: signal.Signals = signal.SIGTERM) -> None:
         self._process.send_signal(wanted)
@@ -84,8 +103,10 @@ class RunningRelay:
 
 
 @contextmanager
-def running_relay(folder: Path, *, key: Path | None = None) -> Iterator[RunningRelay]:
-    relay = RunningRelay(folder, key=key)
+def running_relay(
+    folder: Path, *, key: Path | None = None, more: Sequence[str] = ()
+) -> Iterator[RunningRelay]:
+    relay = RunningRelay(folder, key=key, more=more)
     try:
         yield relay
     finally:

@@ -7,7 +7,7 @@ only part of it. `reference` computes what must come out, straight from the defi
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from weft_engine.events.codec import decode_event, encode_event
 from weft_engine.events.event import Event, ImportedFrom, Message, Role
@@ -22,6 +22,7 @@ from weft_engine.names import (
     event_id_hlc,
     event_id_incarnation,
 )
+from weft_engine.records.certificate import RegionKey
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
@@ -85,13 +86,22 @@ class Author:
         return event_id(self.clock.tick(self.wall_ms), self.key.incarnation)
 
 
+REGION = RegionKey(b"the region of all these worlds..")
+
+
+def sign(key: WriterKey, record: Record) -> SignatureItem:
+    """A signature with a certificate: some of what is written in a world is foreign."""
+    return replace(key.sign(record.hash), certificate=REGION.certify(key.incarnation))
+
+
 @dataclass
 class World:
     records: list[Record]
     items: list[SignatureItem]
 
 
-def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
+def make_world(seed: int, *, steps: int, authors: int = 3, forks: float = 0.05) -> World:
+    """`forks`: how often a record begins the second side of an equivocation."""
     rng = random.Random(seed)
     people = [
         Author(WriterKey(rng.randbytes(32)), HybridClock(), wall_ms=1_000_000 + rng.randrange(50))
@@ -128,7 +138,7 @@ def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
             for _ in range(rng.choice([1, 1, 1, 2, 3])):
                 entries.append((author.new_id(), _message(rng, author, step)))
         after = None
-        if rng.random() < 0.05 and len(author.chain) >= 2:
+        if rng.random() < forks and len(author.chain) >= 2:
             after = rng.choice(author.chain[:-1])
         foreign = rng.random() < 0.1
         record = author.write(
@@ -141,7 +151,7 @@ def make_world(seed: int, *, steps: int, authors: int = 3) -> World:
         known_ids.extend(entry[0] for entry in entries)
     return World(
         [record for _, record in made],
-        [author.key.sign(record.hash) for author, record in made],
+        [sign(author.key, record) for author, record in made],
     )
 
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
 from weft_engine.errors import LinkRefused, MachineError, WeftError
-from weft_engine.records.envelope import Record
+from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY, UNAUTHORISED
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.frames import ByeCode, region_name
+from weft_engine.sync.inspection import Inspected
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, Transport
 from weft_engine.sync.session import End
+from weft_server.trust import check_regions
 
 _LOG: Final = logging.getLogger("weft.relay")
 LINKS_MAX: Final = 10_000
@@ -40,26 +42,44 @@ class RelayTransport(Transport, Protocol):
 @dataclass(frozen=True, slots=True)
 class Permission:
     """What one link may do. `expires_s`: seconds since 1970, None for never. `quota` names whose
-    records it offers, for the waiting room."""
+    records it offers, for the waiting room. `is_peer`: another relay, which has asked itself what
+    its clients may do; what it has journaled is taken as it is."""
 
     interest: Interest
     may_read: bool
     may_append: bool
     expires_s: int | None
     quota: bytes | None
+    is_peer: bool = False
 
 
 Doorkeeper = Callable[[str | None, int], Permission]
 """The permission for a bearer token at a time in seconds since 1970, or LinkRefused."""
 
-ANYTHING: Final = Permission(EVERYTHING, may_read=True, may_append=True, expires_s=None, quota=None)
+ANYTHING: Final = Permission(
+    EVERYTHING, may_read=True, may_append=True, expires_s=None, quota=None, is_peer=True
+)
 
 
 class Relay:
-    """Serves links until `close`. The replica belongs to whoever made the relay."""
+    """Serves links until `close`. The replica belongs to whoever made the relay. `region_key` is
+    this region's; foreign records from clients are taken if it, or one of the `trusted` public
+    keys, has certified who wrote them."""
 
-    def __init__(self, replica: Replica, *, region: str, doorkeeper: Doorkeeper) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        *,
+        region: str,
+        doorkeeper: Doorkeeper,
+        region_key: RegionKey | None = None,
+        trusted: frozenset[bytes] = frozenset(),
+    ) -> None:
         self.region = region_name(region)
+        self._trusted = trusted
+        if region_key is not None:
+            self._trusted |= {region_key.public}
+            replica.certify(region_key)
         self._replica = replica
         self._doorkeeper = doorkeeper
         self._links: dict[Link, tuple[RelayTransport, asyncio.Task[End]]] = {}
@@ -91,7 +111,11 @@ class Relay:
 
     async def serve(self, transport: RelayTransport, permission: Permission) -> None:
         """Speak on an accepted connection until it ends."""
-        permit = None if permission.may_append else _refuse_all
+        permit: Callable[[Inspected], None] | None = None
+        if not permission.may_append:
+            permit = _refuse_all
+        elif not permission.is_peer:
+            permit = partial(check_regions, self._trusted)
         link = Link(
             transport,
             self._replica,
@@ -159,7 +183,8 @@ def _expire(link: Link, transport: RelayTransport) -> None:
     )
 
 
-def _refuse_all(records: Sequence[Record]) -> None:
+def _refuse_all(offered: Inspected) -> None:
+    records = offered.records
     raise LinkRefused(
         f"the token may not append, and this link offers {len(records)} records, the first of"
         f" context {records[0].envelope.context!r}",

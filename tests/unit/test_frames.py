@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from weft_engine.errors import InvalidName, LimitExceeded, MalformedFrame
 from weft_engine.limits import FRAME_BYTES_MAX, INTEREST_CONTEXTS_MAX, INTEREST_PREFIXES_MAX
 from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.certificate import Certificate
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.fragments import FRAGMENT_BYTES, FRAGMENTS_MAX, Reassembly, cut
 from weft_engine.sync.frames import (
@@ -61,6 +62,12 @@ EXAMPLES: dict[str, Message] = {
         1, Position(300), ((b"envelope", b"payload"),), (SignatureItem(A, B, b"\xcc" * 64),)
     ),
     "records, no statement": Records(2, None, ((b"envelope", b""),), ()),
+    "records, certified": Records(
+        3,
+        None,
+        ((b"envelope", b""),),
+        (SignatureItem(A, B, b"\xcc" * 64, Certificate(b"\xdd" * 32, b"\xee" * 64)),),
+    ),
     "ack": Ack(1, (("eu-1", Position(300)),)),
     "ack of a client": Ack(2, ()),
     "want": Want((A,)),
@@ -166,6 +173,14 @@ BAD = {
     "envelope is no byte string": frame(4, 1, None, [["text", b"a"]], []),
     "items has 2 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64)]] * 2),
     "signature has 63 bytes": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(63)]]) + b"\x00",
+    "an item has 4 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64), A]]),
+    "an item has 6 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64), A, bytes(64), 0]]),
+    "region key has 31 bytes": frame(
+        4, 1, None, [[b"", b""]], [[A, B, bytes(64), bytes(31), bytes(64)]]
+    ),
+    "region signature has 65 bytes": frame(
+        4, 1, None, [[b"", b""]], [[A, B, bytes(64), A, bytes(65)]]
+    ),
     "an item has 2 items": frame(4, 1, None, [[b"", b""]], [[A, bytes(99)]]),
     "regions has 65 items": frame(5, 1, [["a", 1]] * 65),
     "a region's position has 1 items": frame(5, 1, [["abcd"]]),

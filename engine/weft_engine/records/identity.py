@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from weft_engine.errors import MalformedRecord
 from weft_engine.names import ClientId, Incarnation, RecordHash
+from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import client_digest, origin_digest
 
 _TIP_PREFIX: Final = b"weft-tip-1"
@@ -26,13 +27,15 @@ class SignatureItem:
     public_key: bytes
     tip: RecordHash
     signature: bytes
+    certificate: Certificate | None = None
+    """A region's word for this writer: what it needs for foreign records."""
 
     @property
     def incarnation(self) -> Incarnation:
         return Incarnation(origin_digest(self.public_key))
 
     def verify(self) -> None:
-        """MalformedRecord unless the key signed this tip."""
+        """MalformedRecord unless the key signed this tip, and a certificate is for this key."""
         try:
             key = Ed25519PublicKey.from_public_bytes(self.public_key)
             key.verify(self.signature, _TIP_PREFIX + self.tip)
@@ -41,6 +44,8 @@ class SignatureItem:
                 f"the signature of record {self.tip.hex()[:16]} is wrong",
                 hint="the record was altered or its writer is not who it says",
             ) from None
+        if self.certificate is not None:
+            self.certificate.verify(self.incarnation)
 
 
 class WriterKey:

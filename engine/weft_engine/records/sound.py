@@ -38,17 +38,20 @@ def read_record(envelope_bytes: bytes, payload: bytes) -> Record:
     return record
 
 
-def check_link(record: Record, prev: Envelope | None) -> None:
-    """MalformedRecord unless `record` properly continues the chain of its predecessor."""
-    envelope = record.envelope
-    if prev is None:
-        return
+def check_link(hash_: RecordHash, envelope: Envelope, prev: Envelope) -> None:
+    """MalformedRecord unless a record properly continues the chain of its predecessor."""
     if (prev.origin, prev.context) != (envelope.origin, envelope.context):
-        raise _unsound(record, "its prev belongs to another chain")
+        raise _refused(hash_, envelope, "its prev belongs to another chain")
     if prev.seq + 1 != envelope.seq:
-        raise _unsound(record, f"its seq {envelope.seq} does not follow {prev.seq}")
+        raise _refused(hash_, envelope, f"its seq {envelope.seq} does not follow {prev.seq}")
     if prev.hlc >= envelope.hlc:
-        raise _unsound(record, "its hlc does not rise along the chain")
+        raise _refused(hash_, envelope, "its hlc does not rise along the chain")
+
+
+def check_dependency(hash_: RecordHash, envelope: Envelope, dep: Envelope) -> None:
+    """MalformedRecord unless a record may have this one among its deps."""
+    if dep.context != envelope.context:
+        raise _refused(hash_, envelope, f"it depends on a record of context {dep.context!r}")
 
 
 def _check_update(record: Record) -> None:
@@ -69,6 +72,10 @@ def _check_update(record: Record) -> None:
 
 
 def _unsound(record: Record, why: str) -> MalformedRecord:
+    return _refused(record.hash, record.envelope, why)
+
+
+def _refused(hash_: RecordHash, envelope: Envelope, why: str) -> MalformedRecord:
     return MalformedRecord(
-        f"record {record.hash.hex()[:16]} of context {record.envelope.context!r} is refused: {why}"
+        f"record {hash_.hex()[:16]} of context {envelope.context!r} is refused: {why}"
     )

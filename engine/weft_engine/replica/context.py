@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from weft_engine.document.left_out import LeftOut
 from weft_engine.errors import CallerError
 from weft_engine.events.event import Config, Event, Message, Role
 from weft_engine.events.part import Result
@@ -25,6 +26,7 @@ from weft_engine.replica.importing import Import
 from weft_engine.replica.note import Note, Notes
 from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
 from weft_engine.replica.past import Past, When
+from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.settings import Settings, difference, resolve
 from weft_engine.replica.timeline import Timeline
 from weft_engine.replica.viewing import (
@@ -268,9 +270,20 @@ class Context:
             at = page[0].id if newest_first else page[-1].id
 
     async def problems(self) -> list[tuple[str, str]]:
-        """(key, reason) of everything that looks like an event and is none."""
+        """(key, reason) of everything that looks like an event and is none, and of what the losing
+        side of an equivocation wrote into notes (key ``note:`` and its name)."""
         found = await self._replica.ask(self.name, lambda table, _: table.problems())
-        return [(key, reason) for _, key, reason in found or []]
+        return [
+            *((key, reason) for _, key, reason in found or []),
+            *((f"note:{lost.note}", reason(lost)) for lost in await self.left_out()),
+        ]
+
+    async def left_out(self) -> list[LeftOut]:
+        """What the losing sides of equivocations wrote into notes, by time. Costs one question
+        where there was none."""
+        return await self._replica.journal.read(
+            lambda connection: left_out_texts(connection, self.name)
+        )
 
     async def export(self) -> list[str]:
         """The messages of the main branch as JSON texts of the OpenAI chat format, as they were

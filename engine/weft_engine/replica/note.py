@@ -73,6 +73,10 @@ class Notes:
                 document = await self._follow(self._replica.scribe.incarnation)
                 if document.clock == clock == self._replica.scribe.clock_now(self._context):
                     break
+                if document.clock < clock == self._replica.scribe.clock_now(self._context):
+                    # What we wrote is left out of the document, with the losing side of an
+                    # equivocation: under these clocks nothing that we write would ever be in it.
+                    self._replica.scribe.failed()
             try:
                 start = len(document.text(name)) if at is None else at
                 payload = document.edit(name, start, delete, insert)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -16,8 +17,9 @@ from weft_engine.names import (
     ContextName,
     context_name,
 )
+from weft_engine.records.certificate import RegionKey
 from weft_engine.records.frontier import Frontier
-from weft_engine.records.identity import SignatureItem
+from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.replica.context import Context
 from weft_engine.replica.cuts import Cuts
 from weft_engine.replica.projector import Projector
@@ -59,6 +61,7 @@ class Replica:
         self.cuts = Cuts(journal, count=self.projector.count)
         self._overlay: tuple[ContextState, sqlite3.Connection, EventTable] | None = None
         self._closed = False
+        self._region: RegionKey | None = None
 
     @classmethod
     def open(
@@ -201,6 +204,11 @@ class Replica:
 
     # ---- signing ------------------------------------------------------------------------------
 
+    def certify(self, region: RegionKey) -> None:
+        """From now on whoever writes here, now and under later incarnations, does so with the
+        word of this region: what it signs goes out, and is kept, with a certificate."""
+        self._region = region
+
     async def signature_items(self, records: Sequence[Stored]) -> list[SignatureItem]:
         """Signatures that cover `records`: those that are kept, and for chains of our own a fresh
         one over each record that none of the others follows, which is kept then."""
@@ -213,7 +221,7 @@ class Replica:
         signed = {item.tip for item in kept}
         followed = {stored.record.envelope.prev for stored in records}
         fresh = [
-            (stored, keys[stored.record.envelope.origin].sign(stored.record.hash))
+            (stored, self._signed(keys[stored.record.envelope.origin], stored))
             for stored in records
             if stored.record.envelope.origin in keys
             and stored.record.hash not in signed
@@ -222,6 +230,12 @@ class Replica:
         if fresh:
             await self.journal.keep_signatures(fresh)
         return [*kept, *(item for _, item in fresh)]
+
+    def _signed(self, key: WriterKey, stored: Stored) -> SignatureItem:
+        item = key.sign(stored.record.hash)
+        if self._region is None:
+            return item
+        return replace(item, certificate=self._region.certify(key.incarnation))
 
     # ---- what the journal tells ---------------------------------------------------------------
 

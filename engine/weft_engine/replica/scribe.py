@@ -177,6 +177,8 @@ class Scribe:
     def failed(self) -> None:
         """A commit failed. Whether it reached the disk is not known, so this incarnation's chains
         end here: a sequence number is never used for two records."""
+        if self._key is not None and self._keys is not None:
+            self._keys[self._key.incarnation] = self._key  # its last records are to be signed yet
         self._key = None
         self._heads.clear()
         self._written.clear()

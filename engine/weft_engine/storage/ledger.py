@@ -178,6 +178,18 @@ class Ledger:
                 (key.public_key, self.origin(key.incarnation)),
             )
 
+        for _, item in items:
+            if item.certificate is not None:
+                self.certify(item)
+
+    def certify(self, item: SignatureItem) -> None:
+        """Keep the verified certificate of an item's incarnation; the first one is as good."""
+        assert item.certificate is not None, "there is one"
+        self._connection.execute(
+            "UPDATE origins SET certificate = ? WHERE id = ? AND certificate IS NULL",
+            (item.certificate.pack(), self.origin(item.incarnation)),
+        )
+
     def _write_rows(self) -> None:
         if self._rows:
             self.flush()

@@ -17,6 +17,35 @@ _STEPS: Final = {
 -- the region's key (32) and its signature (64)
 ALTER TABLE origins ADD COLUMN certificate BLOB;
 
+-- What waits is not acknowledged: it comes again.
+DROP TABLE waiting_for;
+DROP TABLE waiting;
+
+CREATE TABLE waiting (
+    hash BLOB PRIMARY KEY,
+    context TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    session BLOB NOT NULL,      -- who offered it, for the quota
+    covered INTEGER NOT NULL,   -- 1: a signature at it or behind it in its chain is known
+    lacks INTEGER NOT NULL,     -- how many of its parents are neither journaled nor ready
+    public_key BLOB,
+    signature BLOB              -- if it is itself a signed tip
+) WITHOUT ROWID;
+
+CREATE TABLE waiting_for (      -- parked records by their parents that are not journaled
+    missing BLOB NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (missing, hash)
+) WITHOUT ROWID;
+CREATE INDEX waiting_for_by_hash ON waiting_for (hash);
+
+CREATE TABLE waiting_room (     -- what each session has in `waiting`
+    session BLOB PRIMARY KEY,
+    records INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE own_heads (        -- where the present incarnation's chains stand, as of a clean close
     context TEXT PRIMARY KEY,
     seq INTEGER NOT NULL,

@@ -9,6 +9,7 @@ from typing import Final
 
 from weft_engine.limits import CONTEXT_NAME_BYTES_MAX
 from weft_engine.names import ContextName, Hlc, Incarnation, Position, RecordHash
+from weft_engine.records.certificate import Certificate
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.frontier import Frontier, fingerprint, unpack
 from weft_engine.records.identity import SignatureItem
@@ -128,6 +129,30 @@ def records_at(
     return found
 
 
+def up_to_tip(connection: sqlite3.Connection, stored: Stored, *, records_max: int) -> list[Stored]:
+    """What follows a record in its chain up to the first one whose signature is kept; nothing if
+    its own is, or if there is none within the limit: our own chains are signed when sent."""
+    rows = connection.execute(
+        "SELECT r.position, r.hash, r.envelope, r.payload, r.flags, s.position"
+        " FROM records AS t JOIN records AS r ON r.context = t.context AND r.position >= t.position"
+        " AND r.origin = t.origin LEFT JOIN signatures AS s ON s.position = r.position"
+        " WHERE t.position = ? ORDER BY r.position LIMIT ?",
+        (stored.position, records_max),
+    )
+    found: list[Stored] = []
+    last = stored.record.hash
+    for *row, signed in rows:
+        one = _stored((row[0], row[1], row[2], row[3], row[4]))
+        if one.position != stored.position:
+            if one.record.envelope.prev != last:
+                continue  # The other side of an equivocation.
+            found.append(one)
+            last = one.record.hash
+        if signed is not None:
+            return found
+    return []
+
+
 def positions_of(
     connection: sqlite3.Connection,
     hashes: Iterable[RecordHash],
@@ -222,13 +247,24 @@ def signature_items(
     for start in range(0, len(positions), _CHUNK):
         some = positions[start : start + _CHUNK]
         rows = connection.execute(
-            "SELECT position, public_key, signature FROM signatures"
+            "SELECT position, public_key, signature, certificate FROM signatures"
             " JOIN records USING (position) JOIN origins ON origins.id = records.origin"
             f" WHERE position IN ({_marks(some)})",
             some,
         )
-        found.extend(SignatureItem(row[1], hashes[Position(row[0])], row[2]) for row in rows)
+        for position, key, signature, certificate in rows:
+            by_region = None if certificate is None else Certificate.unpack(certificate)
+            found.append(SignatureItem(key, hashes[Position(position)], signature, by_region))
     return found
+
+
+def has_sides(connection: sqlite3.Connection, state: ContextState) -> bool:
+    """Whether two of a context's records stand under one (origin, seq): an equivocation."""
+    row = connection.execute(
+        "SELECT 1 FROM records WHERE context = ? GROUP BY origin, seq HAVING count(*) > 1 LIMIT 1",
+        (state.id,),
+    ).fetchone()
+    return row is not None
 
 
 def seeds(connection: sqlite3.Connection) -> dict[Incarnation, bytes]:

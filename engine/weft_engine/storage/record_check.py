@@ -15,7 +15,7 @@ from typing import Any
 
 from weft_engine.errors import MalformedRecord
 from weft_engine.names import Incarnation, RecordHash
-from weft_engine.records.envelope import Envelope, Record
+from weft_engine.records.envelope import Envelope, Kind, Record
 from weft_engine.records.frontier import pack
 from weft_engine.records.identity import SignatureItem
 from weft_engine.records.sound import check_link, read_record
@@ -58,24 +58,23 @@ def check_records(
     connection: sqlite3.Connection,
     row: ContextRow,
     own: frozenset[Incarnation],
-    vouched: frozenset[tuple[RecordHash, Incarnation]],
+    certified: frozenset[Incarnation],
     *,
     tally: Tally,
     findings: Findings,
     step: Callable[[], None],
 ) -> bool:
     """Whether the journal of this context is sound; what is wrong goes to `findings`. `own` are
-    the incarnations whose seeds the store holds: the end of such a chain may be unsigned.
-    `vouched`: records for which a signature in the waiting room vouches, with their writers. `step`
-    is called for each record."""
-    return _RecordCheck(row, own, vouched, tally, findings).run(connection, step)
+    the incarnations whose seeds the store holds: the end of such a chain may be unsigned. Foreign
+    records are for `certified` ones. `step` is called for each record."""
+    return _RecordCheck(row, own, certified, tally, findings).run(connection, step)
 
 
 @dataclass(slots=True)
 class _RecordCheck:
     row: ContextRow
     own: frozenset[Incarnation]
-    vouched: frozenset[tuple[RecordHash, Incarnation]]
+    certified: frozenset[Incarnation]
     tally: Tally
     findings: Findings
     wanted: dict[RecordHash, int] = field(default_factory=dict)
@@ -148,7 +147,7 @@ class _RecordCheck:
             self.frontier.append(record.hash)
         for child in self.children.pop(record.hash, ()):
             try:
-                check_link(child, record.envelope)
+                check_link(child.hash, child.envelope, record.envelope)
             except MalformedRecord as error:
                 self._find(error.message, child.hash)
         for parent in record.envelope.parents:
@@ -160,11 +159,13 @@ class _RecordCheck:
 
     def _follow_chain(self, record: Record, public_key: Any, signature: Any) -> None:
         envelope = record.envelope
-        covered = record.hash in self.covered or (record.hash, envelope.origin) in self.vouched
+        covered = record.hash in self.covered
         self.covered.discard(record.hash)
         if signature is not None:
             self.tally.signatures += 1
             covered = self._is_signed(record.hash, envelope, public_key, signature) or covered
+        if envelope.kind is Kind.FOREIGN and covered and envelope.origin not in self.certified:
+            self._find("it is foreign, and no region has certified its writer", record.hash)
         if covered:
             if envelope.prev is not None:
                 self.covered.add(envelope.prev)

@@ -235,6 +235,10 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise damaged(path, error) from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes what it can't make sense of, and that need not be text.
+        connection.close()
+        raise damaged(path, sqlite3.DatabaseError("malformed database schema")) from error
     if version > STORE_FORMAT or (readonly and version < STORE_FORMAT):
         connection.close()
         check_format(path, version, readonly=readonly)

@@ -26,14 +26,7 @@ class SqliteShelf:
         self._session = session
         self._skewed_from_ms = now_ms + CLOCK_SKEW_MS_MAX
         self._positions: dict[RecordHash, Position] = {}
-        self._nothing_waits = connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is None
-        count, size = connection.execute(
-            "SELECT count(*), coalesce(sum(length(envelope) + length(payload)), 0)"
-            " FROM waiting WHERE session = ?",
-            (session,),
-        ).fetchone()
-        self._waiting_records = int(count)
-        self._waiting_bytes = int(size)
+        self.is_empty = connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is None
         self.stored: list[Stored] = []
         self.items: list[tuple[Position, SignatureItem]] = []
 
@@ -41,62 +34,113 @@ class SqliteShelf:
         return self._ledger.held(hashes)
 
     def waiting(self, hash_: RecordHash) -> Parked | None:
-        if self._nothing_waits:
+        if self.is_empty:
             return None
         row = self._connection.execute(
-            "SELECT envelope, payload, covered, public_key, signature FROM waiting WHERE hash = ?",
+            "SELECT envelope, public_key, signature, covered, lacks FROM waiting WHERE hash = ?",
             (hash_,),
         ).fetchone()
         if row is None:
             return None
-        record = Record(hash_, decode_envelope(row[0]), row[0], row[1])
-        item = None if row[4] is None else SignatureItem(row[3], hash_, row[4])
-        return Parked(record, bool(row[2]), item)
+        item = None if row[2] is None else SignatureItem(row[1], hash_, row[2])
+        return Parked(decode_envelope(row[0]), item, bool(row[3]), row[4])
 
     def waiting_on(self, hash_: RecordHash) -> Sequence[RecordHash]:
-        if self._nothing_waits:
-            return []
-        rows = self._connection.execute("SELECT hash FROM waiting_for WHERE missing = ?", (hash_,))
+        if self.is_empty:
+            return ()
+        rows = self._connection.execute(
+            "SELECT hash FROM waiting_for WHERE missing = ? ORDER BY hash", (hash_,)
+        )
         return [RecordHash(row[0]) for row in rows]
 
-    def park(self, parked: Parked, missing: Sequence[RecordHash]) -> bool:
-        record = parked.record
-        if self.waiting(record.hash) is None and not self._make_room(record):
-            return False
+    def ready_on(self, hash_: RecordHash) -> Sequence[RecordHash]:
+        if self.is_empty:
+            return ()
+        rows = self._connection.execute(
+            "SELECT hash FROM waiting_for JOIN waiting USING (hash)"
+            " WHERE missing = ? AND covered = 1 AND lacks = 0 ORDER BY hash",
+            (hash_,),
+        )
+        return [RecordHash(row[0]) for row in rows]
+
+    def has_room(self, records: Sequence[Record]) -> bool:
+        if not records:
+            return True
+        row = self._connection.execute(
+            "SELECT records, bytes FROM waiting_room WHERE session = ?", (self._session,)
+        ).fetchone()
+        count, size = (0, 0) if row is None else row
+        return (
+            count + len(records) <= WAITING_RECORDS_MAX
+            and size + sum(record.size for record in records) <= WAITING_BYTES_MAX
+        )
+
+    def park(self, record: Record, parked: Parked, parents: Sequence[RecordHash]) -> None:
         item = parked.item
         self._connection.execute(
-            "INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (hash) DO UPDATE SET covered = max(covered, excluded.covered),"
-            " public_key = coalesce(public_key, excluded.public_key),"
-            " signature = coalesce(signature, excluded.signature)",
+            "INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 record.hash,
                 record.envelope.context,
                 record.envelope_bytes,
                 record.payload,
                 self._session,
-                parked.covered,
+                parked.is_covered,
+                parked.lacks,
                 None if item is None else item.public_key,
                 None if item is None else item.signature,
             ),
         )
         self._connection.executemany(
-            "INSERT OR IGNORE INTO waiting_for VALUES (?, ?)",
-            [(hash_, record.hash) for hash_ in missing],
+            "INSERT INTO waiting_for VALUES (?, ?)",
+            [(parent, record.hash) for parent in parents],
         )
-        self._nothing_waits = False
-        return True
+        self._connection.execute(
+            "INSERT INTO waiting_room VALUES (?, 1, ?) ON CONFLICT (session) DO UPDATE"
+            " SET records = records + 1, bytes = bytes + excluded.bytes",
+            (self._session, record.size),
+        )
+        self.is_empty = False
 
-    def unpark(self, hash_: RecordHash) -> None:
-        if not self._nothing_waits:
-            self._connection.execute("DELETE FROM waiting WHERE hash = ?", (hash_,))
-            self._connection.execute("DELETE FROM waiting_for WHERE hash = ?", (hash_,))
+    def change(self, hash_: RecordHash, parked: Parked) -> None:
+        item = parked.item
+        self._connection.execute(
+            "UPDATE waiting SET covered = ?, lacks = ?, public_key = ?, signature = ?"
+            " WHERE hash = ?",
+            (
+                parked.is_covered,
+                parked.lacks,
+                None if item is None else item.public_key,
+                None if item is None else item.signature,
+                hash_,
+            ),
+        )
+
+    def unpark(self, hash_: RecordHash) -> Record:
+        envelope, payload, session = self._connection.execute(
+            "DELETE FROM waiting WHERE hash = ? RETURNING envelope, payload, session", (hash_,)
+        ).fetchone()
+        self._connection.execute("DELETE FROM waiting_for WHERE hash = ?", (hash_,))
+        record = Record(hash_, decode_envelope(envelope), envelope, payload)
+        self._connection.execute(
+            "UPDATE waiting_room SET records = records - 1, bytes = bytes - ? WHERE session = ?",
+            (record.size, session),
+        )
+        self._connection.execute(
+            "DELETE FROM waiting_room WHERE session = ? AND records = 0", (session,)
+        )
+        return record
 
     def append(self, record: Record) -> None:
+        if not self.is_empty:
+            self._connection.execute("DELETE FROM waiting_for WHERE missing = ?", (record.hash,))
         skewed = hlc_ms(record.envelope.hlc) > self._skewed_from_ms
         stored = self._ledger.append(record, flags=SKEWED if skewed else 0)
         self._positions[record.hash] = stored.position
         self.stored.append(stored)
+
+    def certify(self, item: SignatureItem) -> None:
+        self._ledger.certify(item)
 
     def sign(self, item: SignatureItem) -> None:
         position = self._positions.get(item.tip)
@@ -106,11 +150,3 @@ class SqliteShelf:
             ).fetchone()
             position = Position(row[0])
         self.items.append((position, item))
-
-    def _make_room(self, record: Record) -> bool:
-        self._waiting_records += 1
-        self._waiting_bytes += record.size
-        return (
-            self._waiting_records <= WAITING_RECORDS_MAX
-            and self._waiting_bytes <= WAITING_BYTES_MAX
-        )

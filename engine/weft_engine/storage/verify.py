@@ -18,8 +18,8 @@ from typing import Any
 from weft_engine.errors import InvalidName, MalformedRecord
 from weft_engine.events.event import Message
 from weft_engine.names import EventId, Incarnation, RecordHash, context_name
+from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import origin_digest
-from weft_engine.records.envelope import Envelope, decode_envelope
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.records.sound import read_record
 from weft_engine.storage.findings import Finding, Findings
@@ -46,6 +46,9 @@ _STRAYS = (
                         " WHERE context NOT IN (SELECT id FROM contexts)"),
     ("missed hashes", "SELECT count(*) FROM waiting_for"
                       " WHERE hash NOT IN (SELECT hash FROM waiting) OR length(missing) <> 32"),
+    ("counts of waiting records", "SELECT count(*) FROM waiting_room AS r WHERE (records, bytes) <>"
+                                  " (SELECT count(*), sum(length(envelope) + length(payload))"
+                                  " FROM waiting WHERE waiting.session = r.session)"),
     ("receipts", "SELECT count(*) FROM receipts WHERE spec NOT IN (SELECT id FROM specs)"
                  " OR length(fingerprint) <> 32 OR length(cut) % 32 <> 0"),
 )  # fmt: skip
@@ -94,8 +97,6 @@ class _Verification:
         self._total = 0
         self._folded = 0
         self._events = 0
-        self._parked: dict[RecordHash, tuple[Envelope, bool]] = {}
-        """Sound parked records, and whether a signature of their own is with them."""
 
     def run(self) -> Report:
         create_event_tables(self._connection, "temp")
@@ -106,8 +107,9 @@ class _Verification:
             self._check_file()
             self._check_meta()
             own = self._check_origins()
+            certified = self._check_certificates()
+            contexts = self._check_contexts(own, certified)
             waiting = self._check_waiting()
-            contexts = self._check_contexts(own)
             self._check_strays()
         finally:
             self._connection.execute("ROLLBACK")
@@ -157,9 +159,27 @@ class _Verification:
                 own.append(Incarnation(incarnation))
         return frozenset(own)
 
-    def _check_contexts(self, own: frozenset[Incarnation]) -> int:
+    def _check_certificates(self) -> frozenset[Incarnation]:
+        """The incarnations with a region's word for them."""
+        certified: list[Incarnation] = []
+        for incarnation, certificate in self._connection.execute(
+            "SELECT incarnation, certificate FROM origins WHERE certificate IS NOT NULL"
+        ):
+            name = incarnation.hex() if type(incarnation) is bytes else repr(incarnation)
+            try:
+                if type(incarnation) is not bytes or type(certificate) is not bytes:
+                    raise MalformedRecord("it is no blob")
+                Certificate.unpack(certificate).verify(Incarnation(incarnation))
+            except MalformedRecord as error:
+                self._findings.add(f"the certificate of origin {name} is wrong: {error.message}")
+            else:
+                certified.append(Incarnation(incarnation))
+        return frozenset(certified)
+
+    def _check_contexts(
+        self, own: frozenset[Incarnation], certified: frozenset[Incarnation]
+    ) -> int:
         contexts = 0
-        vouched = self._vouched()
         last = -(1 << 63)
         while (found := self._connection.execute(_CONTEXTS, (last,)).fetchone()) is not None:
             row = ContextRow(*found)
@@ -172,7 +192,7 @@ class _Verification:
                 self._connection,
                 row,
                 own,
-                vouched,
+                certified,
                 tally=self._tally,
                 findings=self._findings,
                 step=lambda: self._progress("checking records", self._tally.records, self._total),
@@ -205,11 +225,6 @@ class _Verification:
             what = _unsound_waiting(hash_, context, envelope, payload, public_key, signature)
             if what is None and journaled is not None:
                 what = "it is journaled already"
-            if what is None:
-                self._parked[RecordHash(hash_)] = (
-                    decode_envelope(envelope),
-                    signature is not None,
-                )
             if what is not None:
                 self._findings.add(
                     f"a waiting record is wrong: {what}",
@@ -217,25 +232,6 @@ class _Verification:
                     record=hash_ if type(hash_) is bytes else None,
                 )
         return waiting
-
-    def _vouched(self) -> frozenset[tuple[RecordHash, Incarnation]]:
-        """Records, with their writers, that the signature of a parked record vouches for: the gate
-        journals what such a signature reaches before the signed tip itself can be journaled."""
-        reached: set[RecordHash] = set()
-        vouched: set[tuple[RecordHash, Incarnation]] = set()
-        for hash_, (envelope, is_signed) in self._parked.items():
-            origin = envelope.origin
-            following: RecordHash | None = hash_ if is_signed else None
-            while following is not None and following not in reached:
-                parked = self._parked.get(following)
-                if parked is None:
-                    vouched.add((following, origin))
-                    break
-                if parked[0].origin != origin:
-                    break
-                reached.add(following)
-                following = parked[0].prev
-        return frozenset(vouched)
 
     def _check_strays(self) -> None:
         for name, question in _STRAYS:

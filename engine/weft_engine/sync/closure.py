@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from weft_engine.limits import RECORDS_PER_FRAME
 from weft_engine.names import RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
@@ -33,7 +34,8 @@ def closed(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> list[Sto
 
 
 def needed(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> tuple[SignatureItem, ...]:
-    """Of `items` those whose tips no later one covers: one for each chain, as a rule."""
+    """Of `items` those whose tips no later one covers within a frame's records: one for each
+    chain, as a rule. So what one hop joins together no later hop finds too long to send."""
     by_tip = {item.tip: item for item in items}
     records = {one.record.hash: one.record for one in stored}
     covered: set[RecordHash] = set()
@@ -43,7 +45,7 @@ def needed(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> tuple[Si
         item = by_tip.get(one.record.hash)
         if item is not None and one.record.hash not in covered:
             found.append(item)
-            _walk(item.tip, records, covered)
+            _walk(item.tip, records, covered, records_max=RECORDS_PER_FRAME)
     return tuple(found)
 
 
@@ -52,12 +54,19 @@ def _covered(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> set[Re
     covered: set[RecordHash] = set()
     for item in items:
         if item.tip in records:
-            _walk(item.tip, records, covered)
+            _walk(item.tip, records, covered, records_max=len(records))
     return covered
 
 
-def _walk(tip: RecordHash, records: dict[RecordHash, Record], covered: set[RecordHash]) -> None:
+def _walk(
+    tip: RecordHash,
+    records: dict[RecordHash, Record],
+    covered: set[RecordHash],
+    *,
+    records_max: int,
+) -> None:
     hash_: RecordHash | None = tip
-    while hash_ is not None and hash_ in records and hash_ not in covered:
+    while hash_ is not None and hash_ in records and hash_ not in covered and records_max > 0:
+        records_max -= 1
         covered.add(hash_)
         hash_ = records[hash_].envelope.prev

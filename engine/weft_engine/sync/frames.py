@@ -33,6 +33,7 @@ from weft_engine.limits import (
     WINDOW_FRAMES_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash, context_name
+from weft_engine.records.certificate import Certificate
 from weft_engine.records.envelope import ENVELOPE_BYTES_MAX
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.interest import Interest
@@ -214,7 +215,7 @@ def _fields(message: Message) -> tuple[object, ...]:
         case Frontier():
             return (3, message.context, message.frontier, message.sample)
         case Records():
-            items = [(i.public_key, i.tip, i.signature) for i in message.items]
+            items = [_item_fields(item) for item in message.items]
             return (4, message.serial, message.upto, message.records, items)
         case Ack():
             return (5, message.serial, message.regions)
@@ -318,11 +319,28 @@ def _records(reader: Reader) -> Records:
     items: list[SignatureItem] = []
     # One for each record at most: a signature is sent beside the tip that it signs.
     for _ in range(reader.array("items", count_max=count, item_bytes=135)):
-        reader.array("an item", count_min=3, count_max=3)
-        key = reader.blob("public key", size_min=32, size_max=32)
-        tip = RecordHash(reader.blob("tip", size_min=32, size_max=32))
-        items.append(SignatureItem(key, tip, reader.blob("signature", size_min=64, size_max=64)))
+        items.append(_item(reader))
     return Records(serial, upto, tuple(records), tuple(items))
+
+
+def _item_fields(item: SignatureItem) -> tuple[bytes, ...]:
+    fields = (item.public_key, item.tip, item.signature)
+    certificate = item.certificate
+    return fields if certificate is None else (*fields, certificate.region, certificate.signature)
+
+
+def _item(reader: Reader) -> SignatureItem:
+    count = reader.array("an item", count_min=3, count_max=5)
+    if count == 4:
+        raise MalformedFrame("an item has 4 items, it must have 3, or 5 with a certificate")
+    key = reader.blob("public key", size_min=32, size_max=32)
+    tip = RecordHash(reader.blob("tip", size_min=32, size_max=32))
+    signature = reader.blob("signature", size_min=64, size_max=64)
+    if count == 3:
+        return SignatureItem(key, tip, signature)
+    region = reader.blob("region key", size_min=32, size_max=32)
+    by_region = reader.blob("region signature", size_min=64, size_max=64)
+    return SignatureItem(key, tip, signature, Certificate(region, by_region))
 
 
 def _ack(reader: Reader) -> Ack:

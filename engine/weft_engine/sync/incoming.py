@@ -35,17 +35,13 @@ class Admission:
     """Envelopes and payloads, not read yet."""
     items: tuple[SignatureItem, ...]
     """Not verified yet."""
-    verified: tuple[SignatureItem, ...]
-    """Of messages that are still open: a record that comes after its signed tip needs it again."""
 
 
 @dataclass(slots=True)
 class _Open:
     size: int
     upto: Position | None
-    items: tuple[SignatureItem, ...]
     left: set[RecordHash] = field(default_factory=set)
-    is_offered: bool = False
     is_admitted: bool = False
 
 
@@ -99,7 +95,7 @@ class Incoming:
             )
         size = sum(len(envelope) + len(payload) for envelope, payload in message.records)
         self._last_serial = message.serial
-        self._open[message.serial] = _Open(size, message.upto, message.items)
+        self._open[message.serial] = _Open(size, message.upto)
         self._open_bytes += size
         self._admissions.append(message)
 
@@ -107,13 +103,11 @@ class Incoming:
         if not self._admissions:
             return None
         message = self._admissions.popleft()
-        verified = [item for some in self._open.values() if some.is_offered for item in some.items]
-        return Admission(message.serial, message.records, message.items, tuple(verified))
+        return Admission(message.serial, message.records, message.items)
 
     def offer(self, serial: int, records: Sequence[Record]) -> None:
         """The records of a message are sound and on their way to the gate."""
         opened = self._open[serial]
-        opened.is_offered = True
         opened.left = {record.hash for record in records}
         for hash_ in opened.left:
             self._offered.setdefault(hash_, set()).add(serial)

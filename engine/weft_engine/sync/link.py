@@ -101,7 +101,7 @@ class Link:
         region: str | None = None,
         window: Window | None = None,
         quota: bytes | None = None,
-        permit: Callable[[Sequence[Record]], None] | None = None,
+        permit: Callable[[Inspected], None] | None = None,
     ) -> None:
         self._transport = transport
         self._store = store
@@ -256,7 +256,7 @@ class Link:
                 try:
                     inspected = await self._inspect(admission)
                     if self._permit is not None:
-                        self._permit(inspected.records)
+                        self._permit(inspected)
                 except LinkRefused as error:
                     self.close(error.message, code=ByeCode.DENIED, hint=error.hint)
                     continue

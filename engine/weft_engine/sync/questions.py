@@ -14,7 +14,9 @@ from weft_engine.limits import (
     CONTEXTS_PER_FRAME,
     FRONTIER_HASHES_MAX,
     MESSAGE_BYTES_MAX,
+    RECORDS_PER_FRAME,
     SAMPLE_HASHES_MAX,
+    WITHHELD_RECORDS_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.identity import SignatureItem
@@ -222,7 +224,18 @@ def _after(
 
 def _wanted(connection: sqlite3.Connection, question: ReadWanted) -> RecordsRead:
     where = reading.positions_of(connection, question.hashes)
-    stored = reading.records_at(connection, sorted(where.values()), bytes_max=question.bytes_max)
-    read = {one.record.hash for one in stored}
+    chosen: dict[Position, Stored] = {}
+    size = 0
+    asked = reading.records_at(connection, sorted(where.values()), bytes_max=question.bytes_max)
+    for one in asked:
+        if size > question.bytes_max or len(chosen) >= RECORDS_PER_FRAME:
+            break
+        # Without the tip that covers it, it would wait there again.
+        ahead = reading.up_to_tip(connection, one, records_max=WITHHELD_RECORDS_MAX)
+        for stored in (one, *ahead):
+            if stored.position not in chosen:
+                chosen[stored.position] = stored
+                size += stored.record.size
+    read = {one.record.hash for one in chosen.values()}
     left = tuple(hash_ for hash_ in where if hash_ not in read)
-    return RecordsRead(question, (tuple(stored),), left)
+    return RecordsRead(question, (tuple(chosen[at] for at in sorted(chosen)),), left)

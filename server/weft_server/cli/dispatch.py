@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("sync", "sync"),
         ("serve", "serve"),
         ("token", "token"),
+        ("keys", "keys"),
         ("demo", "demo"),
     )
 }

@@ -41,6 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--insecure", action="store_true", help="take everybody; on a loopback address only"
     )
     parser.add_argument(
+        "--region-key",
+        type=Path,
+        metavar="FILE",
+        help="the secret key of this region, made if absent (default: beside the store)",
+    )
+    parser.add_argument(
+        "--trust-region",
+        action="append",
+        default=[],
+        metavar="HEX",
+        help="public key of another region (weft keys), whose relays' foreign records clients may"
+        " bring; may be repeated",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="allow --insecure on an address others can reach"
     )
 
@@ -61,10 +75,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 async def _serve(arguments: argparse.Namespace, output: Output) -> int:
     from weft_engine.sync.frames import region_name
     from weft_server.doorkeeping import let_everybody_in, token_doorkeeper
+    from weft_server.region_key import key_file_beside, public_key, region_key
     from weft_server.relay import Relay
     from weft_server.serving import listen, read_address, serve
 
     region = region_name(arguments.region)
+    trusted = frozenset(public_key(text) for text in arguments.trust_region)
     host, port = read_address(arguments.listen)
     doorkeeper = let_everybody_in if arguments.insecure else token_doorkeeper(arguments.token_key)
     listener, address = listen(host, port)
@@ -76,6 +92,7 @@ async def _serve(arguments: argparse.Namespace, output: Output) -> int:
             )
         store = _folder(arguments.data) / _STORE
         async with await open_to_write(store) as replica:
+            key = region_key(arguments.region_key or key_file_beside(store))
 
             def announce() -> None:
                 output.say(f"relay {region} listens on {address.url}, store {store}")
@@ -87,11 +104,14 @@ async def _serve(arguments: argparse.Namespace, output: Output) -> int:
                         "pid": os.getpid(),
                         "region": region,
                         "store": str(store),
+                        "region_key": key.public.hex(),
                     }
                 )
                 output.flush()
 
-            relay = Relay(replica, region=region, doorkeeper=doorkeeper)
+            relay = Relay(
+                replica, region=region, doorkeeper=doorkeeper, region_key=key, trusted=trusted
+            )
             await serve(relay, listener, announce=announce)
     output.note(f"relay {region} has stopped; what it acknowledged is stored")
     return 0

@@ -1,0 +1,66 @@
+"""Certificates: a region's word for an incarnation that writes there for others.
+
+A relay writes down what plain Yjs clients do, under Yjs client ids that are not its own; such a
+record is marked foreign. Anybody could mark a record so and then write in every other's name, so
+the mark counts only beside a certificate by some region's key. Whose keys to trust is a setting of
+a relay. Must never know: which keys are trusted, where the secret ones are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from weft_engine.errors import MalformedRecord
+from weft_engine.names import Incarnation
+
+_PREFIX: Final = b"weft-region-1"
+_KEY_BYTES: Final = 32
+CERTIFICATE_BYTES: Final = _KEY_BYTES + 64
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """`region` is the public key (32 bytes), `signature` (64 bytes) is over the incarnation."""
+
+    region: bytes
+    signature: bytes
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """From its 96 bytes; MalformedRecord if it has another length."""
+        if len(data) != CERTIFICATE_BYTES:
+            raise MalformedRecord(f"a certificate has {len(data)} bytes, not {CERTIFICATE_BYTES}")
+        return cls(data[:_KEY_BYTES], data[_KEY_BYTES:])
+
+    def pack(self) -> bytes:
+        return self.region + self.signature
+
+    def verify(self, incarnation: Incarnation) -> None:
+        """MalformedRecord unless the region's key signed this incarnation."""
+        try:
+            key = Ed25519PublicKey.from_public_bytes(self.region)
+            key.verify(self.signature, _PREFIX + incarnation)
+        except (InvalidSignature, ValueError):
+            raise MalformedRecord(
+                f"the certificate of incarnation {incarnation.hex()} by region key"
+                f" {self.region.hex()[:16]} is wrong",
+                hint="it was made for another incarnation, or altered",
+            ) from None
+
+
+class RegionKey:
+    """The private side of a region."""
+
+    __slots__ = ("_key", "public")
+
+    def __init__(self, seed: bytes) -> None:
+        """`seed`: 32 secret bytes, from a cryptographic source of randomness."""
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def certify(self, incarnation: Incarnation) -> Certificate:
+        return Certificate(self.public, self._key.sign(_PREFIX + incarnation))
