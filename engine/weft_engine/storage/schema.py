@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from weft_engine.errors import NewerFormat, NotAStore, OlderFormat, StoreError
+from weft_engine.storage.identity import place_of
+from weft_engine.storage.machine import Machine
 from weft_engine.storage.migration import STORE_FORMAT, migrate
 
 APPLICATION_ID: Final = 0x77656674
@@ -137,14 +139,18 @@ def create_event_tables(connection: sqlite3.Connection, schema: str) -> None:
         connection.execute(statement.replace("{schema}", schema))
 
 
-def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> None:
+def create(
+    path: Path, *, store_id: bytes, epoch: bytes, created_ms: int, machine: Machine | None = None
+) -> None:
     """Make an empty store, readable by its owner only: it holds private keys.
 
     It is built beside its place and renamed, so that a crash leaves no half-made store.
     """
     draft = path.with_name(f"{path.name}.{store_id.hex()}.new")
     try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        place = {} if machine is None else place_of(descriptor, machine)
+        os.close(descriptor)
         connection = sqlite3.connect(draft, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous = FULL")
@@ -154,7 +160,12 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
             create_event_tables(connection, "main")
             connection.executemany(
                 "INSERT INTO meta VALUES (?, ?)",
-                [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
+                [
+                    ("store", store_id),
+                    ("epoch", epoch),
+                    ("created_ms", created_ms),
+                    *place.items(),
+                ],
             )
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection, _FIRST_FORMAT)
