@@ -97,8 +97,9 @@ class Replica:
         await self.close()
 
     async def close(self) -> None:
-        """Finish every commit, index what is left to do, let go of the file."""
-        if self._closed:
+        """Finish every commit, index what is left to do, let go of the file. In a forked process
+        nothing happens: it all belongs to the one that opened it."""
+        if self._closed or not self.journal.is_ours:
             return
         self._closed = True
         for context in self._contexts.values():

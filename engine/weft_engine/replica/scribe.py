@@ -110,6 +110,7 @@ class Scribe:
         raises, none of them is acknowledged."""
         if not drafts:
             return []
+        self._journal.check_process()
         while True:
             await self._go.wait()
             if self._journal.is_full:
@@ -362,7 +363,6 @@ class Scribe:
                 f"the store {self._journal.path} is open for reading only",
                 hint="open it without readonly to write",
             )
-        self._journal.check_process()
         key = self._writer()
         arrived = self._loading.setdefault(name, [])
         is_resumed = key is self._resumed

@@ -132,7 +132,7 @@ class SqliteJournal:
     async def close(self, standing: Standing | None = NOBODY) -> None:
         """Finish what was handed over, then let go of the file. The next open may go on where this
         one stands; with None it takes the close for an unclean one."""
-        if self._closed or os.getpid() != self._opened_by:
+        if self._closed or not self.is_ours:
             return
         try:
             if standing is not None and self._tenure is not None:
@@ -276,9 +276,14 @@ class SqliteJournal:
             )
         return self._writing
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has opened the store; not so in one that was forked from it."""
+        return os.getpid() == self._opened_by
+
     def check_process(self) -> None:
         """StoreClosed in a process that was forked from the one that opened the store."""
-        if os.getpid() != self._opened_by:
+        if not self.is_ours:
             raise StoreClosed(
                 f"the store {self.path} was opened by process {self._opened_by}, and this is"
                 f" process {os.getpid()}, forked from it",
