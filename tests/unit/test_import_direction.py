@@ -22,6 +22,7 @@ MAY_IMPORT = {
 }
 PURE_FOLDERS = ("records", "events", "views", "yjs", "formats")
 PURE_FILES = ("sync/session.py", "sync/frames.py", "sync/wire.py", "sync/fragments.py")
+PURE_FILES += ("sync/tickets.py", "replica/wall_clock.py")
 IMPURE = {"asyncio", "time", "random", "os", "socket", "secrets", "datetime"}
 
 
