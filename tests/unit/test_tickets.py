@@ -14,7 +14,7 @@ import pytest
 from tests.linked import NOW_MS, End, Store, cut, settle, stores
 from weft_engine.storage import tickets
 from weft_engine.storage.migration import _STEPS
-from weft_engine.sync.frames import Issue, Kept, Records, Ticket, encode
+from weft_engine.sync.frames import Contexts, Issue, Kept, Records, Ticket, encode
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.session import Session
 
@@ -130,6 +130,27 @@ def test_a_ticket_is_kept_before_the_first_record_is_sent() -> None:
                 assert pair[1].session.tickets.peer_is_current
                 assert pair[0].session.is_synced
                 cut(pair)
+
+    asyncio.run(run())
+
+
+def test_nothing_is_sent_while_the_fresh_ticket_has_not_come() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, relay):
+            await a.write("c/1", "x")
+            end, other = End(a), region(relay)
+            end.session.receive(encode(other.session.hello))
+            end.session.receive(encode(Contexts((), True)))
+            while await end.ask_one():
+                pass
+            end.flush(other)
+            assert Ticket(None) in end.sent
+            assert not end.records_sent
+            end.session.receive(encode(Issue(A)))
+            while await end.ask_one():
+                end.flush(other)
+            assert await last(a, relay) == A
+            assert [type(frame) for frame in end.sent[-2:]] == [Kept, Records]
 
     asyncio.run(run())
 
