@@ -32,7 +32,7 @@ from weft_engine.sync.frames import Message as Frame
 from weft_engine.sync.frames import Records, Window, decode_frame
 from weft_engine.sync.inspection import inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.questions import RecordsRead, answer
+from weft_engine.sync.questions import RecordsRead, Writing, answer
 from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append
 
@@ -45,6 +45,7 @@ class Store:
 
     def __init__(self, journal: SqliteJournal, rng: random.Random) -> None:
         self.journal = journal
+        self._rng = rng
         self.key = WriterKey(rng.randbytes(32))
         self.clock = HybridClock()
         self._tips: dict[ContextName, Record] = {}
@@ -56,6 +57,13 @@ class Store:
 
     def now_ms(self) -> int:
         return NOW_MS
+
+    @property
+    def guard(self) -> None:
+        return None
+
+    def random(self, size: int) -> bytes:
+        return self._rng.randbytes(size)
 
     async def signature_items(self, stored: Sequence[Stored]) -> list[SignatureItem]:
         kept = await self.journal.read(lambda c: reading.signature_items(c, stored))
@@ -163,7 +171,12 @@ class End:
     ) -> None:
         self.store = store
         self.session = Session(
-            store.identity, interest=interest, now_ms=NOW_MS, window=window, region=region
+            store.identity,
+            interest=interest,
+            now_ms=NOW_MS,
+            window=window,
+            region=region,
+            ticket=None if region is None else store.random(16),
         )
         self.inbox: deque[bytes] = deque()
         self.sent: list[Frame] = []
@@ -196,7 +209,8 @@ class End:
         question = self.session.next_question()
         if question is None:
             return False
-        found = await self.store.journal.read(lambda c: answer(c, question))
+        ask = self.store.journal.write if isinstance(question, Writing) else self.store.journal.read
+        found = await ask(lambda c: answer(c, question))
         if isinstance(found, RecordsRead):
             items = await self.store.signature_items(found.all)
             found = RecordsRead(found.question, found.stored, found.left, tuple(items))

@@ -140,6 +140,7 @@ async def open_store(
         now_ms=lambda: time.time_ns() // 1_000_000,
         random=os.urandom,
         readonly=readonly,
+        monotonic_ms=lambda: time.monotonic_ns() // 1_000_000,
     )
     store = Store(replica)
     try:

@@ -44,6 +44,15 @@ WAITING_RECORDS_MAX: Final = 4096
 WAITING_BYTES_MAX: Final = 64 * MIB
 CLOCK_SKEW_MS_MAX: Final = 60_000
 """A record further ahead of our clock than this is flagged and moves no clock."""
+CLOCK_OFFSET_MS_MIN: Final = 1_000
+"""A smaller difference to a relay's clock is the way of the message, not the clock's fault."""
+CLOCK_JUMP_MS_MAX: Final = 5_000
+"""What wall and monotonic clock may drift apart between two writes."""
+CLOCK_STEP_BACK_MS_MAX: Final = 30 * 24 * 3_600_000
+"""How far our clock may be behind what is written, before what is written counts as wrong; as long
+as no relay has told the time."""
+FETCH_S: Final = 5.0
+"""What appends wait at most for records of our own that a peer holds and we lost."""
 
 # ---- links ----------------------------------------------------------------------------------
 
@@ -88,6 +97,11 @@ which costs bytes, nothing else."""
 CONTEXTS_PER_QUESTION: Final = 64
 HEARTBEAT_MS: Final = 10_000
 LINK_DEAD_MS: Final = 25_000
+TICKET_BYTES: Final = 16
+TICKETS_MAX: Final = 1024
+"""Relays whose last ticket is kept."""
+ISSUED_TICKETS_MAX: Final = 1_000_000
+"""Hellos, after which the ticket of a store that did not come back is forgotten."""
 CLOSING_S: Final = 5.0
 """What a goodbye may take to leave."""
 RECONNECT_FIRST_S: Final = 0.5

@@ -132,6 +132,7 @@ class Relay:
             expire = partial(_expire, link, transport)
             expiry = asyncio.get_running_loop().call_later(left_s, expire)
         checking = asyncio.create_task(_check_interest(link), name="weft-relay-check-interest")
+        replacing = asyncio.create_task(self._replace_stale(link), name="weft-relay-replace-stale")
         try:
             if self._is_closing:
                 self._send_away(link, transport)
@@ -142,9 +143,9 @@ class Relay:
             # The peer was told that this end failed; the operator is told why.
             _LOG.error("a link ended by a fault of this machine: %s", error)
         finally:
-            for task in (running, checking):
+            for task in (running, checking, replacing):
                 task.cancel()
-            await asyncio.gather(running, checking, return_exceptions=True)
+            await asyncio.gather(running, checking, replacing, return_exceptions=True)
             if expiry is not None:
                 expiry.cancel()
             del self._links[link]
@@ -162,6 +163,24 @@ class Relay:
                 task.cancel()
             if slow:
                 await asyncio.wait(slow)
+
+    async def _replace_stale(self, link: Link) -> None:
+        """A store has one link here: who shows its ticket on a new one has left the others, or is
+        a copy of who is on them."""
+        try:
+            await link.until(lambda: link.session.tickets.peer_is_current)
+        except (LinkLost, LinkRefused):
+            return
+        peer = link.session.peer
+        for other in tuple(self._links):
+            its = other.session
+            if other is link or peer is None or its.peer is None or its.peer.store != peer.store:
+                continue
+            if its.tickets.peer_is_current:
+                other.close(
+                    "the same store has opened a newer link",
+                    hint="this one was left behind; if it was not, the store was copied",
+                )
 
     def _send_away(self, link: Link, transport: RelayTransport) -> None:
         transport.closing_code = GOING_AWAY

@@ -202,6 +202,9 @@ class BusyJournal:
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.read(question)
 
+    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._journal.write(job)
+
     async def admit(
         self,
         records: Sequence[Record],
@@ -225,6 +228,9 @@ class FailingJournal:
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.read(question)
+
+    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._journal.write(job)
 
     async def admit(
         self,
@@ -252,8 +258,15 @@ class Replacing:
     def identity(self) -> Identity:
         return self._store.identity
 
+    @property
+    def guard(self) -> None:
+        return None
+
     def now_ms(self) -> int:
         return self._store.now_ms()
+
+    def random(self, size: int) -> bytes:
+        return self._store.random(size)
 
     async def signature_items(self, stored: Sequence[Stored]) -> list[SignatureItem]:
         found = await self._store.signature_items(stored)

@@ -21,7 +21,14 @@ MAY_IMPORT = {
     "weft_server": {"weft_server", "weft_engine"},
 }
 PURE_FOLDERS = ("records", "events", "views", "yjs", "formats")
-PURE_FILES = ("sync/session.py", "sync/frames.py", "sync/wire.py", "sync/fragments.py")
+PURE_FILES = (
+    "sync/session.py",
+    "sync/frames.py",
+    "sync/wire.py",
+    "sync/fragments.py",
+    "sync/tickets.py",
+    "replica/wall_clock.py",
+)
 IMPURE = {"asyncio", "time", "random", "os", "socket", "secrets", "datetime"}
 
 

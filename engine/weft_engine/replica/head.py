@@ -10,6 +10,7 @@ from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.frontier import Frontier, advance
 from weft_engine.records.identity import WriterKey, client_id
+from weft_engine.storage.identity import OwnHead
 from weft_engine.yjs.encoder import encode_event_append
 
 
@@ -17,16 +18,33 @@ class Head:
     """Makes records of one incarnation in one context. What it makes is in the order in which it
     must be journaled."""
 
-    __slots__ = ("_client", "_key", "_prev", "_seq", "client_clock", "context", "frontier")
+    __slots__ = (
+        "_began",
+        "_client",
+        "_key",
+        "_prev",
+        "_seq",
+        "client_clock",
+        "context",
+        "frontier",
+    )
 
-    def __init__(self, context: ContextName, key: WriterKey, frontier: Frontier) -> None:
+    def __init__(
+        self,
+        context: ContextName,
+        key: WriterKey,
+        frontier: Frontier,
+        tip: OwnHead | None = None,
+    ) -> None:
+        """`tip`: where the chain stands that this incarnation began in an earlier session."""
         self.context = context
         self.frontier = frontier
         self._key = key
         self._client = client_id(key.incarnation, context)
-        self.client_clock = 0
-        self._prev: RecordHash | None = None
-        self._seq = 0
+        self.client_clock = 0 if tip is None else tip.clock
+        self._prev: RecordHash | None = None if tip is None else tip.hash
+        self._seq = 0 if tip is None else tip.seq
+        self._began = self._seq
 
     @property
     def joins_needed(self) -> int:
@@ -34,6 +52,13 @@ class Head:
         over = len(self.frontier) - SEEN_MAX
         # Each join takes up to DEPS_MAX ends and our own last record away, and is one itself.
         return max(0, -(-over // (DEPS_MAX - 1)))
+
+    @property
+    def tip(self) -> OwnHead | None:
+        """Where the chain stands, if something was added to it."""
+        if self._prev is None or self._seq == self._began:
+            return None
+        return OwnHead(self.context, self._seq, self._prev, self.client_clock)
 
     def append_events(self, entries: Sequence[tuple[EventId, bytes]], hlc: Hlc) -> Record:
         """A record that sets these events; `hlc` is not below the last of their ids."""

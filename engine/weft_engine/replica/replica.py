@@ -22,13 +22,16 @@ from weft_engine.records.frontier import Frontier
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.replica.context import Context
 from weft_engine.replica.cuts import Cuts
+from weft_engine.replica.guard import Guard
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
+from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
+from weft_engine.storage.machine import Machine
 from weft_engine.storage.projection import completed, current
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import connect
@@ -48,15 +51,17 @@ class Replica:
         *,
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
+        monotonic_ms: Callable[[], int] | None = None,
     ) -> None:
         self.journal = journal
-        self._now_ms = now_ms
+        self._wall = WallClock(now_ms, monotonic_ms)
         self._random = random
         self._contexts: dict[ContextName, Context] = {}
         self._resident: dict[ContextName, Context] = {}
         self.receipts = ReceiptBook(journal)
         self.projector = Projector(journal, moved=self._moved)
-        self.scribe = Scribe(journal, now_ms=now_ms, random=random, wanted=self._is_resident)
+        self.scribe = Scribe(journal, wall=self._wall, random=random, wanted=self._is_resident)
+        self.guard = Guard(journal, self.scribe, self._wall)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
         self._overlay: tuple[ContextState, sqlite3.Connection, EventTable] | None = None
@@ -71,11 +76,17 @@ class Replica:
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
         readonly: bool = False,
+        monotonic_ms: Callable[[], int] | None = None,
+        machine: Machine | None = None,
     ) -> Self:
         """The replica in the file at `path`. `now_ms` is wall time in milliseconds since 1970,
-        `random(n)` gives n bytes from a cryptographic source. Needs a running event loop."""
-        journal = SqliteJournal.open(path, readonly=readonly, now_ms=now_ms(), random=random)
-        return cls(journal, now_ms=now_ms, random=random)
+        `monotonic_ms` a clock that never steps (without it, nobody notices that the machine was
+        suspended), `random(n)` gives n bytes from a cryptographic source. `machine` is this one
+        unless somebody simulates another. Needs a running event loop."""
+        journal = SqliteJournal.open(
+            path, readonly=readonly, now_ms=now_ms(), random=random, machine=machine
+        )
+        return cls(journal, now_ms=now_ms, random=random, monotonic_ms=monotonic_ms)
 
     async def __aenter__(self) -> Self:
         return self
@@ -89,23 +100,27 @@ class Replica:
         await self.close()
 
     async def close(self) -> None:
-        """Finish every commit, index what is left to do, let go of the file.
+        """Finish every commit, index what is left to do, let go of the file. In a forked process
+        nothing happens: it all belongs to the one that opened it.
 
         Raises StoreError if receipts could not be kept any more; the file is let go of all the
         same, and everything acknowledged is in it.
         """
-        if self._closed:
+        if self._closed or not self.journal.is_ours:
             return
         self._closed = True
         for context in self._contexts.values():
             context.close()
+        standing = None
         try:
             if not self.journal.readonly:
+                self.guard.close()
                 await self.scribe.close()
                 try:
                     await self.receipts.close()
                 finally:
                     await self.projector.close()
+                standing = self.scribe.standing()
         finally:
             self._end_listening()
             try:
@@ -113,7 +128,7 @@ class Replica:
             finally:
                 if self._overlay is not None:
                     self._overlay[1].close()
-                await self.journal.close()
+                await self.journal.close(standing)
 
     @property
     def identity(self) -> Identity:
@@ -124,7 +139,11 @@ class Replica:
         return self.journal.path
 
     def now_ms(self) -> int:
-        return self._now_ms()
+        """Milliseconds since 1970, corrected by what a relay last said."""
+        return self._wall.now_ms()
+
+    def random(self, size: int) -> bytes:
+        return self._random(size)
 
     def random_hex(self, size: int) -> str:
         """`size` random bytes, in hex."""

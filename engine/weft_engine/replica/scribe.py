@@ -7,8 +7,10 @@ records. So many writers cost little more than one, and a lone writer never wait
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from weft_engine.errors import StoreClosed
@@ -16,13 +18,16 @@ from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event
 from weft_engine.limits import BATCH_ITEMS_MAX, RECORD_PAYLOAD_BYTES
 from weft_engine.names import ContextName, EventId, Hlc, Incarnation, Position, event_id
-from weft_engine.records.clock import HybridClock
+from weft_engine.records.clock import HybridClock, hlc_ms
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import WriterKey
 from weft_engine.replica.head import Head
+from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
+from weft_engine.storage.identity import OwnHead, Standing, own_head
 from weft_engine.storage.journal import SqliteJournal
 from weft_engine.storage.ledger import SKEWED, Stored
+from weft_engine.storage.reading import ContextState
 from weft_engine.storage.writer import settle
 
 _HEADS_MAX: Final = 10_000
@@ -68,17 +73,20 @@ class Scribe:
         self,
         journal: SqliteJournal,
         *,
-        now_ms: Callable[[], int],
+        wall: WallClock,
         random: Callable[[int], bytes],
         wanted: Callable[[ContextName], bool],
     ) -> None:
         self._journal = journal
-        self._now_ms = now_ms
+        self._wall = wall
         self._random = random
         self._wanted = wanted
         self._clock = HybridClock()
         self._key: WriterKey | None = None
-        self._keys: dict[Incarnation, WriterKey] | None = None
+        self._resumable = journal.resumable
+        self._resumed: WriterKey | None = None
+        self._keys: dict[Incarnation, WriterKey] = {}
+        self._has_all_keys = False
         self._heads: dict[ContextName, Head] = {}
         self._loading: dict[ContextName, list[Stored]] = {}
         self._written: dict[bytes, Written] = {}
@@ -86,10 +94,15 @@ class Scribe:
         self._is_writing = False
         self._idle = asyncio.Event()
         self._closed = False
+        self._go = asyncio.Event()
+        self._go.set()
+        self.on_foreign: Callable[[bytes], None] = lambda _: None
+        """Called with the session that brought a record of this incarnation that is not ours."""
 
     @property
     def incarnation(self) -> Incarnation:
-        """Who writes here, from now until the next failure or close."""
+        """Who writes here, from now until it is retired or the store closes; after a clean close
+        it may go on."""
         return self._writer().incarnation
 
     async def append(self, name: ContextName, drafts: Sequence[Draft]) -> list[EventId]:
@@ -97,7 +110,9 @@ class Scribe:
         raises, none of them is acknowledged."""
         if not drafts:
             return []
+        self._journal.check_process()
         while True:
+            await self._go.wait()
             if self._journal.is_full:
                 await self._journal.room()
             if name not in self._heads:
@@ -114,7 +129,7 @@ class Scribe:
         """Write a native update that is not an event append, durably. Its clocks are ours from
         `clock_now` on, so nothing is awaited before it takes its place."""
         head = self._heads[name]
-        now = self._now_ms()
+        now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
         records.append(head.append(payload, structs, self._clock.tick(now)))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -124,6 +139,7 @@ class Scribe:
     async def settled_clock(self, name: ContextName) -> int:
         """Our next Yjs clock in a context, once all that we have written there is committed."""
         while True:
+            await self._go.wait()
             if name not in self._heads:
                 await self._load(name)
             await self._journal.write(lambda _: None)
@@ -132,17 +148,20 @@ class Scribe:
                 return clock
 
     def clock_now(self, name: ContextName) -> int | None:
-        """Our next Yjs clock in a context at this very moment."""
+        """Our next Yjs clock in a context at this very moment; None if it can't be written to."""
+        if not self._go.is_set() or self._must_retire():
+            self.retire()
         head = self._heads.get(name)
         return None if head is None else head.client_clock
 
     async def keys(self) -> dict[Incarnation, WriterKey]:
         """The keys of every incarnation this store ever had."""
-        if self._keys is None:
+        if not self._has_all_keys:
             seeds = await self._journal.read(reading.seeds)
-            self._keys = {incarnation: WriterKey(seed) for incarnation, seed in seeds.items()}
-        if self._key is not None:
-            self._keys[self._key.incarnation] = self._key
+            for incarnation, seed in seeds.items():
+                if incarnation not in self._keys:
+                    self._keys[incarnation] = WriterKey(seed)
+            self._has_all_keys = True
         return self._keys
 
     async def close(self) -> None:
@@ -154,6 +173,37 @@ class Scribe:
             if self._is_writing:
                 await self._idle.wait()
         self._closed = True
+
+    def standing(self) -> Standing:
+        """What the next session may go on from, once this one is closed."""
+        found = [head.tip for head in self._heads.values()]
+        tips = [tip for tip in found if tip is not None]
+        # A key that has signed nothing is not in the store.
+        may_go_on = bool(tips) or self._key is self._resumed
+        last = self._clock.last
+        if self._resumable is not None:
+            last = max(last, self._resumable.clock)
+        return Standing(self._present() if may_go_on else None, last, tips)
+
+    # ---- identity -----------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """The next write begins a new incarnation: a sequence number is never used for two records,
+        by nobody. What is under way ends as it began."""
+        if self._key is not None and self._keys is not None:
+            self._keys[self._key.incarnation] = self._key  # its last records are to be signed yet
+        self._key = None
+        self._resumable = self._resumed = None
+        self._heads.clear()
+        self._written.clear()
+        self._loading.clear()
+
+    def hold(self) -> None:
+        """Appends wait from now on until `release`."""
+        self._go.clear()
+
+    def release(self) -> None:
+        self._go.set()
 
     # ---- what the journal tells ---------------------------------------------------------------
 
@@ -167,6 +217,9 @@ class Scribe:
                 arrived.append(stored)
         if not session:
             return self._written.pop(stored.record.hash, None)
+        if stored.record.envelope.origin == self._present():
+            self.retire()
+            self.on_foreign(session)
         head = self._heads.get(name)
         if head is not None:
             head.observe(stored.record)
@@ -176,12 +229,8 @@ class Scribe:
 
     def failed(self) -> None:
         """A commit failed. Whether it reached the disk is not known, so this incarnation's chains
-        end here: a sequence number is never used for two records."""
-        if self._key is not None and self._keys is not None:
-            self._keys[self._key.incarnation] = self._key  # its last records are to be signed yet
-        self._key = None
-        self._heads.clear()
-        self._written.clear()
+        end here."""
+        self.retire()
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -189,7 +238,9 @@ class Scribe:
         """Turn what waits into records and hand them to the journal."""
         requests = self._waiting[:BATCH_ITEMS_MAX]
         del self._waiting[:BATCH_ITEMS_MAX]
-        now = self._now_ms()
+        if not self._go.is_set() or self._must_retire():
+            self.retire()
+        now = self._wall.now_ms()
         chapters: dict[ContextName, _Chapter] = {}
         asked: list[tuple[_Request, list[EventId]]] = []
         for request in requests:
@@ -276,8 +327,36 @@ class Scribe:
         if self._closed:
             raise StoreClosed("the store is closed")
         if self._key is None:
-            self._key = WriterKey(self._random(32))
+            self._key = self._resume() or WriterKey(self._random(32))
+            self._keys[self._key.incarnation] = self._key
         return self._key
+
+    def _resume(self) -> WriterKey | None:
+        """The incarnation of the last session, if it may go on."""
+        found, self._resumable = self._resumable, None
+        if found is None or self._is_ahead(found.clock):
+            return None
+        self._clock.observe(found.clock)
+        self._resumed = WriterKey(found.seed)
+        return self._resumed
+
+    def _present(self) -> Incarnation | None:
+        """Who writes here, or would."""
+        if self._key is not None:
+            return self._key.incarnation
+        return None if self._resumable is None else self._resumable.incarnation
+
+    def _must_retire(self) -> bool:
+        """Whether the machine was set back or suspended, or our own clock has run away."""
+        has_jumped = self._wall.has_jumped()
+        if self._is_ahead(self._clock.last):
+            self._clock = HybridClock()
+            return True
+        return has_jumped
+
+    def _is_ahead(self, hlc: Hlc) -> bool:
+        latest = self._wall.latest_ms()
+        return latest is not None and hlc_ms(hlc) > latest
 
     async def _load(self, name: ContextName) -> None:
         """Make the head of a context, standing on everything that is journaled."""
@@ -288,7 +367,12 @@ class Scribe:
             )
         key = self._writer()
         arrived = self._loading.setdefault(name, [])
-        state = await self._journal.read(lambda connection: reading.context(connection, name))
+        is_resumed = key is self._resumed
+        state, tip = await self._journal.read(partial(_standing_of, name, is_resumed))
+        hlc = Hlc(0) if state is None else state.hlc
+        latest = self._wall.latest_ms()
+        if latest is not None and self._is_ahead(hlc):
+            hlc = await self._journal.flag_skewed(name, latest)
         if name in self._heads or key is not self._key:
             return
         self._loading.pop(name, None)
@@ -296,8 +380,8 @@ class Scribe:
         head = Head(name, key, ())
         if state is not None:
             known = state.position
-            head = Head(name, key, state.frontier)
-            self._clock.observe(state.hlc)
+            head = Head(name, key, state.frontier, tip)
+            self._clock.observe(hlc)
         for stored in arrived:
             if stored.position > known:
                 head.observe(stored.record)
@@ -306,3 +390,11 @@ class Scribe:
             self.failed()
             head = Head(name, self._writer(), head.frontier)
         self._heads[name] = head
+
+
+def _standing_of(
+    name: ContextName, is_resumed: bool, connection: sqlite3.Connection
+) -> tuple[ContextState | None, OwnHead | None]:
+    """What is journaled of a context, and where the chain stands that goes on in it."""
+    tip = own_head(connection, name) if is_resumed else None
+    return reading.context(connection, name), tip

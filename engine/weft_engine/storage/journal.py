@@ -6,20 +6,24 @@ Commit, then answer, then tell those who listen: a record that a listener hears 
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
 from weft_engine.errors import StoreClosed
+from weft_engine.names import ContextName, Hlc
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome, admit
 from weft_engine.records.identity import SignatureItem, WriterKey
+from weft_engine.storage.identity import NOBODY, Resumable, Standing, renew, take_up
+from weft_engine.storage.identity import Identity as Identity
 from weft_engine.storage.ledger import Ledger, Stored
 from weft_engine.storage.lock import WriterLock
+from weft_engine.storage.machine import Machine, this_machine
 from weft_engine.storage.schema import (
     bring_up,
     check_header,
@@ -29,20 +33,14 @@ from weft_engine.storage.schema import (
     damaged,
 )
 from weft_engine.storage.shelf import SqliteShelf
+from weft_engine.storage.skew import flag_skewed
+from weft_engine.storage.tenure import Tenure
 from weft_engine.storage.writer import Writer, settle
 
 T = TypeVar("T")
 Listener = Callable[[Sequence[Stored], bytes], None]
 """Called on the event loop after a commit with what it brought, in journal order, and the session
 that brought it (empty for our own writes)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Which store this is. Positions and cursors mean something within one epoch only."""
-
-    store: bytes
-    epoch: bytes
 
 
 class SqliteJournal:
@@ -55,9 +53,15 @@ class SqliteJournal:
         *,
         lock: WriterLock | None,
         writing: tuple[Writer, Ledger] | None,
+        resumable: Resumable | None = None,
+        tenure: Tenure | None = None,
     ) -> None:
         self.path = path
         self.identity = identity
+        self.resumable = resumable
+        """The incarnation that may go on, because the last close was clean."""
+        self._tenure = tenure
+        self._opened_by = os.getpid()
         self._lock = lock
         self._writing = writing
         self._listeners: list[Listener] = []
@@ -76,8 +80,10 @@ class SqliteJournal:
         readonly: bool,
         now_ms: int,
         random: Callable[[int], bytes],
+        machine: Machine | None = None,
     ) -> Self:
         """The journal in the file at `path`, made if it is absent and may be written.
+        `machine` is this one unless somebody simulates another.
 
         Raises StoreLocked, NotAStore, NewerFormat or StoreError; then nothing was changed.
         """
@@ -85,25 +91,40 @@ class SqliteJournal:
         if readonly or path.exists():
             check_header(path, readonly=readonly)
         if not readonly:
+            machine = machine or this_machine()
             lock = WriterLock(path)
             lock.acquire()
         try:
             if lock is not None and not path.exists():
-                create(path, store_id=random(16), epoch=random(8), created_ms=now_ms)
+                create(
+                    path,
+                    store_id=random(16),
+                    epoch=random(8),
+                    created_ms=now_ms,
+                    machine=machine,
+                )
             connection = connect(path, readonly=readonly)
             try:
                 if not readonly:
                     bring_up(path, connection)
                     check_writable(path, connection)
-                meta = dict(connection.execute("SELECT key, value FROM meta"))
-                identity = Identity(meta["store"], meta["epoch"])
-                if lock is None:
+                if lock is None or machine is None:
+                    meta = dict(connection.execute("SELECT key, value FROM meta"))
+                    identity = Identity(meta["store"], meta["epoch"])
                     journal = cls(path, identity, lock=None, writing=None)
                     journal._reading = connection
                     return journal
+                identity, resumable, is_leased = take_up(path, connection, machine, random=random)
                 ledger = Ledger(connection)
                 writer = Writer(path, connection, ledger)
-                return cls(path, identity, lock=lock, writing=(writer, ledger))
+                return cls(
+                    path,
+                    identity,
+                    lock=lock,
+                    writing=(writer, ledger),
+                    resumable=resumable,
+                    tenure=Tenure(path, machine, random, is_leased),
+                )
             except BaseException as error:
                 connection.close()
                 if isinstance(error, sqlite3.Error):
@@ -118,10 +139,18 @@ class SqliteJournal:
     def readonly(self) -> bool:
         return self._writing is None
 
-    async def close(self) -> None:
-        """Finish what was handed over, then let go of the file."""
-        if self._closed:
+    async def close(self, standing: Standing | None = NOBODY) -> None:
+        """Finish what was handed over, then let go of the file. The next open may go on where this
+        one stands; with None it takes the close for an unclean one."""
+        if self._closed or not self.is_ours:
             return
+        try:
+            if standing is not None and self._tenure is not None:
+                await self.write(partial(self._tenure.end, standing, self.resumable))
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
         self._closed = True
         # The writer's connection goes last: the last one to close folds the write-ahead log into
         # the file, and a read-only one can't.
@@ -151,6 +180,7 @@ class SqliteJournal:
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """What `question` answers on a reader's connection, which sees all that is committed."""
+        self.check_process()
         if self._closed:
             raise StoreClosed("the store is closed")
         return await asyncio.get_running_loop().run_in_executor(self._reader, self._ask, question)
@@ -158,6 +188,17 @@ class SqliteJournal:
     async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """What `job` returns, once what it wrote beside the journal is durable."""
         return await self._writer.run(job)
+
+    async def flag_skewed(self, name: ContextName, latest_ms: int) -> Hlc:
+        """Flag what is stamped behind `latest_ms` in a context; the highest HLC of the rest."""
+        _, ledger = self._open_for_writing()
+        return await self.write(lambda c: flag_skewed(c, ledger, name, latest_ms))
+
+    async def renew_identity(self) -> None:
+        """Take another store id and epoch, durably."""
+        tenure = self._tenure
+        assert tenure is not None, "a store that is read only is nobody's"
+        self.identity = await self.write(lambda c: renew(c, random=tenure.random))
 
     def submit(
         self,
@@ -176,7 +217,7 @@ class SqliteJournal:
             done(error)
 
         writer.submit(
-            partial(_append, ledger, records, key),
+            partial(self._append, ledger, records, key),
             size=sum([len(record.payload) for record in records]),
             done=committed,
         )
@@ -202,6 +243,7 @@ class SqliteJournal:
         writer, ledger = self._open_for_writing()
 
         def job(connection: sqlite3.Connection) -> tuple[Outcome, list[Stored]]:
+            self._begin()
             shelf = SqliteShelf(connection, ledger, session=session, now_ms=now_ms)
             outcome = admit(shelf, records, items)
             if shelf.items:
@@ -236,12 +278,32 @@ class SqliteJournal:
     def _open_for_writing(self) -> tuple[Writer, Ledger]:
         if self._closed:
             raise StoreClosed("the store is closed")
+        self.check_process()
         if self._writing is None:
             raise StoreClosed(
                 f"the store {self.path} is open for reading only",
                 hint="open it without readonly to write",
             )
         return self._writing
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process has opened the store; not so in one that was forked from it."""
+        return os.getpid() == self._opened_by
+
+    def check_process(self) -> None:
+        """StoreClosed in a process that was forked from the one that opened the store."""
+        if not self.is_ours:
+            raise StoreClosed(
+                f"the store {self.path} was opened by process {self._opened_by}, and this is"
+                f" process {os.getpid()}, forked from it",
+                hint="open the store in the process that uses it, after the fork",
+            )
+
+    def _begin(self) -> None:
+        """On the writer's thread, before a record is written."""
+        if self._tenure is not None:
+            self._tenure.begin()
 
     def _tell(self, stored: Sequence[Stored], session: bytes) -> None:
         if stored:
@@ -264,14 +326,18 @@ class SqliteJournal:
         if self._reading is not None:
             self._reading.close()
 
-
-def _append(
-    ledger: Ledger, records: Sequence[Record], key: WriterKey, connection: sqlite3.Connection
-) -> list[Stored]:
-    stored = [ledger.append(record) for record in records]
-    if records[0].envelope.seq == 1:
-        connection.execute(
-            "UPDATE origins SET public_key = ?, seed = ? WHERE id = ? AND seed IS NULL",
-            (key.public_key, key.seed, ledger.origin(key.incarnation)),
-        )
-    return stored
+    def _append(
+        self,
+        ledger: Ledger,
+        records: Sequence[Record],
+        key: WriterKey,
+        connection: sqlite3.Connection,
+    ) -> list[Stored]:
+        self._begin()
+        stored = [ledger.append(record) for record in records]
+        if records[0].envelope.seq == 1:
+            connection.execute(
+                "UPDATE origins SET public_key = ?, seed = ? WHERE id = ? AND seed IS NULL",
+                (key.public_key, key.seed, ledger.origin(key.incarnation)),
+            )
+        return stored

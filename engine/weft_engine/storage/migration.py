@@ -54,15 +54,17 @@ CREATE TABLE own_heads (        -- where the present incarnation's chains stand,
 ) WITHOUT ROWID;
 
 CREATE TABLE tickets (          -- handed out to us at the last hello, by the store of the peer
-    peer BLOB PRIMARY KEY,
+    id INTEGER PRIMARY KEY,     -- rises with every hello
+    peer BLOB NOT NULL UNIQUE,
     ticket BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE issued_tickets (   -- handed out by us: `current` is known to be kept
-    store BLOB PRIMARY KEY,
+    id INTEGER PRIMARY KEY,     -- rises with every hello
+    store BLOB NOT NULL UNIQUE,
     current BLOB,
     offered BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE TABLE checkpoints (      -- documents as of a position; `digest` is over all the rest
     context INTEGER NOT NULL,

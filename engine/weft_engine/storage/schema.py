@@ -9,11 +9,14 @@ from __future__ import annotations
 import glob
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from weft_engine.errors import NewerFormat, NotAStore, OlderFormat, StoreError
+from weft_engine.storage.identity import place_of
+from weft_engine.storage.machine import Machine
 from weft_engine.storage.migration import STORE_FORMAT, migrate
 
 APPLICATION_ID: Final = 0x77656674
@@ -22,6 +25,7 @@ _FIRST_FORMAT: Final = 1
 """What `_TABLES` make; `migration` has what came later."""
 _HEADER_BYTES: Final = 100
 _BUSY_TIMEOUT_S: Final = 5.0
+_NOWHERE: Final[Mapping[str, object]] = {}
 
 _TABLES: Final = """
 CREATE TABLE meta (
@@ -138,7 +142,9 @@ def create_event_tables(connection: sqlite3.Connection, schema: str) -> None:
         connection.execute(statement.replace("{schema}", schema))
 
 
-def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> None:
+def create(
+    path: Path, *, store_id: bytes, epoch: bytes, created_ms: int, machine: Machine | None = None
+) -> None:
     """Make an empty store, readable by its owner only: it holds private keys.
 
     It is built beside its place and renamed, so that a crash leaves no half-made store.
@@ -147,11 +153,15 @@ def create(path: Path, *, store_id: bytes, epoch: bytes, created_ms: int) -> Non
     try:
         # The caller holds the writer's lock: what others began to make was left behind.
         _remove(*path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 32}.new*"))
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        place = {} if machine is None else place_of(descriptor, machine)
+        os.close(descriptor)
         connection = sqlite3.connect(draft, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous = FULL")
-            make_tables(connection, store_id=store_id, epoch=epoch, created_ms=created_ms)
+            make_tables(
+                connection, store_id=store_id, epoch=epoch, created_ms=created_ms, place=place
+            )
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             if mode != "wal":
                 # So a disk that fails now is told: the draft needs its rollback journal.
@@ -189,7 +199,12 @@ def _remove(*paths: Path) -> None:
 
 
 def make_tables(
-    connection: sqlite3.Connection, *, store_id: bytes, epoch: bytes, created_ms: int
+    connection: sqlite3.Connection,
+    *,
+    store_id: bytes,
+    epoch: bytes,
+    created_ms: int,
+    place: Mapping[str, object] = _NOWHERE,
 ) -> None:
     """Turn an empty file into an empty store, in one transaction."""
     connection.execute("BEGIN")
@@ -198,7 +213,7 @@ def make_tables(
     create_event_tables(connection, "main")
     connection.executemany(
         "INSERT INTO meta VALUES (?, ?)",
-        [("store", store_id), ("epoch", epoch), ("created_ms", created_ms)],
+        [("store", store_id), ("epoch", epoch), ("created_ms", created_ms), *place.items()],
     )
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     migrate(connection, _FIRST_FORMAT)

@@ -51,6 +51,8 @@ _STRAYS = (
                                   " FROM waiting WHERE waiting.session = r.session)"),
     ("receipts", "SELECT count(*) FROM receipts WHERE spec NOT IN (SELECT id FROM specs)"
                  " OR length(fingerprint) <> 32 OR length(cut) % 32 <> 0"),
+    ("own chains", "SELECT count(*) FROM own_heads WHERE NOT EXISTS (SELECT 1 FROM records"
+                   " WHERE records.hash = own_heads.hash AND records.seq = own_heads.seq)"),
 )  # fmt: skip
 """Rows that belong to nothing, by what they are called."""
 

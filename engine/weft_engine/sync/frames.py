@@ -29,6 +29,7 @@ from weft_engine.limits import (
     RECORDS_PER_MESSAGE_MAX,
     REGION_NAME_BYTES_MAX,
     SAMPLE_HASHES_MAX,
+    TICKET_BYTES,
     WANTED_PER_FRAME_MAX,
     WINDOW_FRAMES_MAX,
 )
@@ -162,7 +163,39 @@ class Fragment:
     data: bytes
 
 
-Message = Hello | Bye | Contexts | Frontier | Records | Ack | Want | Heartbeat | Fragment
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The ticket that the peer's store gave to ours last, if there is one."""
+
+    shown: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What was shown is the last one given, and this is the next; None: it is not the last one."""
+
+    fresh: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The ticket that was issued is durable here."""
+
+
+Message = (
+    Hello
+    | Bye
+    | Contexts
+    | Frontier
+    | Records
+    | Ack
+    | Want
+    | Heartbeat
+    | Fragment
+    | Ticket
+    | Issue
+    | Kept
+)
 
 
 def region_name(text: str) -> str:
@@ -225,6 +258,12 @@ def _fields(message: Message) -> tuple[object, ...]:
             return (7,)
         case Fragment():
             return (8, message.id, message.index, message.count, message.data)
+        case Ticket():
+            return (9, message.shown)
+        case Issue():
+            return (10, message.fresh)
+        case Kept():
+            return (11,)
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -371,6 +410,24 @@ def _fragment(reader: Reader) -> Fragment:
     return Fragment(id_, index, count, data)
 
 
+def _ticket(reader: Reader) -> Ticket:
+    return Ticket(_ticket_or_nil(reader))
+
+
+def _issue(reader: Reader) -> Issue:
+    return Issue(_ticket_or_nil(reader))
+
+
+def _kept(_: Reader) -> Kept:
+    return Kept()
+
+
+def _ticket_or_nil(reader: Reader) -> bytes | None:
+    if reader.nil():
+        return None
+    return reader.blob("ticket", size_min=TICKET_BYTES, size_max=TICKET_BYTES)
+
+
 _READERS: Final = (
     ("hello", 8, _hello),
     ("bye", 3, _bye),
@@ -381,6 +438,9 @@ _READERS: Final = (
     ("want", 1, _want),
     ("heartbeat", 0, _heartbeat),
     ("fragment", 4, _fragment),
+    ("ticket", 1, _ticket),
+    ("issue", 1, _issue),
+    ("kept", 0, _kept),
 )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from weft_engine.errors import LinkRefused, PeerError
-from weft_engine.limits import CLOSING_S, RECORDS_BYTES
+from weft_engine.limits import CLOSING_S, RECORDS_BYTES, TICKET_BYTES
 from weft_engine.names import Position
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
@@ -25,7 +25,16 @@ from weft_engine.sync.frames import ByeCode, Window
 from weft_engine.sync.incoming import Admission
 from weft_engine.sync.inspection import Inspected, inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.questions import Answer, Question, RecordsRead, answer
+from weft_engine.sync.questions import (
+    Answer,
+    Question,
+    ReadTicket,
+    RecordsRead,
+    RenewIdentity,
+    TicketRead,
+    Writing,
+    answer,
+)
 from weft_engine.sync.session import End, Session, State
 
 T = TypeVar("T")
@@ -64,7 +73,24 @@ class Journal(Protocol):
         now_ms: int,
     ) -> Outcome: ...
 
+    async def write(self, job: Callable[[sqlite3.Connection], T], /) -> T: ...
+
     def listen(self, listener: Listener, /) -> Callable[[], None]: ...
+
+
+class LinkGuard(Protocol):
+    """What the replica at this end makes of what a link tells about itself
+    (`replica.guard.Guard`)."""
+
+    def joined(self, link: Link, /) -> None: ...
+
+    def left(self, link: Link, /) -> None: ...
+
+    def greeted(self, link: Link, /) -> None: ...
+
+    def may_show(self, link: Link, peer: bytes, /) -> bool: ...
+
+    async def superseded(self, link: Link, /) -> None: ...
 
 
 class LinkStore(Protocol):
@@ -76,7 +102,13 @@ class LinkStore(Protocol):
     @property
     def journal(self) -> Journal: ...
 
+    @property
+    def guard(self) -> LinkGuard | None:
+        """None: this end has one identity for ever."""
+
     def now_ms(self) -> int: ...
+
+    def random(self, size: int, /) -> bytes: ...
 
     async def signature_items(self, stored: Sequence[Stored], /) -> list[SignatureItem]:
         """Signatures whose tips are among these records: those that are kept, and a fresh one
@@ -108,7 +140,12 @@ class Link:
         self._quota = quota
         self._permit = permit
         self.session = Session(
-            store.identity, interest=interest, now_ms=store.now_ms(), region=region, window=window
+            store.identity,
+            interest=interest,
+            now_ms=store.now_ms(),
+            region=region,
+            window=window,
+            ticket=None if region is None else store.random(TICKET_BYTES),
         )
         self._wakes = {lane: asyncio.Event() for lane in ("send", "ask", "admit")}
         self._waiters: set[asyncio.Event] = set()
@@ -118,10 +155,18 @@ class Link:
     def state(self) -> State:
         return self.session.state
 
+    @property
+    def quota(self) -> bytes | None:
+        """Who offers records here; None before that is known."""
+        peer = self.session.peer
+        return self._quota or (None if peer is None else peer.store)
+
     async def run(self) -> End:
         """Speak until either end has enough. Returns how it ended; a fault of this machine (the
         disk, say) is told to the peer as such and raised."""
         stop_listening = self._store.journal.listen(self._committed)
+        if self._store.guard is not None:
+            self._store.guard.joined(self)
         lanes = [
             asyncio.create_task(lane(), name=f"weft-link-{lane.__name__}")
             for lane in (self._receive, self._send, self._ask, self._admit, self._tick)
@@ -131,6 +176,8 @@ class Link:
         finally:
             fault = await self._stop(lanes)
             stop_listening()
+            if self._store.guard is not None:
+                self._store.guard.left(self)
             if fault is not None:
                 await self._say_fault(fault)
             self.session.lost("the link was cancelled")
@@ -193,7 +240,10 @@ class Link:
             if frame is None:
                 self.session.lost("the connection was closed")
                 break
+            is_first = self.session.peer is None
             self.session.receive(frame)
+            if is_first and self.session.peer is not None and self._store.guard is not None:
+                self._store.guard.greeted(self)
             self._changed()
         self._changed()
         # The goodbye is sent by another lane, which then ends the link.
@@ -232,6 +282,15 @@ class Link:
             self._changed()
 
     async def _answer(self, question: Question) -> Answer:
+        guard = self._store.guard
+        if isinstance(question, Writing):
+            return await self._store.journal.write(lambda connection: answer(connection, question))
+        if guard is not None and isinstance(question, RenewIdentity):
+            await guard.superseded(self)
+        if guard is not None and isinstance(question, ReadTicket):
+            is_shown = guard.may_show(self, question.peer)
+            if not is_shown:
+                return TicketRead(None, is_shown)
         found = await self._store.journal.read(lambda connection: answer(connection, question))
         if not isinstance(found, RecordsRead):
             return found
@@ -289,7 +348,7 @@ class Link:
             self._store.journal.admit(
                 inspected.records,
                 inspected.items,
-                session=self._quota or peer.store,
+                session=self.quota or peer.store,
                 now_ms=self._store.now_ms(),
             )
         )

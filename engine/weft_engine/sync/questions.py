@@ -20,7 +20,7 @@ from weft_engine.limits import (
 )
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.identity import SignatureItem
-from weft_engine.storage import reading
+from weft_engine.storage import reading, tickets
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.interest import Interest
 
@@ -122,8 +122,77 @@ class RecordsRead:
         return [stored for part in self.stored for stored in part]
 
 
-Question = ListContexts | ReadFrontiers | ReadLacking | ReadRecords | ReadWanted
-Answer = Listed | FrontiersRead | LackingRead | RecordsRead
+@dataclass(frozen=True, slots=True)
+class ReadTicket:
+    """The ticket that the store `peer` gave us last."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TicketRead:
+    """`is_shown` False: another link of ours to that store shows it."""
+
+    ticket: bytes | None
+    is_shown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTicket:
+    peer: bytes
+    ticket: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TicketKept:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class IssueTicket:
+    """Whether `store` shows the last ticket it was given; then it is offered `fresh`."""
+
+    store: bytes
+    shown: bytes | None
+    fresh: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TicketIssued:
+    is_current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmTicket:
+    """`store` keeps the ticket that it was offered."""
+
+    store: bytes
+    ticket: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TicketConfirmed:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RenewIdentity:
+    """What we showed is old: go by another store id. Who drives the link
+    has its replica do that; a store that has no identity to change has nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRenewed:
+    pass
+
+
+TicketQuestion = ReadTicket | KeepTicket | IssueTicket | ConfirmTicket | RenewIdentity
+TicketAnswer = TicketRead | TicketKept | TicketIssued | TicketConfirmed | IdentityRenewed
+Question = ListContexts | ReadFrontiers | ReadLacking | ReadRecords | ReadWanted | TicketQuestion
+Answer = Listed | FrontiersRead | LackingRead | RecordsRead | TicketAnswer
+Writing = KeepTicket | IssueTicket | ConfirmTicket
+"""Questions that write: `answer` them on the writer's connection, and supply what it returns once
+it is durable."""
 
 
 def answer(connection: sqlite3.Connection, question: Question) -> Answer:
@@ -138,6 +207,20 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
             return _records(connection, question)
         case ReadWanted():
             return _wanted(connection, question)
+        case ReadTicket():
+            return TicketRead(tickets.held(connection, question.peer))
+        case KeepTicket():
+            tickets.keep(connection, question.peer, question.ticket)
+            return TicketKept()
+        case IssueTicket():
+            return TicketIssued(
+                tickets.issue(connection, question.store, question.shown, question.fresh)
+            )
+        case ConfirmTicket():
+            tickets.confirm(connection, question.store, question.ticket)
+            return TicketConfirmed()
+        case RenewIdentity():
+            return IdentityRenewed()
 
 
 def _list(connection: sqlite3.Connection, question: ListContexts) -> Listed:

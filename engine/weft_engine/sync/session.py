@@ -64,8 +64,11 @@ from weft_engine.sync.frames import (
     Frontier,
     Heartbeat,
     Hello,
+    Issue,
+    Kept,
     Message,
     Records,
+    Ticket,
     Want,
     Window,
     bye,
@@ -87,6 +90,7 @@ from weft_engine.sync.questions import (
     ReadWanted,
     RecordsRead,
 )
+from weft_engine.sync.tickets import Tickets
 
 
 class State(StrEnum):
@@ -123,7 +127,8 @@ class End:
 
 class Session:
     """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
-    `now_ms` is the wall clock, for the peer to measure its own by."""
+    `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
+    region hands out: 16 random bytes."""
 
     def __init__(
         self,
@@ -133,7 +138,9 @@ class Session:
         now_ms: int,
         region: str | None = None,
         window: Window | None = None,
+        ticket: bytes | None = None,
     ) -> None:
+        assert (region is None) == (ticket is None), "a region hands out tickets, nobody else does"
         window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
         self.hello = Hello(
             FORMAT_VERSION, identity.store, identity.epoch, region, now_ms, interest, window
@@ -144,6 +151,7 @@ class Session:
         self.end: End | None = None
         self.regions: dict[str, Position] = {}
         """Up to which position of our journal a region holds everything within the interest."""
+        self.tickets = Tickets(ticket)
         self._window = window
         self._outgoing = Outgoing()
         self._incoming = Incoming(region, window)
@@ -221,6 +229,10 @@ class Session:
                     self._outgoing.lacking(some.context, some.positions, some.upto)
             case RecordsRead():
                 self._records_read(comparison, answer)
+            case _:
+                message = self.tickets.supply(answer)
+                if message is not None:
+                    self._outbox.put(message)
 
     # ---- records for the gate -----------------------------------------------------------------
 
@@ -347,6 +359,8 @@ class Session:
                 self._wanted.update(dict.fromkeys(message.hashes))
                 if len(self._wanted) > WANTED_HASHES_MAX:
                     raise LimitBroken(f"more than {WANTED_HASHES_MAX} records were asked for")
+            case Ticket() | Issue() | Kept():
+                self.tickets.receive(message)
             case Heartbeat() | Fragment():
                 pass
 
@@ -366,6 +380,7 @@ class Session:
             min(self._window.frames, hello.window.frames),
             min(self._window.bytes, hello.window.bytes),
         )
+        self.tickets.greeted(hello)
         self._comparison = Comparison(self.interest, self._outgoing)
         self._listing = ListContexts(self.interest, 0, "")
 
@@ -387,7 +402,11 @@ class Session:
     # ---- inside: what goes --------------------------------------------------------------------
 
     def _choose(self, comparison: Comparison) -> Question | None:
-        """Lists first, then frontiers, then records: those asked for before the others."""
+        """Tickets and lists first, then frontiers, then records: those asked for before the
+        others."""
+        ticket_question = self.tickets.next_question()
+        if ticket_question is not None:
+            return ticket_question
         if self._listing is not None:
             return self._listing
         if not comparison.is_listed:
@@ -395,6 +414,8 @@ class Session:
         announcement = comparison.to_announce()
         if announcement is not None:
             return announcement
+        if not self.tickets.may_send:
+            return comparison.to_settle()
         if self._wanted and self._outgoing.has_room(self._window):
             some = tuple(islice(self._wanted, WANTED_PER_FRAME_MAX))
             return ReadWanted(some, RECORDS_BYTES)

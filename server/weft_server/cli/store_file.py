@@ -77,7 +77,13 @@ def _open(path: Path, *, readonly: bool) -> Replica:
     from weft_engine.replica.replica import Replica
 
     check_path(path)
-    return Replica.open(path, now_ms=_now_ms, random=os.urandom, readonly=readonly)
+    return Replica.open(
+        path,
+        now_ms=_now_ms,
+        random=os.urandom,
+        readonly=readonly,
+        monotonic_ms=lambda: time.monotonic_ns() // 1_000_000,
+    )
 
 
 def _now_ms() -> int:
