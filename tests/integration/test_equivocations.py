@@ -92,10 +92,15 @@ def test_a_cloned_store_loses_nothing_and_goes_on(tmp_path: Path, seed: int) -> 
             await first.context("shared/chat").note("plan").append("plan: ")
             one, two = (cloned(origin, tmp_path / name) for name in ("one", "two"))
         third = open_replica(tmp_path / "third.db")
-        # The same seed and the same name: both clones draw the same key.
+        # Both clones draw the same key.
         # They write at different times, or their events would have the same ids.
-        a = open_replica(one, seed=seed + 100, clock=Clock(1_700_000_100_000))
-        b = open_replica(two, seed=seed + 100, clock=Clock(1_700_000_200_000))
+        draws = [random.Random(seed + 100) for _ in range(2)]
+        a, b = (
+            Replica.open(path, now_ms=Clock(start_ms), random=rng.randbytes)
+            for path, start_ms, rng in zip(
+                (one, two), (1_700_000_100_000, 1_700_000_200_000), draws, strict=True
+            )
+        )
         assert a.scribe.incarnation == b.scribe.incarnation
         async with a, b, third:
             said: list[str] = []
@@ -107,6 +112,7 @@ def test_a_cloned_store_loses_nothing_and_goes_on(tmp_path: Path, seed: int) -> 
                     await chat.note("plan").append(f"[{name} notes {number}]")
             for replica in (a, b, a):
                 await meet(replica, third)
+            draws[1].seed(seed + 200)
             await asyncio.wait_for(go_on(a, b, third), TIMEOUT_S)
             views = [await shown(replica) for replica in (a, b, third)]
             assert views[0] == views[1] == views[2]
