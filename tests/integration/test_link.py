@@ -202,6 +202,9 @@ class BusyJournal:
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.read(question)
 
+    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._journal.write(job)
+
     async def admit(
         self,
         records: Sequence[Record],
@@ -224,6 +227,9 @@ class FailingJournal:
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.read(question)
+
+    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        raise StoreError("the disk is full", hint="make room")
 
     async def admit(
         self,

@@ -7,17 +7,26 @@ one module that touches pycrdt; a document that raised is poisoned and must be t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import pycrdt
 
 from weft_engine.canonical import lone_surrogate
 from weft_engine.errors import InvalidMessage
 from weft_engine.names import ClientId, NoteName
-from weft_engine.records.envelope import Record
+from weft_engine.yjs.encoder import EVENTS_ROOT
 from weft_engine.yjs.lib0 import read_var_uint
 
 _NOTE = "note:"
+_STREAM = "stream:"
+_PANIC = "PanicException"
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether pycrdt raised this because of what it was given. Its panics are no Exceptions."""
+    return type(error).__name__ == _PANIC or (
+        isinstance(error, Exception) and not isinstance(error, MemoryError)
+    )
 
 
 class Document:
@@ -25,25 +34,43 @@ class Document:
 
     def __init__(self, client: ClientId) -> None:
         self.client = client
-        self._doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc(client_id=client)
+        self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client)
 
-    def apply(self, records: Iterable[Record]) -> None:
-        """Take in journaled records, in journal order."""
-        for record in records:
-            if record.payload:
-                self._doc.apply_update(record.payload)
+    def apply(self, update: bytes) -> None:
+        """Take in what has passed the reader. Whatever it raises, the document is poisoned."""
+        self._doc.apply_update(update)
+
+    def encoded(self) -> bytes:
+        """All of it as one update. Two equal documents need not give the same bytes."""
+        return self._doc.get_update()
+
+    def clocks(self) -> dict[int, int]:
+        """The next Yjs clock of each client."""
+        state = self._doc.get_state()
+        found: dict[int, int] = {}
+        clients, at = read_var_uint(state, 0)
+        for _ in range(clients):
+            client, at = read_var_uint(state, at)
+            found[client], at = read_var_uint(state, at)
+        return found
+
+    def content(self) -> dict[str, object] | None:
+        """What each root holds, to compare documents by; None if one of them is none of Weft's."""
+        found: dict[str, object] = {}
+        for name in self._doc.keys():  # noqa: SIM118 - a Doc can't be iterated over
+            if name == EVENTS_ROOT:
+                events = self._doc.get(name, type=pycrdt.Map)
+                found[name] = {key: str(events[key]) for key in events.keys()}  # noqa: SIM118
+            elif name.startswith((_NOTE, _STREAM)):
+                found[name] = self._doc.get(name, type=pycrdt.Text).diff()
+            else:
+                return None
+        return found
 
     @property
     def clock(self) -> int:
         """The next Yjs clock of our own client."""
-        state = self._doc.get_state()
-        clients, at = read_var_uint(state, 0)
-        for _ in range(clients):
-            client, at = read_var_uint(state, at)
-            clock, at = read_var_uint(state, at)
-            if client == self.client:
-                return clock
-        return 0
+        return self.clocks().get(self.client, 0)
 
     def text(self, note: NoteName) -> str:
         return str(self._note(note))
@@ -83,4 +110,5 @@ class Document:
         return update
 
     def _note(self, note: NoteName) -> pycrdt.Text:
-        return self._doc.get(_NOTE + note, type=pycrdt.Text)
+        text: pycrdt.Text = self._doc.get(_NOTE + note, type=pycrdt.Text)
+        return text

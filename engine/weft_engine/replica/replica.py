@@ -93,6 +93,8 @@ class Replica:
         for context in self._contexts.values():
             context.close()
         try:
+            for context in self._contexts.values():
+                await context.close_notes()
             if not self.journal.readonly:
                 await self.scribe.close()
                 await self.receipts.flush()

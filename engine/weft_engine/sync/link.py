@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from weft_engine.errors import LinkRefused, PeerError
+from weft_engine.errors import LinkRefused, MachineError, PeerError, StoreClosed
 from weft_engine.limits import CLOSING_S, RECORDS_BYTES
 from weft_engine.names import Position
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
+from weft_engine.storage import quarantine
 from weft_engine.storage.journal import Identity, Listener
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
+from weft_engine.sync.evidence import Evidence
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.frames import ByeCode, Window
 from weft_engine.sync.incoming import Admission
@@ -34,6 +38,9 @@ _TICK_S = 1.0
 _INLINE_RECORDS_MAX = 8
 _INLINE_BYTES_MAX = RECORDS_BYTES // 10
 """Checked on the event loop, in about a millisecond: a thread costs more than that is worth."""
+
+
+_FRAME_FAULTS = frozenset({ByeCode.MALFORMED, ByeCode.FORMAT, ByeCode.LIMIT})
 
 
 class Transport(Protocol):
@@ -54,6 +61,8 @@ class Journal(Protocol):
     """What a link needs of a journal; `storage.journal.SqliteJournal` is one."""
 
     async def read(self, question: Callable[[sqlite3.Connection], T], /) -> T: ...
+
+    async def write(self, job: Callable[[sqlite3.Connection], T], /) -> T: ...
 
     async def admit(
         self,
@@ -113,6 +122,7 @@ class Link:
         self._wakes = {lane: asyncio.Event() for lane in ("send", "ask", "admit")}
         self._waiters: set[asyncio.Event] = set()
         self._admitting: set[asyncio.Task[Outcome]] = set()
+        self._evidence = Evidence()
 
     @property
     def state(self) -> State:
@@ -138,6 +148,7 @@ class Link:
             end = self.session.end
             assert end is not None, "a link that stopped has an end"
             await self._transport.close(end.code, end.reason)
+            await self._keep_evidence()
         if fault is not None:
             raise fault
         return end
@@ -193,7 +204,10 @@ class Link:
             if frame is None:
                 self.session.lost("the connection was closed")
                 break
+            had_ended = self.session.end is not None
             self.session.receive(frame)
+            if not had_ended:
+                self._note_end(frame)
             self._changed()
         self._changed()
         # The goodbye is sent by another lane, which then ends the link.
@@ -261,6 +275,7 @@ class Link:
                     self.close(error.message, code=ByeCode.DENIED, hint=error.hint)
                     continue
                 except PeerError as error:
+                    self._evidence.message(error, now_ms=self._store.now_ms())
                     self.session.refused(error)
                     self._changed()
                     continue
@@ -296,6 +311,10 @@ class Link:
         self._admitting.add(task)
         task.add_done_callback(self._admitting.discard)
         outcome = await asyncio.shield(task)
+        offered = {record.hash: record for record in inspected.records}
+        for hash_, error in outcome.refused:
+            now_ms = self._store.now_ms()
+            self._evidence.record(hash_, offered.get(hash_), error, now_ms=now_ms)
         self.session.admitted(serial, outcome)
         self._changed()
 
@@ -317,6 +336,23 @@ class Link:
         # What the gate has begun to write is told to everybody who listens, so it is not cut.
         written = await asyncio.gather(*self._admitting, return_exceptions=True)
         return next((found for found in (*results, *written) if isinstance(found, Exception)), None)
+
+    def _note_end(self, frame: bytes) -> None:
+        """Keep the frame that ended the link by what is wrong with it."""
+        end = self.session.end
+        if end is not None and not end.by_peer and end.code in _FRAME_FAULTS:
+            self._evidence.frame(frame, end.reason, now_ms=self._store.now_ms())
+
+    async def _keep_evidence(self) -> None:
+        """Write down what was refused. The link is over by now, and whether a full disk takes this
+        changes nothing of how it ended."""
+        if not self._evidence.entries:
+            return
+        peer = self.session.peer
+        sender = self._quota or (b"" if peer is None else peer.store)
+        entries = [replace(entry, sender=sender) for entry in self._evidence.entries]
+        with suppress(MachineError, StoreClosed):
+            await self._store.journal.write(lambda connection: quarantine.keep(connection, entries))
 
     def _committed(self, stored: Sequence[Stored], _: bytes) -> None:
         self.session.committed(stored)
