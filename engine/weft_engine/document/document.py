@@ -93,9 +93,7 @@ class Document:
             raise InvalidMessage("the text holds a lone surrogate", hint="use well-formed Unicode")
         if not delete and not insert:
             return None
-        # pycrdt counts in bytes of UTF-8, and an index inside a character breaks the document.
-        start = len(said[:at].encode())
-        end = start + len(said[at : at + delete].encode())
+        start, end = _indexes(text, said, at, delete)
         updates: list[bytes] = []
         subscription = self._doc.observe(lambda event: updates.append(event.update))
         try:
@@ -112,3 +110,30 @@ class Document:
     def _note(self, note: NoteName) -> pycrdt.Text:
         text: pycrdt.Text = self._doc.get(_NOTE + note, type=pycrdt.Text)
         return text
+
+
+def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, int]:
+    """Where pycrdt has the characters of `said` from `at` to `at + delete`.
+
+    It counts in bytes of UTF-8, and an index inside a character breaks the document. What is no
+    text (another editor's picture in a note, say) is in no string and counts as one.
+    """
+    start = len(said[:at].encode())
+    end = start + len(said[at : at + delete].encode())
+    if len(text) == len(said.encode()):
+        return start, end
+    index = seen = 0
+    begin: int | None = None
+    for piece, _ in text.diff():
+        if isinstance(piece, str):
+            size = len(piece.encode())
+            # An insertion goes behind the character before it, a deletion begins at its first.
+            if begin is None and (start < seen + size or (not delete and start <= seen + size)):
+                begin = index + start - seen
+            if begin is not None and end <= seen + size:
+                return begin, index + end - seen
+            seen += size
+            index += size
+        else:
+            index += 1
+    return (index if begin is None else begin), index
