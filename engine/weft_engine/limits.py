@@ -25,7 +25,9 @@ VALUES_PER_PAYLOAD_MAX: Final = 4_000_000
 WOVEN_STRUCTS_MAX: Final = 8192
 """Structs of one payload that take their place among others: all but first sets of keys, GC and
 SKIP. A hostile payload of n of them costs a document up to n * n steps, with the interpreter lock
-held: at this limit about 2 s, at 100,000 five minutes."""
+held: at this limit 2 s, at 100,000 five minutes."""
+NATIVE_WOVEN_STRUCTS_MAX: Final = 1024
+"""The same in a native payload. An edit of a note is one; a whole document comes as foreign."""
 SETS_PER_KEY_MAX: Final = 16
 """First sets of one key in one payload; they cost a document their square, too. Honest writers
 make one per client."""

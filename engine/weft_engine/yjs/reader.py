@@ -100,7 +100,7 @@ def read_update(data: bytes) -> Update:
         raise malformed(position, f"{len(data) - position} bytes after the end of the update")
     if nested:
         depth = max(depth, type_depth(structs, end=position))
-    return Update(structs=tuple(structs), deletes=deletes, depth=depth)
+    return Update(structs=tuple(structs), deletes=deletes, depth=depth, woven=woven)
 
 
 def read_struct(
