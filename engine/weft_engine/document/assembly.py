@@ -1,8 +1,9 @@
 """Putting a context's document together from its records, whatever they do to it.
 
-Two things are left out of a document that stand in the journal: types nested too deep over several
-records, and records at which pycrdt panics. For either, GC structs take the clocks, so that what
-builds on them finds its place. What was left out is listed under `problems`.
+Three things are left out of a document that stand in the journal: structs in types nested too deep
+or in no type at all, records that point to what no record brings, and records at which pycrdt
+panics. For the first and the last, GC structs take the clocks, so that what builds on them finds
+its place. What was left out is listed under `problems`.
 
 Invariant: as long as nothing panics, the document is that of the records in the order of their
 journal. Once one has panicked, it is made anew from all records in an order that follows from the
@@ -13,16 +14,20 @@ and the same pycrdt leave the same out. Must never know: storage, tasks.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
 from weft_engine.document.replay import replayed
+from weft_engine.document.waiting import WaitingRoom
 from weft_engine.errors import StoreError
-from weft_engine.names import Incarnation, RecordHash
+from weft_engine.names import ClientId, Incarnation, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.yjs.levels import Levels, stand_in
+from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.update import Update
 
-TOO_DEEP: Final = "types nest too deep: left out of the document"
+MISPLACED: Final = "types nest too deep, or it stands in no type: left out of the document"
+WAITS: Final = "it points to what is not in the context: left out of the document"
 _UPDATES: Final = (Kind.NATIVE, Kind.FOREIGN)
 PANICKED: Final = "the document failed at it: left out of the document"
 
@@ -31,6 +36,8 @@ class Appliable(Protocol):
     """A document; what it raises poisons it."""
 
     def apply(self, update: bytes, /) -> None: ...
+
+    def clocks(self) -> dict[ClientId, int]: ...
 
 
 D = TypeVar("D", bound=Appliable)
@@ -45,11 +52,23 @@ class Assembly(Generic[D]):
         self.document = make()
         self.tips: dict[Incarnation, RecordHash] = {}
         """The end of each chain in it."""
-        self.problems: dict[RecordHash, str] = {}
+        self._problems: dict[RecordHash, str] = {}
         self.is_whole_only = False
         """It holds an equivocation or a culprit: what comes next can reach back, so it has to be
         made anew each time."""
         self._levels = Levels()
+        self._room = WaitingRoom()
+
+    @property
+    def problems(self) -> dict[RecordHash, str]:
+        """The records that are left out, or of which something is, and why."""
+        waits = {waiting.record.hash: WAITS for waiting in self._room.waiting.values()}
+        return self._problems | waits
+
+    @property
+    def clocks(self) -> dict[ClientId, int]:
+        """The next Yjs clock of each client, by the records that were applied."""
+        return self._room.known
 
     @property
     def is_plain(self) -> bool:
@@ -66,7 +85,7 @@ class Assembly(Generic[D]):
                 self.is_whole_only = True
                 return False
             self.tips[record.envelope.origin] = record.hash
-            if not self._try(record):
+            if self._try(record) is not None:
                 self.is_whole_only = True
                 return False
         return True
@@ -76,7 +95,7 @@ class Assembly(Generic[D]):
         self.is_whole_only = True
         held = replayed(records)
         self._begin()
-        if all(self._try(record) for record in held):
+        if all(self._try(record) is None for record in held):
             return
         wanted = {record.hash for record in held}
         ordered = [record for record in _in_own_order(records) if record.hash in wanted]
@@ -93,31 +112,40 @@ class Assembly(Generic[D]):
                 raise
             return False
         self.tips = tips
+        self._room = WaitingRoom(self.document.clocks())
         return True
 
     # ---- inside -------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self.document = self._make()
-        self.problems = {}
+        self._problems = {}
         self._levels = Levels()
+        self._room = WaitingRoom()
 
-    def _try(self, record: Record) -> bool:
-        try:
-            self._apply(record)
-        except BaseException as error:
-            if not self._is_panic(error):
-                raise
-            return False
-        return True
-
-    def _apply(self, record: Record) -> None:
+    def _try(self, record: Record, culprits: Container[RecordHash] = ()) -> RecordHash | None:
+        """Apply a record and what waited for it; the one that the document fails at."""
         if record.envelope.kind not in _UPDATES:
-            return
-        update = self._levels.flattened(record.payload)
-        if update is not record.payload:
-            self.problems[record.hash] = TOO_DEEP
-        self.document.apply(update)
+            return None
+        for free in self._room.enter(record, read_update(record.payload)):
+            hash_ = free.record.hash
+            if hash_ in culprits:
+                self._problems[hash_] = PANICKED
+                self._stand_in(free.record)
+                continue
+            try:
+                self._apply(free.record, free.update)
+            except BaseException as error:
+                if not self._is_panic(error):
+                    raise
+                return hash_
+        return None
+
+    def _apply(self, record: Record, update: Update) -> None:
+        data = self._levels.flattened(record.payload, update)
+        if data is not record.payload:
+            self._problems[record.hash] = MISPLACED
+        self.document.apply(data)
 
     def _first_failing(
         self, records: Sequence[Record], culprits: set[RecordHash]
@@ -125,11 +153,9 @@ class Assembly(Generic[D]):
         """The first of `records`, with stand-ins for `culprits`, that the document fails at."""
         self._begin()
         for record in records:
-            if record.hash in culprits:
-                self.problems[record.hash] = PANICKED
-                self._stand_in(record)
-            elif not self._try(record):
-                return record.hash
+            failing = self._try(record, culprits)
+            if failing is not None:
+                return failing
         return None
 
     def _stand_in(self, record: Record) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pycrdt
 
 from weft_engine.canonical import lone_surrogate
-from weft_engine.errors import InvalidMessage
+from weft_engine.errors import InvalidMessage, StoreError
 from weft_engine.names import ClientId, NoteName
 from weft_engine.yjs.encoder import EVENTS_ROOT
 from weft_engine.yjs.lib0 import read_var_uint
@@ -44,14 +44,14 @@ class Document:
         """All of it as one update. Two equal documents need not give the same bytes."""
         return self._doc.get_update()
 
-    def clocks(self) -> dict[int, int]:
+    def clocks(self) -> dict[ClientId, int]:
         """The next Yjs clock of each client."""
         state = self._doc.get_state()
-        found: dict[int, int] = {}
+        found: dict[ClientId, int] = {}
         clients, at = read_var_uint(state, 0)
         for _ in range(clients):
             client, at = read_var_uint(state, at)
-            found[client], at = read_var_uint(state, at)
+            found[ClientId(client)], at = read_var_uint(state, at)
         return found
 
     def content(self) -> dict[str, object] | None:
@@ -93,7 +93,13 @@ class Document:
             raise InvalidMessage("the text holds a lone surrogate", hint="use well-formed Unicode")
         if not delete and not insert:
             return None
-        start, end = _indexes(text, said, at, delete)
+        wanted = said[:at] + insert + said[at + delete :]
+        found = _indexes(text, said, at, delete)
+        if found is None:
+            # Something of no shape in a text, from a hostile writer: it goes with this edit.
+            start, end, insert = 0, len(text), wanted
+        else:
+            start, end = found
         updates: list[bytes] = []
         subscription = self._doc.observe(lambda event: updates.append(event.update))
         try:
@@ -104,6 +110,11 @@ class Document:
                     text.insert(start, insert)
         finally:
             self._doc.unobserve(subscription)  # or the document is never freed
+        if str(text) != wanted:
+            raise StoreError(
+                f"note {note!r} can't be edited: its document is not as it was read",
+                hint="nothing was written; try again",
+            )
         (update,) = updates
         return update
 
@@ -112,28 +123,34 @@ class Document:
         return text
 
 
-def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, int]:
-    """Where pycrdt has the characters of `said` from `at` to `at + delete`.
+def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, int] | None:
+    """Where pycrdt has the characters of `said` from `at` to `at + delete`; None if that can't be
+    told, because the text holds what it does not show.
 
     It counts in bytes of UTF-8, and an index inside a character breaks the document. What is no
     text (another editor's picture in a note, say) is in no string and counts as one.
     """
     start = len(said[:at].encode())
     end = start + len(said[at : at + delete].encode())
-    if len(text) == len(said.encode()):
+    size = len(text)
+    if size == len(said.encode()):
         return start, end
     index = seen = 0
     begin: int | None = None
+    last: int | None = None
     for piece, _ in text.diff():
-        if isinstance(piece, str):
-            size = len(piece.encode())
-            # An insertion goes behind the character before it, a deletion begins at its first.
-            if begin is None and (start < seen + size or (not delete and start <= seen + size)):
-                begin = index + start - seen
-            if begin is not None and end <= seen + size:
-                return begin, index + end - seen
-            seen += size
-            index += size
-        else:
+        if not isinstance(piece, str):
             index += 1
-    return (index if begin is None else begin), index
+            continue
+        length = len(piece.encode())
+        # An insertion goes behind the character before it, a deletion begins at its first.
+        if begin is None and (start < seen + length or (not delete and start == seen + length)):
+            begin = index + start - seen
+        if begin is not None and last is None and end <= seen + length:
+            last = index + end - seen
+        seen += length
+        index += length
+    if index != size or seen != len(said.encode()):
+        return None
+    begin = index if begin is None else begin
+    return begin, begin if last is None else last

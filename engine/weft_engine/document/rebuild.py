@@ -14,11 +14,7 @@ from functools import partial
 from weft_engine.document.assembly import Assembly
 from weft_engine.document.document import Document, is_panic
 from weft_engine.names import ClientId, Incarnation, RecordHash
-from weft_engine.records.envelope import Kind, Record
-from weft_engine.yjs.reader import read_update
-from weft_engine.yjs.update import ranges
-
-_UPDATES = (Kind.NATIVE, Kind.FOREIGN)
+from weft_engine.records.envelope import Record
 
 
 class Rebuild:
@@ -27,35 +23,24 @@ class Rebuild:
     def __init__(self) -> None:
         self._assembly = Assembly(partial(Document, ClientId(0)), is_panic)
         self._is_whole = True
-        self._ends: dict[ClientId, int] = {}
-        self._deleted_ends: dict[ClientId, int] = {}
 
     @property
     def tips(self) -> dict[Incarnation, RecordHash]:
         return self._assembly.tips
 
     def take(self, records: Iterable[Record]) -> None:
-        for record in records:
-            self._is_whole = self._is_whole and self._assembly.take([record])
-            if not self._is_whole or record.envelope.kind not in _UPDATES:
-                continue
-            update = read_update(record.payload)
-            for client, of_client in ranges(update).items():
-                self._ends[client] = max(self._ends.get(client, 0), of_client[-1][1])
-            for client, clock, length in update.deletes:
-                end = clock + length
-                self._deleted_ends[client] = max(self._deleted_ends.get(client, 0), end)
+        self._is_whole = self._is_whole and self._assembly.take(records)
 
     @property
     def is_sound(self) -> bool:
         """Whether a checkpoint can stand for these records: no equivocation, nothing left out,
         nothing that waits, no root but Weft's."""
+        assembly = self._assembly
         return (
             self._is_whole
-            and self._assembly.is_plain
-            and self._assembly.document.clocks() == self._ends
-            and all(end <= self._ends.get(c, 0) for c, end in self._deleted_ends.items())
-            and self._assembly.document.content() is not None
+            and assembly.is_plain
+            and assembly.document.clocks() == assembly.clocks
+            and assembly.document.content() is not None
         )
 
     def agrees(self, state: bytes) -> bool:

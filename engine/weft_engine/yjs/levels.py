@@ -1,13 +1,14 @@
-"""How deep types nest over all the updates of a document, and updates without what is too deep.
+"""Updates as a document may have them: without types nested too deep or standing in no type.
 
 One update can nest 64 deep, and so can each of the next ones inside it: yrs dies of a chain of
-some 50,000 maps when their root is deleted, whoever wrote them and in however many records. So a
-struct that stands deeper than NESTING_DEPTH_MAX counts as collected: a GC struct over the same
-clocks takes its place in the document.
+some 50,000 maps when their root is deleted, whoever wrote them and in however many records. And it
+panics at a struct whose parent is a letter of a text, or whatever else is no type. One update alone
+shows neither. So a struct that stands deeper than NESTING_DEPTH_MAX, or in no type, counts as
+collected: a GC struct over the same clocks takes its place in the document.
 
-Invariant: the level of a struct follows from its own bytes and from structs that it points to,
-which are in its causal past. So every replica finds the same structs too deep, in whatever causal
-order the updates come. Must never know: records, documents.
+Invariant: both follow from a struct's own bytes and from the structs that it points to, and those
+came before it. So every replica finds the same structs, in whatever order the updates come that do
+not point to each other. Must never know: records, documents.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from weft_engine.names import ClientId
 from weft_engine.yjs.lib0 import read_var_uint, var_uint
 from weft_engine.yjs.nesting import struct_levels
 from weft_engine.yjs.reader import read_struct, read_update
-from weft_engine.yjs.update import Id, Kind, Struct
+from weft_engine.yjs.update import Id, Kind, Struct, Update
 
 _BARE = frozenset({Kind.GC, Kind.SKIP})
 
@@ -32,27 +33,30 @@ class Levels:
         self._firsts: dict[ClientId, list[int]] = {}
         self._runs: dict[ClientId, list[tuple[int, int, int]]] = {}
         """Per client (first clock, end, level), ascending and apart."""
+        self._types: set[Id] = set()
 
     @property
     def is_flat(self) -> bool:
-        """Nothing stands in anything but roots."""
-        return not self._runs
+        """There are no types but roots."""
+        return not self._runs and not self._types
 
-    def flattened(self, data: bytes) -> bytes:
-        """`data`, an update that the reader has passed, as a document may have it: the very same
-        object if nothing in it is too deep. Updates come in causal order."""
-        structs = read_update(data).structs
-        if not self._runs and not any(struct.parent.__class__ is tuple for struct in structs):
+    def flattened(self, data: bytes, update: Update) -> bytes:
+        """`data`, which says `update` and points to nothing that has not come, as a document may
+        have it: the very same object if there is nothing to change."""
+        structs = update.structs
+        self._types.update((s.client, s.clock) for s in structs if s.kind is Kind.TYPE)
+        if self.is_flat and not any(struct.parent.__class__ is tuple for struct in structs):
             return data
         levels = struct_levels(structs, end=len(data), known=self._level)
-        too_deep = False
-        for struct, level in zip(structs, levels, strict=True):
+        gone = [False] * len(structs)
+        for index, (struct, level) in enumerate(zip(structs, levels, strict=True)):
             if level > 0 and struct.kind not in _BARE:
                 self._note(struct, level)
-                too_deep |= level > NESTING_DEPTH_MAX
-        if not too_deep:
-            return data
-        return _collected(data, [level > NESTING_DEPTH_MAX for level in levels], keep_deletes=True)
+                parent = struct.parent
+                gone[index] = level > NESTING_DEPTH_MAX or (
+                    isinstance(parent, tuple) and parent not in self._types
+                )
+        return _collected(data, gone, keep_deletes=True) if any(gone) else data
 
     def _level(self, wanted: Id) -> int:
         client, clock = wanted
