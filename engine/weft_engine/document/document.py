@@ -97,7 +97,7 @@ class Document:
         found = _indexes(text, said, at, delete)
         if found is None:
             # Something of no shape in a text, from a hostile writer: it goes with this edit.
-            start, end, insert = 0, len(text), wanted
+            start, end, insert = 0, len(said.encode()), wanted
         else:
             start, end = found
         updates: list[bytes] = []
