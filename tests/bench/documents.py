@@ -1,4 +1,4 @@
-"""Opening a note in contexts of 1,000, 10,000 and 100,000 records, without and with a checkpoint."""
+"""Opening a note in contexts of up to 100,000 records, without a checkpoint and with one."""
 
 from __future__ import annotations
 

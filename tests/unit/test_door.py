@@ -148,11 +148,12 @@ def fails_at(monkeypatch: pytest.MonkeyPatch, part: bytes) -> None:
 # ---- documents of hostile records -----------------------------------------------------------
 
 
-def nested(length: int) -> list[bytes]:
+def nested(length: int, *, client: int = 1) -> list[bytes]:
     """Updates of which each puts a map into the map of the one before."""
-    first = update_of(b"\x27\x01\x01m\x01k\x01")
+    first = update_of(b"\x27\x01\x01m\x01k\x01", client=client)
+    inside = b"\x27\x00" + var_uint(client)
     return [first] + [
-        update_of(b"\x27\x00\x01" + var_uint(clock - 1) + b"\x01k\x01", clock=clock)
+        update_of(inside + var_uint(clock - 1) + b"\x01k\x01", clock=clock, client=client)
         for clock in range(1, length)
     ]
 
