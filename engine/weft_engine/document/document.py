@@ -94,12 +94,10 @@ class Document:
         if not delete and not insert:
             return None
         wanted = said[:at] + insert + said[at + delete :]
-        found = _indexes(text, said, at, delete)
-        if found is None:
-            # Something of no shape in a text, from a hostile writer: it goes with this edit.
-            start, end, insert = 0, len(said.encode()), wanted
-        else:
-            start, end = found
+        start, end, shows_all = _indexes(text, said, at, delete)
+        if not shows_all:
+            # Something of no shape in a text, from a hostile writer: what shows is written anew.
+            start, insert = 0, wanted
         updates: list[bytes] = []
         subscription = self._doc.observe(lambda event: updates.append(event.update))
         try:
@@ -123,9 +121,9 @@ class Document:
         return text
 
 
-def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, int] | None:
-    """Where pycrdt has the characters of `said` from `at` to `at + delete`; None if that can't be
-    told, because the text holds what it does not show.
+def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, int, bool]:
+    """Where pycrdt has the characters of `said` from `at` to `at + delete`, and True; if that
+    can't be told, because the text holds what it does not show, where it all ends, and False.
 
     It counts in bytes of UTF-8, and an index inside a character breaks the document. What is no
     text (another editor's picture in a note, say) is in no string and counts as one.
@@ -134,7 +132,7 @@ def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, i
     end = start + len(said[at : at + delete].encode())
     size = len(text)
     if size == len(said.encode()):
-        return start, end
+        return start, end, True
     index = seen = 0
     begin: int | None = None
     last: int | None = None
@@ -151,6 +149,6 @@ def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, i
         seen += length
         index += length
     if index != size or seen != len(said.encode()):
-        return None
+        return 0, index, False
     begin = index if begin is None else begin
-    return begin, begin if last is None else last
+    return begin, begin if last is None else last, True
