@@ -135,6 +135,10 @@ class RelayHouse:
         finally:
             end.cut()
 
+    async def until_one_ends(self, *, timeout_s: float) -> None:
+        """Wait until the relay has let go of one of the connections that were made."""
+        await asyncio.wait(self._serving, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+
     async def close(self) -> None:
         await self.relay.close()
         await asyncio.gather(*self._serving)

@@ -36,6 +36,8 @@ class PeerError(WeftError):
     """Another party sent something that is refused. Nothing of it was stored."""
 
     code = "peer"
+    culprit: tuple[bytes, bytes] | None = None
+    """Envelope and payload of the record that it is about, where there is one."""
 
 
 class MachineError(WeftError):

@@ -19,7 +19,18 @@ NOTE_NAME_BYTES_MAX: Final = 128
 EVENT_BYTES_MAX: Final = 8 * MIB
 NATIVE_PAYLOAD_BYTES_MAX: Final = 16 * MIB
 FOREIGN_PAYLOAD_BYTES_MAX: Final = 64 * MIB
-STRUCTS_PER_PAYLOAD_MAX: Final = 4_000_000
+STRUCTS_PER_PAYLOAD_MAX: Final = 262_144
+"""Structs, and ranges of deletes. 16 MiB of the smallest events are 200,000."""
+VALUES_PER_PAYLOAD_MAX: Final = 4_000_000
+WOVEN_STRUCTS_MAX: Final = 8192
+"""Structs of one payload that take their place among others: all but first sets of keys, GC and
+SKIP. A hostile payload of n of them costs a document up to n * n steps, with the interpreter lock
+held: at this limit 2 s, at 100,000 five minutes."""
+NATIVE_WOVEN_STRUCTS_MAX: Final = 1024
+"""The same in a native payload. An edit of a note is one; a whole document comes as foreign."""
+SETS_PER_KEY_MAX: Final = 16
+"""First sets of one key in one payload; they cost a document their square, too. Honest writers
+make one per client."""
 NESTING_DEPTH_MAX: Final = 64
 CLOCK_END_MAX: Final = 2**32 - 1
 """No Yjs clock plus length goes beyond it: yrs counts clocks in 32 bits and wraps silently."""
@@ -53,6 +64,17 @@ CLOCK_STEP_BACK_MS_MAX: Final = 30 * 24 * 3_600_000
 as no relay has told the time."""
 FETCH_S: Final = 5.0
 """What appends wait at most for records of our own that a peer holds and we lost."""
+
+QUARANTINE_ENTRIES_MAX: Final = 1000
+QUARANTINE_BYTES_MAX: Final = 16 * MIB
+QUARANTINE_ENTRY_BYTES_MAX: Final = 64 * KIB
+"""Evidence that is kept of one refused thing: its beginning."""
+QUARANTINE_PER_MINUTE_MAX: Final = 60
+"""More refused things than this are not written down: a flood of them is no flood of writes."""
+QUARANTINE_PER_LINK_MAX: Final = 16
+CHECKPOINT_RECORDS: Final = 1000
+CHECKPOINT_BYTES: Final = MIB
+"""A document that had to apply more than this since its last checkpoint gets a new one."""
 
 # ---- links ----------------------------------------------------------------------------------
 

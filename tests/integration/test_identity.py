@@ -583,9 +583,8 @@ async def test_a_half_open_link_ends_when_its_store_comes_again(place: Path) -> 
                 assert (end.code, end.by_peer, end.is_refusal) == ("closed", True, False)
                 assert "newer link" in end.reason
                 assert second.state is State.LIVE
-                async with asyncio.timeout(TIMEOUT_S):
-                    while house.relay.links > 1:
-                        await asyncio.sleep(0.01)
+                await house.until_one_ends(timeout_s=TIMEOUT_S)
+                assert house.relay.links == 1
         assert len(set(incarnations(place / "a.db"))) == 1
 
 

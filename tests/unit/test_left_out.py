@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pycrdt
 
 from tests.worlds import CONTEXT
@@ -20,6 +22,11 @@ def key(number: int) -> WriterKey:
     return WriterKey(number.to_bytes(32, "big"))
 
 
+def apply(document: Document, records: Sequence[Record]) -> None:
+    for record in records:
+        document.apply(record.payload)
+
+
 class Side:
     """A writer with a document of its own; `fork` is what a cloned machine does."""
 
@@ -27,7 +34,7 @@ class Side:
         self.key = writer
         self.history = list(history)
         self.document = Document(client_id(writer.incarnation, CONTEXT))
-        self.document.apply(history)
+        apply(self.document, history)
 
     def fork(self) -> Side:
         return Side(self.key, self.history)
@@ -55,7 +62,7 @@ class Side:
 
     def hear(self, *records: Record) -> None:
         self.history += records
-        self.document.apply(records)
+        apply(self.document, records)
 
 
 def texts(found: list[LeftOut]) -> list[tuple[str, str, int]]:
@@ -90,7 +97,7 @@ def test_text_is_found_through_the_ids_it_stands_beside() -> None:
             assert found == [("ideas", "B1", 4 + mark), ("ideas", "B2", 9), ("plan", "B3", 10)]
         # Together with the document that is everything that anybody typed.
         document = Document(client_id(key(2).incarnation, CONTEXT))
-        document.apply(replayed(records))
+        apply(document, replayed(records))
         shown = document.text(PLAN) + document.text(IDEAS)
         assert sorted(shown + "".join(text for _, text, _ in found)) == sorted(
             "shared ündxA1🌍A3B1B2B3"

@@ -7,17 +7,26 @@ one module that touches pycrdt; a document that raised is poisoned and must be t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 import pycrdt
 
 from weft_engine.canonical import lone_surrogate
-from weft_engine.errors import InvalidMessage
+from weft_engine.errors import InvalidMessage, StoreError
 from weft_engine.names import ClientId, NoteName
-from weft_engine.records.envelope import Record
+from weft_engine.yjs.encoder import EVENTS_ROOT
 from weft_engine.yjs.lib0 import read_var_uint
 
 _NOTE = "note:"
+_STREAM = "stream:"
+_PANIC = "PanicException"
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether pycrdt raised this because of what it was given. Its panics are no Exceptions."""
+    return type(error).__name__ == _PANIC or (
+        isinstance(error, Exception) and not isinstance(error, MemoryError)
+    )
 
 
 class Document:
@@ -25,25 +34,43 @@ class Document:
 
     def __init__(self, client: ClientId) -> None:
         self.client = client
-        self._doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc(client_id=client)
+        self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client)
 
-    def apply(self, records: Iterable[Record]) -> None:
-        """Take in journaled records, in journal order."""
-        for record in records:
-            if record.payload:
-                self._doc.apply_update(record.payload)
+    def apply(self, update: bytes) -> None:
+        """Take in what has passed the reader. Whatever it raises, the document is poisoned."""
+        self._doc.apply_update(update)
+
+    def encoded(self) -> bytes:
+        """All of it as one update. Two equal documents need not give the same bytes."""
+        return self._doc.get_update()
+
+    def clocks(self) -> dict[ClientId, int]:
+        """The next Yjs clock of each client."""
+        state = self._doc.get_state()
+        found: dict[ClientId, int] = {}
+        clients, at = read_var_uint(state, 0)
+        for _ in range(clients):
+            client, at = read_var_uint(state, at)
+            found[ClientId(client)], at = read_var_uint(state, at)
+        return found
+
+    def content(self) -> dict[str, object] | None:
+        """What each root holds, to compare documents by; None if one of them is none of Weft's."""
+        found: dict[str, object] = {}
+        for name in self._doc.keys():  # noqa: SIM118 - a Doc can't be iterated over
+            if name == EVENTS_ROOT:
+                events = self._doc.get(name, type=pycrdt.Map)
+                found[name] = {key: str(events[key]) for key in events.keys()}  # noqa: SIM118
+            elif name.startswith((_NOTE, _STREAM)):
+                found[name] = self._doc.get(name, type=pycrdt.Text).diff()
+            else:
+                return None
+        return found
 
     @property
     def clock(self) -> int:
         """The next Yjs clock of our own client."""
-        state = self._doc.get_state()
-        clients, at = read_var_uint(state, 0)
-        for _ in range(clients):
-            client, at = read_var_uint(state, at)
-            clock, at = read_var_uint(state, at)
-            if client == self.client:
-                return clock
-        return 0
+        return self.clocks().get(self.client, 0)
 
     def text(self, note: NoteName) -> str:
         return str(self._note(note))
@@ -66,9 +93,11 @@ class Document:
             raise InvalidMessage("the text holds a lone surrogate", hint="use well-formed Unicode")
         if not delete and not insert:
             return None
-        # pycrdt counts in bytes of UTF-8, and an index inside a character breaks the document.
-        start = len(said[:at].encode())
-        end = start + len(said[at : at + delete].encode())
+        wanted = said[:at] + insert + said[at + delete :]
+        start, end, shows_all = _indexes(text, said, at, delete)
+        if not shows_all:
+            # Something of no shape in a text, from a hostile writer: what shows is written anew.
+            start, insert = 0, wanted
         updates: list[bytes] = []
         subscription = self._doc.observe(lambda event: updates.append(event.update))
         try:
@@ -79,8 +108,47 @@ class Document:
                     text.insert(start, insert)
         finally:
             self._doc.unobserve(subscription)  # or the document is never freed
+        if str(text) != wanted:
+            raise StoreError(
+                f"note {note!r} can't be edited: its document is not as it was read",
+                hint="nothing was written; try again",
+            )
         (update,) = updates
         return update
 
     def _note(self, note: NoteName) -> pycrdt.Text:
-        return self._doc.get(_NOTE + note, type=pycrdt.Text)
+        text: pycrdt.Text = self._doc.get(_NOTE + note, type=pycrdt.Text)
+        return text
+
+
+def _indexes(text: pycrdt.Text, said: str, at: int, delete: int) -> tuple[int, int, bool]:
+    """Where pycrdt has the characters of `said` from `at` to `at + delete`, and True; if that
+    can't be told, because the text holds what it does not show, where it all ends, and False.
+
+    It counts in bytes of UTF-8, and an index inside a character breaks the document. What is no
+    text (another editor's picture in a note, say) is in no string and counts as one.
+    """
+    start = len(said[:at].encode())
+    end = start + len(said[at : at + delete].encode())
+    size = len(text)
+    if size == len(said.encode()):
+        return start, end, True
+    index = seen = 0
+    begin: int | None = None
+    last: int | None = None
+    for piece, _ in text.diff():
+        if not isinstance(piece, str):
+            index += 1
+            continue
+        length = len(piece.encode())
+        # An insertion goes behind the character before it, a deletion begins at its first.
+        if begin is None and (start < seen + length or (not delete and start == seen + length)):
+            begin = index + start - seen
+        if begin is not None and last is None and end <= seen + length:
+            last = index + end - seen
+        seen += length
+        index += length
+    if index != size or seen != len(said.encode()):
+        return 0, index, False
+    begin = index if begin is None else begin
+    return begin, begin if last is None else last, True

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from weft_engine.errors import MalformedRecord, MalformedUpdate
 from weft_engine.events.candidate import candidates
-from weft_engine.limits import FOREIGN_PAYLOAD_BYTES_MAX, NATIVE_PAYLOAD_BYTES_MAX
+from weft_engine.limits import (
+    FOREIGN_PAYLOAD_BYTES_MAX,
+    NATIVE_PAYLOAD_BYTES_MAX,
+    NATIVE_WOVEN_STRUCTS_MAX,
+)
 from weft_engine.names import EventId, RecordHash, event_id_hlc, is_event_id
 from weft_engine.records.digest import payload_digest, record_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope
@@ -61,6 +65,10 @@ def _check_update(record: Record) -> None:
         raise _unsound(record, f"its payload is no sound update: {error.message}") from None
     if record.envelope.kind is not Kind.NATIVE:
         return
+    if update.woven > NATIVE_WOVEN_STRUCTS_MAX:
+        raise _unsound(
+            record, f"{update.woven} structs are interwoven; {NATIVE_WOVEN_STRUCTS_MAX} may be"
+        )
     own = client_id(record.envelope.origin, record.envelope.context)
     if any(struct.client != own for struct in update.structs):
         raise _unsound(record, "it writes under a Yjs client id that is not its origin's")

@@ -285,6 +285,13 @@ class Context:
             lambda connection: left_out_texts(connection, self.name)
         )
 
+    async def kept_out(self) -> list[tuple[str, str]]:
+        """(record hash in hex, reason) of every record whose payload the notes' document leaves
+        out, whole or in part, because no document can hold it. Its events, if any, are not touched
+        by that."""
+        found = await self._notes.problems()
+        return [(hash_.hex(), reason) for hash_, reason in sorted(found.items())]
+
     async def export(self) -> list[str]:
         """The messages of the main branch as JSON texts of the OpenAI chat format, as they were
         imported where they were."""
@@ -342,6 +349,10 @@ class Context:
     def close(self) -> None:
         for watcher in self._watchers:
             watcher.end()
+
+    async def close_notes(self) -> None:
+        """Let go of the notes' document and of what is done for it in the background."""
+        await self._notes.close()
 
     # ---- the timeline -------------------------------------------------------------------------
 

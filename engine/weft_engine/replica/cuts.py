@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from weft_engine.document.replay import replayed
+from weft_engine.document.assembly import Assembly
 from weft_engine.errors import MissingRecords, StoreClosed
 from weft_engine.names import ClientId, ContextName
 from weft_engine.records.envelope import Record
@@ -60,7 +61,8 @@ class Cuts:
     async def document(self, name: ContextName, cut: Frontier) -> Document:
         """The document as it is for the causal past of `cut`; for reading. MissingRecords if a
         record of it is not held."""
-        from weft_engine.document.document import Document  # pycrdt is loaded for notes only
+        # pycrdt is loaded for notes only
+        from weft_engine.document.document import Document, is_panic
 
         document = self._documents.pop((name, cut), None)
         if document is None:
@@ -69,8 +71,10 @@ class Cuts:
                 return list(records_of(connection, state_at(connection, name, cut), cut))
 
             records = await self._journal.read(asked)
-            document = Document(_NO_WRITER)
-            document.apply(replayed(records))
+            assembly = Assembly(partial(Document, _NO_WRITER), is_panic)
+            if not assembly.take(records):
+                assembly.take_all(records)
+            document = assembly.document
         self._documents[name, cut] = document
         while len(self._documents) > _KEPT_MAX:
             del self._documents[next(iter(self._documents))]

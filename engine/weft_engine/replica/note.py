@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Self
 
-from weft_engine.document.replay import replayed
-from weft_engine.errors import InvalidMessage
+from weft_engine.document.assembly import Assembly
+from weft_engine.errors import InvalidMessage, StoreClosed, StoreError
+from weft_engine.limits import CHECKPOINT_BYTES, CHECKPOINT_RECORDS
 from weft_engine.names import ClientId, ContextName, Incarnation, NoteName, Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import client_id
-from weft_engine.storage import reading
-from weft_engine.storage.ledger import Stored
+from weft_engine.replica.checkpointing import write_checkpoint
+from weft_engine.replica.pages import page
+from weft_engine.storage import checkpoints
 from weft_engine.storage.reading import ContextState
 
 if TYPE_CHECKING:
     from weft_engine.document.document import Document
     from weft_engine.replica.replica import Replica
 
-_READ_BYTES: Final = 8 * 1024 * 1024
-_READ_RECORDS: Final = 4096
+Make = Callable[[ClientId], "Document"]
 
 
 class Note:
@@ -51,18 +51,38 @@ class Note:
 
 class Notes:
     """The notes of one context. Its document is loaded at the first use and follows the journal
-    from then on; it is thrown away when an edit of it could not be committed."""
+    from then on; it is thrown away when an edit of it could not be committed. `make` gives an empty
+    document for a Yjs client."""
 
-    def __init__(self, replica: Replica, context: ContextName) -> None:
+    def __init__(self, replica: Replica, context: ContextName, *, make: Make | None = None) -> None:
         self._replica = replica
         self._context = context
         self._loaded: _Loaded | None = None
         self._using = asyncio.Lock()
+        self._make = make
+        self._checkpoint: asyncio.Task[None] | None = None
 
     async def text(self, name: NoteName) -> str:
         async with self._using:
-            writer = None if self._replica.journal.readonly else self._replica.scribe.incarnation
-            return (await self._follow(writer)).text(name)
+            return (await self._follow(self._writer())).text(name)
+
+    async def problems(self) -> dict[RecordHash, str]:
+        """What the document leaves out of the journal, and why."""
+        async with self._using:
+            await self._follow(self._writer())
+            return {} if self._loaded is None else dict(self._loaded.assembly.problems)
+
+    async def close(self) -> None:
+        """Let go of the document; a checkpoint that is being written is given up."""
+        if self._checkpoint is not None:
+            self._checkpoint.cancel()
+            await asyncio.gather(self._checkpoint, return_exceptions=True)
+        self._loaded = None
+
+    async def settled(self) -> None:
+        """Wait for the checkpoint that is being written, if one is."""
+        if self._checkpoint is not None:
+            await asyncio.shield(self._checkpoint)
 
     async def edit(self, name: NoteName, at: int | None, delete: int, insert: str) -> None:
         async with self._using:
@@ -95,29 +115,78 @@ class Notes:
         if not self._using.locked():
             self._loaded = None
 
+    def _writer(self) -> Incarnation | None:
+        return None if self._replica.journal.readonly else self._replica.scribe.incarnation
+
     async def _follow(self, writer: Incarnation | None) -> Document:
         """The document with everything that is committed, for edits by `writer`."""
-        from weft_engine.document.document import Document  # pycrdt is loaded for notes only
-
         state = await self._replica.state(self._context)
         loaded = self._loaded
         if loaded is None or loaded.writer != writer:
-            client = ClientId(0) if writer is None else client_id(writer, self._context)
-            loaded = _Loaded(writer, Document(client))
+            loaded = await self._begin(writer, state)
         if state is not None and loaded.position < state.position:
             new = await self._records(state, loaded.position)
-            if not loaded.take(new):
-                loaded = _Loaded(writer, Document(loaded.document.client))
-                loaded.take_all(await self._records(state, Position(0)))
+            if loaded.assembly.take(new):
+                loaded.since += len(new)
+                loaded.since_bytes += sum(len(record.payload) for record in new)
+            else:
+                loaded = _Loaded.empty(writer, partial(self._document, writer))
+                loaded.assembly.take_all(await self._records(state, Position(0)))
             loaded.position = state.position
+            self._consider_checkpoint(state, loaded)
         self._loaded = loaded
-        return loaded.document
+        return loaded.assembly.document
+
+    async def _begin(self, writer: Incarnation | None, state: ContextState | None) -> _Loaded:
+        """An empty document, or the one of a checkpoint."""
+        make = partial(self._document, writer)
+        loaded = _Loaded.empty(writer, make)
+        if state is None:
+            return loaded
+        found = await self._replica.journal.read(
+            lambda connection: checkpoints.load(connection, state)
+        )
+        if found is not None:
+            if loaded.assembly.restore(found.state, found.tips):
+                loaded.position = found.position
+            else:
+                loaded = _Loaded.empty(writer, make)
+        return loaded
+
+    def _document(self, writer: Incarnation | None) -> Document:
+        from weft_engine.document.document import Document  # pycrdt is loaded for notes only
+
+        client = ClientId(0) if writer is None else client_id(writer, self._context)
+        return (self._make or Document)(client)
+
+    def _consider_checkpoint(self, state: ContextState, loaded: _Loaded) -> None:
+        if (
+            (loaded.since > CHECKPOINT_RECORDS or loaded.since_bytes > CHECKPOINT_BYTES)
+            and loaded.assembly.is_plain
+            and not self._replica.journal.readonly
+            and self._checkpoint is None
+        ):
+            loaded.since = loaded.since_bytes = 0
+            self._checkpoint = asyncio.create_task(
+                self._write_checkpoint(state, loaded.assembly.document.encoded()),
+                name="weft-checkpoint",
+            )
+
+    async def _write_checkpoint(self, state: ContextState, live: bytes) -> None:
+        try:
+            await write_checkpoint(self._replica.journal, state, live)
+        except (StoreClosed, StoreError):
+            # The disk's fault, or the store is closing: who writes records will hear of it, and
+            # a checkpoint that is not there costs time, nothing else.
+            pass
+        finally:
+            self._checkpoint = None
 
     async def _records(self, state: ContextState, after: Position) -> list[Record]:
         """The context's records behind `after`, up to `state`."""
         found: list[Record] = []
         while after < state.position:
-            some = await self._replica.journal.read(partial(_page, state.id, after))
+            some = await self._replica.journal.read(partial(page, state.id, after))
             found.extend(stored.record for stored in some if stored.position <= state.position)
             after = some[-1].position
         return found
@@ -125,33 +194,17 @@ class Notes:
 
 @dataclass(slots=True)
 class _Loaded:
-    """A document, and how far it has followed the journal. `tips`: the end of each chain in it."""
+    """A document and how far it has followed the journal. `since`: what it had to apply since its
+    last checkpoint, in records and bytes."""
 
     writer: Incarnation | None
-    document: Document
+    assembly: Assembly[Document]
     position: Position = Position(0)  # noqa: RUF009 - an int
-    tips: dict[Incarnation, RecordHash] = field(default_factory=dict)
-    is_forked: bool = False
+    since: int = 0
+    since_bytes: int = 0
 
-    def take(self, records: Sequence[Record]) -> bool:
-        """Apply records that continue their chains; False, and nothing is applied, if one of them
-        is a side of an equivocation: that can reach back."""
-        tips = dict(self.tips)
-        for record in records:
-            if self.is_forked or record.envelope.prev != tips.get(record.envelope.origin):
-                return False
-            tips[record.envelope.origin] = record.hash
-        self.document.apply(records)
-        self.tips = tips
-        return True
+    @classmethod
+    def empty(cls, writer: Incarnation | None, make: Callable[[], Document]) -> Self:
+        from weft_engine.document.document import is_panic
 
-    def take_all(self, records: Sequence[Record]) -> None:
-        """Apply a whole context, equivocations and all."""
-        self.document.apply(replayed(records))
-        self.is_forked = True
-
-
-def _page(context_id: int, after: Position, connection: sqlite3.Connection) -> list[Stored]:
-    return reading.records_after(
-        connection, context_id, after, records_max=_READ_RECORDS, bytes_max=_READ_BYTES
-    )
+        return cls(writer, Assembly(make, is_panic))

@@ -113,6 +113,8 @@ class Replica:
             context.close()
         standing = None
         try:
+            for context in self._contexts.values():
+                await context.close_notes()
             if not self.journal.readonly:
                 self.guard.close()
                 await self.scribe.close()

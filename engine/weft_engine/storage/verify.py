@@ -17,11 +17,12 @@ from typing import Any
 
 from weft_engine.errors import InvalidName, MalformedRecord
 from weft_engine.events.event import Message
-from weft_engine.names import EventId, Incarnation, RecordHash, context_name
+from weft_engine.names import ContextName, EventId, Incarnation, RecordHash, context_name
 from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import origin_digest
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.records.sound import read_record
+from weft_engine.storage.checkpoint_check import check_checkpoints
 from weft_engine.storage.findings import Finding, Findings
 from weft_engine.storage.index_check import check_index
 from weft_engine.storage.record_check import ContextRow, Tally, check_records
@@ -44,6 +45,8 @@ _STRAYS = (
                        " WHERE context NOT IN (SELECT id FROM contexts)"),
     ("listed problems", "SELECT count(*) FROM problems"
                         " WHERE context NOT IN (SELECT id FROM contexts)"),
+    ("checkpoints", "SELECT count(*) FROM checkpoints"
+                    " WHERE context NOT IN (SELECT id FROM contexts)"),
     ("missed hashes", "SELECT count(*) FROM waiting_for"
                       " WHERE hash NOT IN (SELECT hash FROM waiting) OR length(missing) <> 32"),
     ("counts of waiting records", "SELECT count(*) FROM waiting_room AS r WHERE (records, bytes) <>"
@@ -207,7 +210,20 @@ class _Verification:
                     findings=self._findings,
                     step=self._note_folded,
                 )
+                self._check_checkpoints(row)
         return contexts
+
+    def _check_checkpoints(self, row: ContextRow) -> None:
+        replayed = 0
+
+        def step(records: int) -> None:
+            nonlocal replayed
+            replayed += records
+            self._progress("checking checkpoints", replayed, self._total)
+
+        check_checkpoints(
+            self._connection, row.id, ContextName(row.name), findings=self._findings, step=step
+        )
 
     def _check_waiting(self) -> int:
         waiting = 0

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from weft_engine.errors import MalformedRecord
+from weft_engine.document.door import let_in
+from weft_engine.errors import MalformedRecord, PeerError
 from weft_engine.names import RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.identity import SignatureItem
-from weft_engine.records.sound import read_record
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.incoming import Admission
 from weft_engine.sync.interest import Interest
@@ -28,8 +28,7 @@ class Inspected:
 
 def inspect(admission: Admission, interest: Interest) -> Inspected:
     """The records and signatures of a message, or a PeerError that says what is wrong."""
-    records = tuple(read_record(envelope, payload) for envelope, payload in admission.records)
-    _check_interest(records, interest)
+    records = tuple(_inspected(*both, interest) for both in admission.records)
     by_hash = {record.hash: record for record in records}
     for item in admission.items:
         tip = by_hash.get(item.tip)
@@ -65,10 +64,15 @@ def _check_foreign(records: Mapping[RecordHash, Record], items: Sequence[Signatu
         )
 
 
-def _check_interest(records: Sequence[Record], interest: Interest) -> None:
-    for record in records:
+def _inspected(envelope: bytes, payload: bytes, interest: Interest) -> Record:
+    try:
+        record = let_in(envelope, payload)
         if not interest.covers(record.envelope.context):
             raise OutsideInterest(
                 f"record {record.hash.hex()[:16]} of context {record.envelope.context!r}"
                 " is outside the interest of this link"
             )
+    except PeerError as error:
+        error.culprit = (envelope, payload)
+        raise
+    return record

@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from weft_engine.errors import LinkRefused, PeerError
+from weft_engine.errors import LinkRefused, MachineError, PeerError, StoreClosed
 from weft_engine.limits import CLOSING_S, RECORDS_BYTES, TICKET_BYTES
 from weft_engine.names import Position
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
+from weft_engine.storage import quarantine
 from weft_engine.storage.journal import Identity, Listener
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
+from weft_engine.sync.evidence import Evidence
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.frames import ByeCode, Window
 from weft_engine.sync.incoming import Admission
@@ -45,6 +49,9 @@ _INLINE_BYTES_MAX = RECORDS_BYTES // 10
 """Checked on the event loop, in about a millisecond: a thread costs more than that is worth."""
 
 
+_FRAME_FAULTS = frozenset({ByeCode.MALFORMED, ByeCode.FORMAT, ByeCode.LIMIT})
+
+
 class Transport(Protocol):
     """A connection that carries whole frames, in order. `LinkLost` or an OSError says that it has
     failed; the link ends and may be made again."""
@@ -64,6 +71,8 @@ class Journal(Protocol):
 
     async def read(self, question: Callable[[sqlite3.Connection], T], /) -> T: ...
 
+    async def write(self, job: Callable[[sqlite3.Connection], T], /) -> T: ...
+
     async def admit(
         self,
         records: Sequence[Record],
@@ -72,8 +81,6 @@ class Journal(Protocol):
         session: bytes,
         now_ms: int,
     ) -> Outcome: ...
-
-    async def write(self, job: Callable[[sqlite3.Connection], T], /) -> T: ...
 
     def listen(self, listener: Listener, /) -> Callable[[], None]: ...
 
@@ -150,6 +157,7 @@ class Link:
         self._wakes = {lane: asyncio.Event() for lane in ("send", "ask", "admit")}
         self._waiters: set[asyncio.Event] = set()
         self._admitting: set[asyncio.Task[Outcome]] = set()
+        self._evidence = Evidence()
 
     @property
     def state(self) -> State:
@@ -185,6 +193,7 @@ class Link:
             end = self.session.end
             assert end is not None, "a link that stopped has an end"
             await self._transport.close(end.code, end.reason)
+            await self._keep_evidence()
         if fault is not None:
             raise fault
         return end
@@ -240,10 +249,13 @@ class Link:
             if frame is None:
                 self.session.lost("the connection was closed")
                 break
+            had_ended = self.session.end is not None
             is_first = self.session.peer is None
             self.session.receive(frame)
             if is_first and self.session.peer is not None and self._store.guard is not None:
                 self._store.guard.greeted(self)
+            if not had_ended:
+                self._note_end(frame)
             self._changed()
         self._changed()
         # The goodbye is sent by another lane, which then ends the link.
@@ -320,6 +332,7 @@ class Link:
                     self.close(error.message, code=ByeCode.DENIED, hint=error.hint)
                     continue
                 except PeerError as error:
+                    self._evidence.message(error, now_ms=self._store.now_ms())
                     self.session.refused(error)
                     self._changed()
                     continue
@@ -355,6 +368,10 @@ class Link:
         self._admitting.add(task)
         task.add_done_callback(self._admitting.discard)
         outcome = await asyncio.shield(task)
+        offered = {record.hash: record for record in inspected.records}
+        for hash_, error in outcome.refused:
+            now_ms = self._store.now_ms()
+            self._evidence.record(hash_, offered.get(hash_), error, now_ms=now_ms)
         self.session.admitted(serial, outcome)
         self._changed()
 
@@ -376,6 +393,23 @@ class Link:
         # What the gate has begun to write is told to everybody who listens, so it is not cut.
         written = await asyncio.gather(*self._admitting, return_exceptions=True)
         return next((found for found in (*results, *written) if isinstance(found, Exception)), None)
+
+    def _note_end(self, frame: bytes) -> None:
+        """Keep the frame that ended the link by what is wrong with it."""
+        end = self.session.end
+        if end is not None and not end.by_peer and end.code in _FRAME_FAULTS:
+            self._evidence.frame(frame, end.reason, now_ms=self._store.now_ms())
+
+    async def _keep_evidence(self) -> None:
+        """Write down what was refused. The link is over by now, and whether a full disk takes this
+        changes nothing of how it ended."""
+        if not self._evidence.entries:
+            return
+        peer = self.session.peer
+        sender = self._quota or (b"" if peer is None else peer.store)
+        entries = [replace(entry, sender=sender) for entry in self._evidence.entries]
+        with suppress(MachineError, StoreClosed):
+            await self._store.journal.write(lambda connection: quarantine.keep(connection, entries))
 
     def _committed(self, stored: Sequence[Stored], _: bytes) -> None:
         self.session.committed(stored)

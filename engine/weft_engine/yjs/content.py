@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from weft_engine.limits import NESTING_DEPTH_MAX, STRUCTS_PER_PAYLOAD_MAX
+from weft_engine.limits import NESTING_DEPTH_MAX, VALUES_PER_PAYLOAD_MAX
 from weft_engine.yjs.lib0 import (
     ANY_OBJECT,
     ANY_STRING,
@@ -114,8 +114,8 @@ def _read_json(data: bytes, start: int) -> tuple[int, int, int]:
         return 0, 1, position
     brackets = text.count("[") + text.count("{")
     values = 1 + brackets + text.count(",")
-    if values > STRUCTS_PER_PAYLOAD_MAX:
-        raise malformed(start, f"JSON of {values} values; the limit is {STRUCTS_PER_PAYLOAD_MAX}")
+    if values > VALUES_PER_PAYLOAD_MAX:
+        raise malformed(start, f"JSON of {values} values; the limit is {VALUES_PER_PAYLOAD_MAX}")
     depth = _json_depth(text) if brackets else 0
     if depth > NESTING_DEPTH_MAX:
         raise malformed(start, f"JSON nests {depth} deep; the limit is {NESTING_DEPTH_MAX}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from weft_engine.errors import MalformedUpdate
-from weft_engine.limits import INTEGER_MAX, NESTING_DEPTH_MAX, STRUCTS_PER_PAYLOAD_MAX
+from weft_engine.limits import INTEGER_MAX, NESTING_DEPTH_MAX, VALUES_PER_PAYLOAD_MAX
 
 ANY_UNDEFINED: Final = 127
 ANY_NULL: Final = 126
@@ -171,8 +171,8 @@ def skim_any(data: bytes, start: int) -> tuple[int, int, int]:
             to_come, position = read_var_uint(data, position)
             keyed = tag == ANY_OBJECT
             check_count(data, position, to_come, bytes_each=2 if keyed else 1, what="values")
-            if values + to_come > STRUCTS_PER_PAYLOAD_MAX:
-                raise malformed(at, f"more than {STRUCTS_PER_PAYLOAD_MAX} values in one")
+            if values + to_come > VALUES_PER_PAYLOAD_MAX:
+                raise malformed(at, f"more than {VALUES_PER_PAYLOAD_MAX} values in one")
         else:
             raise malformed(at, f"a value has the unknown tag {tag}")
 
@@ -181,8 +181,8 @@ def check_count(data: bytes, position: int, count: int, *, bytes_each: int, what
     """Refuse a count of things that the bytes left could not hold, or that is over the limit."""
     if count * bytes_each > len(data) - position:
         raise malformed(position, f"{count} {what} claimed, {len(data) - position} bytes are left")
-    if count > STRUCTS_PER_PAYLOAD_MAX:
-        raise malformed(position, f"{count} {what}; the limit is {STRUCTS_PER_PAYLOAD_MAX}")
+    if count > VALUES_PER_PAYLOAD_MAX:
+        raise malformed(position, f"{count} {what}; the limit is {VALUES_PER_PAYLOAD_MAX}")
 
 
 def var_uint(value: int) -> bytes:

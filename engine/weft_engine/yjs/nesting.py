@@ -2,7 +2,8 @@
 
 yrs walks nested types by recursion: a chain of some 30,000 maps in maps, one struct each, ends the
 process when its root is deleted. So the depth is measured before yrs sees the bytes.
-Must never know: bytes, documents. What an update hangs under in older updates is not seen here.
+Must never know: bytes, documents. What an update hangs under in older updates is told by
+`levels.Levels`, not seen here.
 
 A struct's level is 0 in a root type, else one more than the level of the struct of its parent
 type; a struct with an origin has the level of its origin. What can't be looked up in the update
@@ -13,7 +14,7 @@ struct that is met again while its own level is being looked for closes a cycle.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from weft_engine.limits import NESTING_DEPTH_MAX
@@ -27,34 +28,49 @@ _WALKING: Final = -1
 def type_depth(structs: Sequence[Struct], *, end: int) -> int:
     """The deepest level; MalformedUpdate (at byte `end`) if it is above NESTING_DEPTH_MAX, if a
     parent is no type, or if structs stand above each other in a circle."""
+    deepest = max(struct_levels(structs, end=end, known=_not_known), default=0)
+    if deepest > NESTING_DEPTH_MAX:
+        raise malformed(end, f"types nest deeper than {NESTING_DEPTH_MAX}")
+    return deepest
+
+
+def struct_levels(
+    structs: Sequence[Struct], *, end: int, known: Callable[[Id], int]
+) -> Sequence[int]:
+    """The level of each struct; `known` tells that of ids that are not among them. Raises as
+    `type_depth`, but for depth."""
     firsts, indexes = _by_client(structs)
     levels: dict[int, int] = {}
-    deepest = 0
     for index in range(len(structs)):
         path: list[tuple[int, int]] = []
         current: int | None = index
         level = 0
         while current is not None:
-            known = levels.get(current)
-            if known == _WALKING:
+            seen = levels.get(current)
+            if seen == _WALKING:
                 raise malformed(end, f"the parents of {_named(structs[current])} go in a circle")
-            if known is not None:
-                level = known
+            if seen is not None:
+                level = seen
                 break
             levels[current] = _WALKING
             struct = structs[current]
             above, step = _above(struct)
             path.append((current, step))
-            current = None if above is None else _find(above, structs, firsts, indexes)
-            if step and current is not None and structs[current].kind not in _CAN_BE_PARENT:
+            if above is None:
+                break
+            current = _find(above, structs, firsts, indexes)
+            if current is None:
+                level = known(above)
+            elif step and structs[current].kind not in _CAN_BE_PARENT:
                 raise malformed(end, f"the parent of {_named(struct)} is no type")
         for found, step in reversed(path):
             level += step
             levels[found] = level
-        deepest = max(deepest, level)
-        if deepest > NESTING_DEPTH_MAX:
-            raise malformed(end, f"types nest deeper than {NESTING_DEPTH_MAX}")
-    return deepest
+    return [levels[index] for index in range(len(structs))]
+
+
+def _not_known(_: Id) -> int:
+    return 0
 
 
 def _above(struct: Struct) -> tuple[Id | None, int]:

@@ -13,7 +13,8 @@ where info = content reference (5 bits) | 0x20 has key | 0x40 has right origin |
 
 yrs is lenient where this reader is not, and is not to be trusted with what it would accept: it
 wraps clocks at 2**32, drops empty structs, ignores what comes after the end and bit 0x10 of info,
-and dies of deep nesting. Nothing here recurses and nothing is allocated for what is only claimed.
+dies of deep nesting, and takes quadratic time for structs that are made to stand in each other's
+way. Nothing here recurses and nothing is allocated for what is only claimed.
 Must never know: what events are, which structs a document already has.
 """
 
@@ -21,7 +22,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from weft_engine.limits import CLOCK_END_MAX, STRUCTS_PER_PAYLOAD_MAX
+from weft_engine.limits import (
+    CLOCK_END_MAX,
+    SETS_PER_KEY_MAX,
+    STRUCTS_PER_PAYLOAD_MAX,
+    VALUES_PER_PAYLOAD_MAX,
+    WOVEN_STRUCTS_MAX,
+)
 from weft_engine.names import ClientId
 from weft_engine.yjs.content import CONTENT_READERS, read_text, read_values
 from weft_engine.yjs.lib0 import check_count, malformed, read_string, read_var_uint
@@ -34,6 +41,7 @@ _HAS_KEY: Final = 0x20
 _CONTENT: Final = 0x1F
 _STRUCT_BYTES_MIN: Final = 2
 _BARE: Final = {Kind.GC.value: Kind.GC, Kind.SKIP.value: Kind.SKIP}
+_UNWOVEN: Final = frozenset({Kind.GC, Kind.SKIP})
 _ANY: Final = Kind.ANY
 _STRING: Final = Kind.STRING
 _ANY_REFERENCE: Final = Kind.ANY.value
@@ -44,7 +52,8 @@ def read_update(data: bytes) -> Update:
     """What `data` says, or MalformedUpdate with the byte offset of what is wrong with it."""
     structs: list[Struct] = []
     clients: set[int] = set()
-    depth = values = 0
+    sets: dict[tuple[str | Id | None, str], int] = {}
+    depth = values = woven = 0
     nested = False
     sections, position = read_var_uint(data, 0)
     for _ in range(sections):
@@ -62,17 +71,26 @@ def read_update(data: bytes) -> Update:
             raise malformed(at, f"more than {STRUCTS_PER_PAYLOAD_MAX} structs")
         for _ in range(count):
             at = position
-            struct, struct_depth, struct_values, position = _read_struct(
+            struct, struct_depth, struct_values, position = read_struct(
                 data, position, ClientId(client), clock
             )
             clock += struct.length
             if clock > CLOCK_END_MAX or struct.length == 0:
                 raise malformed(at, f"{struct.length} elements that end at clock {clock}")
             structs.append(struct)
+            if struct.key is not None:
+                place = (struct.parent, struct.key)
+                sets[place] = times = sets.get(place, 0) + 1
+                if times > SETS_PER_KEY_MAX:
+                    raise malformed(at, f"more than {SETS_PER_KEY_MAX} first sets of one key")
+            elif struct.kind not in _UNWOVEN:
+                woven += 1
+                if woven > WOVEN_STRUCTS_MAX:
+                    raise malformed(at, f"more than {WOVEN_STRUCTS_MAX} structs are interwoven")
             if struct_values:
                 values += struct_values
-                if values > STRUCTS_PER_PAYLOAD_MAX:
-                    raise malformed(at, f"more than {STRUCTS_PER_PAYLOAD_MAX} values")
+                if values > VALUES_PER_PAYLOAD_MAX:
+                    raise malformed(at, f"more than {VALUES_PER_PAYLOAD_MAX} values")
                 if struct_depth > depth:
                     depth = struct_depth
             if struct.parent.__class__ is tuple:
@@ -82,13 +100,13 @@ def read_update(data: bytes) -> Update:
         raise malformed(position, f"{len(data) - position} bytes after the end of the update")
     if nested:
         depth = max(depth, type_depth(structs, end=position))
-    return Update(structs=tuple(structs), deletes=deletes, depth=depth)
+    return Update(structs=tuple(structs), deletes=deletes, depth=depth, woven=woven)
 
 
-def _read_struct(
+def read_struct(
     data: bytes, start: int, client: ClientId, clock: int
 ) -> tuple[Struct, int, int, int]:
-    """(struct, nesting depth of its content, values in it, where it ends)"""
+    """What stands at `start`: (struct, nesting depth of its content, values in it, its end)."""
     try:
         info = data[start]
     except IndexError:

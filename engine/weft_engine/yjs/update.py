@@ -65,6 +65,8 @@ class Update:
     """(client, clock, length), in the order of the bytes; they may overlap."""
     depth: int
     """How deep values or types nest, as far as the update alone shows it."""
+    woven: int = 0
+    """Structs that take their place among others: all but first sets of keys, GC and SKIP."""
 
 
 def references(update: Update) -> frozenset[Id]:

@@ -1,0 +1,197 @@
+"""Putting a context's document together from its records, whatever they do to it.
+
+Three things are left out of a document that stand in the journal: structs in types nested too deep
+or in no type at all, records that point to what no record brings, and records at which pycrdt
+panics. For the first and the last, GC structs take the clocks, so that what builds on them finds
+its place. What was left out is listed under `problems`.
+
+Invariant: as long as nothing panics, the document is that of the records in the order of their
+journal. Once one has panicked, it is made anew from all records in an order that follows from the
+records alone, and the culprits are those at which that panics: so replicas with the same records
+and the same pycrdt leave the same out. Must never know: storage, tasks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Final, Generic, Protocol, TypeVar
+
+from weft_engine.document.replay import replayed
+from weft_engine.document.waiting import WaitingRoom
+from weft_engine.errors import StoreError
+from weft_engine.names import ClientId, Incarnation, RecordHash
+from weft_engine.records.envelope import Kind, Record
+from weft_engine.yjs.levels import Levels, stand_in
+from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.update import Update
+
+MISPLACED: Final = "types nest too deep, or it stands in no type: left out of the document"
+WAITS: Final = "it points to what is not in the context: left out of the document"
+_UPDATES: Final = (Kind.NATIVE, Kind.FOREIGN)
+PANICKED: Final = "the document failed at it: left out of the document"
+
+
+class Appliable(Protocol):
+    """A document; what it raises poisons it."""
+
+    def apply(self, update: bytes, /) -> None: ...
+
+    def clocks(self) -> dict[ClientId, int]: ...
+
+
+D = TypeVar("D", bound=Appliable)
+
+
+class Assembly(Generic[D]):
+    """`make` gives an empty document; `is_panic` tells a document's failure from ours."""
+
+    def __init__(self, make: Callable[[], D], is_panic: Callable[[BaseException], bool]) -> None:
+        self._make = make
+        self._is_panic = is_panic
+        self.document = make()
+        self.tips: dict[Incarnation, RecordHash] = {}
+        """The end of each chain in it."""
+        self._problems: dict[RecordHash, str] = {}
+        self.is_whole_only = False
+        """It holds an equivocation or a culprit: what comes next can reach back, so it has to be
+        made anew each time."""
+        self._levels = Levels()
+        self._room = WaitingRoom()
+
+    @property
+    def problems(self) -> dict[RecordHash, str]:
+        """The records that are left out, or of which something is, and why."""
+        waits = {waiting.record.hash: WAITS for waiting in self._room.waiting.values()}
+        return self._problems | waits
+
+    @property
+    def clocks(self) -> dict[ClientId, int]:
+        """The next Yjs clock of each client, by the records that were applied."""
+        return self._room.known
+
+    @property
+    def is_plain(self) -> bool:
+        """It is the document of all its records, and nothing has to be known beside it."""
+        return not self.is_whole_only and not self.problems and self._levels.is_flat
+
+    def take(self, records: Iterable[Record]) -> bool:
+        """Apply records that continue their chains. False if one of them is a side of an
+        equivocation or makes the document fail: then make it anew, with `take_all`."""
+        if self.is_whole_only:
+            return False
+        for record in records:
+            if record.envelope.prev != self.tips.get(record.envelope.origin):
+                self.is_whole_only = True
+                return False
+            self.tips[record.envelope.origin] = record.hash
+            if self._try(record) is not None:
+                self.is_whole_only = True
+                return False
+        return True
+
+    def take_all(self, records: Sequence[Record]) -> None:
+        """Make it anew from a whole context, equivocations, culprits and all."""
+        self.is_whole_only = True
+        held = replayed(records)
+        self._begin()
+        if all(self._try(record) is None for record in held):
+            return
+        wanted = {record.hash for record in held}
+        ordered = [record for record in _in_own_order(records) if record.hash in wanted]
+        culprits: set[RecordHash] = set()
+        while (found := self._first_failing(ordered, culprits)) is not None:
+            culprits.add(found)
+
+    def restore(self, state: bytes, tips: dict[Incarnation, RecordHash]) -> bool:
+        """Begin with what a checkpoint says. False if that fails; then begin with another."""
+        try:
+            self.document.apply(state)
+        except BaseException as error:
+            if not self._is_panic(error):
+                raise
+            return False
+        self.tips = tips
+        self._room = WaitingRoom(self.document.clocks())
+        return True
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self.document = self._make()
+        self._problems = {}
+        self._levels = Levels()
+        self._room = WaitingRoom()
+
+    def _try(self, record: Record, culprits: Container[RecordHash] = ()) -> RecordHash | None:
+        """Apply a record and what waited for it; the one that the document fails at."""
+        if record.envelope.kind not in _UPDATES:
+            return None
+        for free in self._room.enter(record, read_update(record.payload)):
+            hash_ = free.record.hash
+            if hash_ in culprits:
+                self._problems[hash_] = PANICKED
+                self._stand_in(free.record)
+                continue
+            try:
+                self._apply(free.record, free.update)
+            except BaseException as error:
+                if not self._is_panic(error):
+                    raise
+                return hash_
+        return None
+
+    def _apply(self, record: Record, update: Update) -> None:
+        data = self._levels.flattened(record.payload, update)
+        if data is not record.payload:
+            self._problems[record.hash] = MISPLACED
+        self.document.apply(data)
+
+    def _first_failing(
+        self, records: Sequence[Record], culprits: set[RecordHash]
+    ) -> RecordHash | None:
+        """The first of `records`, with stand-ins for `culprits`, that the document fails at."""
+        self._begin()
+        for record in records:
+            failing = self._try(record, culprits)
+            if failing is not None:
+                return failing
+        return None
+
+    def _stand_in(self, record: Record) -> None:
+        try:
+            self.document.apply(stand_in(record.payload))
+        except BaseException as error:
+            if not self._is_panic(error):
+                raise
+            # It gives out clocks and says nothing: no such failure is known.
+            raise StoreError(
+                f"the document of context {record.envelope.context!r} can't be made:"
+                f" it fails even without record {record.hash.hex()[:16]}",
+                hint="events and views of the context are not touched by this",
+            ) from None
+
+
+def _in_own_order(records: Sequence[Record]) -> list[Record]:
+    """In causal order, and among what is concurrent by hash: the same for the same records."""
+    held = {record.hash: record for record in records}
+    children: dict[RecordHash, list[RecordHash]] = {}
+    missing: dict[RecordHash, int] = {}
+    ready: list[RecordHash] = []
+    for record in records:
+        parents = [parent for parent in record.envelope.parents if parent in held]
+        missing[record.hash] = len(parents)
+        if not parents:
+            ready.append(record.hash)
+        for parent in parents:
+            children.setdefault(parent, []).append(record.hash)
+    heapq.heapify(ready)
+    ordered: list[Record] = []
+    while ready:
+        hash_ = heapq.heappop(ready)
+        ordered.append(held[hash_])
+        for child in children.get(hash_, ()):
+            missing[child] -= 1
+            if missing[child] == 0:
+                heapq.heappush(ready, child)
+    return ordered

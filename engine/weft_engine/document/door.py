@@ -1,0 +1,60 @@
+"""The door for records of others: limits, the reader, and for what is not plain, a trial document.
+
+Whether a record is refused follows from its bytes alone. So the trial is made on an empty document
+that is thrown away, never on one of ours, and pycrdt is pinned exactly. Appends of events say
+nothing that the reader has not proved safe: they pass without one, and without loading pycrdt.
+
+No stack of its own is needed for it: what the reader lets through nests at most 64 types, 64
+values and 64 brackets of JSON deep, and pycrdt applies and drops that on a stack of 64 KiB.
+Must never know: contexts, storage, links.
+"""
+
+from __future__ import annotations
+
+from weft_engine.errors import MalformedRecord
+from weft_engine.records.envelope import Record
+from weft_engine.records.sound import read_record
+from weft_engine.yjs.encoder import EVENTS_ROOT
+from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.update import Kind, Update
+
+
+def let_in(envelope: bytes, payload: bytes) -> Record:
+    """The record in these bytes, sound and tried; MalformedRecord with what is wrong with it."""
+    record = read_record(envelope, payload)
+    if payload and not is_plain(read_update(payload)):
+        try_out(record)
+    return record
+
+
+def is_plain(update: Update) -> bool:
+    """Whether it does nothing but set keys of the root `events` to one string each."""
+    return not update.deletes and all(
+        struct.key is not None
+        and struct.parent == EVENTS_ROOT
+        and struct.kind is Kind.ANY
+        and struct.content is not None
+        for struct in update.structs
+    )
+
+
+def try_out(record: Record) -> None:
+    """MalformedRecord if an empty document can't take in the payload. It is made, used and dropped
+    on the calling thread, as pycrdt demands."""
+    from weft_engine.document.document import Document, is_panic  # pycrdt is loaded for this only
+    from weft_engine.names import ClientId
+
+    document = Document(ClientId(0))
+    try:
+        document.apply(record.payload)
+        document.encoded()
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        # Its traceback holds the document, which must be dropped here and now.
+        what = " ".join(str(error).split())[:200]
+        del document
+        raise MalformedRecord(
+            f"record {record.hash.hex()[:16]} of context {record.envelope.context!r} is refused:"
+            f" no document can take its payload in: {what}"
+        ) from None

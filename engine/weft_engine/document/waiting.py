@@ -1,0 +1,83 @@
+"""Updates that point to what a document does not have yet: they wait here, not in yrs.
+
+The journal is in causal order, so for honest writers there are none. yrs would keep them by itself
+and apply them when something else comes; if it panics then, nobody knows whose doing it was.
+
+Invariant: an update is let through once every clock that it needs is known, and `known` is the end
+of an unbroken row of clocks per client. So what is let through in the end does not depend on the
+order in which updates came. Must never know: records' envelopes, documents.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+from itertools import count
+
+from weft_engine.names import ClientId
+from weft_engine.records.envelope import Record
+from weft_engine.yjs.update import Update, ranges, references
+
+
+@dataclass(slots=True)
+class Waiting:
+    record: Record
+    update: Update
+    open: int = 0
+    """Clients of which it needs more than is known."""
+
+
+@dataclass(slots=True)
+class WaitingRoom:
+    known: dict[ClientId, int] = field(default_factory=dict)
+    """Per client: all clocks below this are there."""
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    _by_client: dict[ClientId, list[tuple[int, int]]] = field(default_factory=dict)
+    """Heaps of (needed clock, number in `waiting`)."""
+    _numbers: count[int] = field(default_factory=count)
+
+    def enter(self, record: Record, update: Update) -> list[Waiting]:
+        """What can be applied now, in this order: `record` and what waited for it; nothing if it
+        has to wait itself."""
+        new = Waiting(record, update)
+        number = next(self._numbers)
+        for client, needed in _needs(update).items():
+            if self.known.get(client, 0) < needed:
+                heapq.heappush(self._by_client.setdefault(client, []), (needed, number))
+                new.open += 1
+        if new.open:
+            self.waiting[number] = new
+            return []
+        free = [new]
+        for ready in free:
+            free.extend(self._let_through(ready.update))
+        return free
+
+    def _let_through(self, update: Update) -> list[Waiting]:
+        """Note what `update` brings; what waited for nothing else."""
+        free: list[Waiting] = []
+        for client, of_client in ranges(update).items():
+            end = of_client[-1][1]
+            if end <= self.known.get(client, 0):
+                continue
+            self.known[client] = end
+            heap = self._by_client.get(client)
+            while heap and heap[0][0] <= end:
+                _, number = heapq.heappop(heap)
+                self.waiting[number].open -= 1
+                if not self.waiting[number].open:
+                    free.append(self.waiting.pop(number))
+        return free
+
+
+def _needs(update: Update) -> dict[ClientId, int]:
+    """Per client, up to where its clocks must be known before the update can be applied whole."""
+    brings = ranges(update)
+    needs = {client: of_client[-1][0] for client, of_client in brings.items()}
+    pointed = [(client, clock + 1) for client, clock in references(update)]
+    pointed += [(client, clock + length) for client, clock, length in update.deletes]
+    for client, end in pointed:
+        own = brings.get(client)
+        if (own is None or end > own[-1][1]) and end > needs.get(client, 0):
+            needs[client] = end
+    return needs
