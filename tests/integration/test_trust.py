@@ -16,7 +16,7 @@ import weft
 from tests.command_line import opened, record_set
 from tests.command_line import weft as run_weft
 from tests.integration.test_relay import last_words, raw, token
-from tests.running_relay import RunningRelay, running_relay
+from tests.running_relay import RunningRelay, running_relay, until
 from tests.worlds import CONTEXT, Author
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Message, Role

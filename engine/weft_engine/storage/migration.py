@@ -17,6 +17,9 @@ _STEPS: Final = {
 -- the region's key (32) and its signature (64)
 ALTER TABLE origins ADD COLUMN certificate BLOB;
 
+-- up to here foreign records came before there were certificates
+INSERT INTO meta SELECT 'uncertified_upto', coalesce(max(position), 0) FROM records;
+
 -- What waits is not acknowledged: it comes again.
 DROP TABLE waiting_for;
 DROP TABLE waiting;

@@ -60,14 +60,17 @@ def check_records(
     own: frozenset[Incarnation],
     certified: frozenset[Incarnation],
     *,
+    uncertified_upto: int,
     tally: Tally,
     findings: Findings,
     step: Callable[[], None],
 ) -> bool:
     """Whether the journal of this context is sound; what is wrong goes to `findings`. `own` are
     the incarnations whose seeds the store holds: the end of such a chain may be unsigned. Foreign
-    records are for `certified` ones. `step` is called for each record."""
-    return _RecordCheck(row, own, certified, tally, findings).run(connection, step)
+    records behind the position `uncertified_upto` are for `certified` ones. `step` is called for each record."""
+    return _RecordCheck(row, own, certified, uncertified_upto, tally, findings).run(
+        connection, step
+    )
 
 
 @dataclass(slots=True)
@@ -75,6 +78,7 @@ class _RecordCheck:
     row: ContextRow
     own: frozenset[Incarnation]
     certified: frozenset[Incarnation]
+    uncertified_upto: int
     tally: Tally
     findings: Findings
     wanted: dict[RecordHash, int] = field(default_factory=dict)
@@ -140,7 +144,7 @@ class _RecordCheck:
         elif not flags & SKEWED:
             self.hlc = max(self.hlc, envelope.hlc)
         self._follow_links(record, position)
-        self._follow_chain(record, public_key, signature)
+        self._follow_chain(record, position, public_key, signature)
 
     def _follow_links(self, record: Record, position: int) -> None:
         if self.wanted.pop(record.hash, None) is None:
@@ -157,14 +161,15 @@ class _RecordCheck:
             light = Record(record.hash, record.envelope, b"", b"")
             self.children.setdefault(prev, []).append(light)
 
-    def _follow_chain(self, record: Record, public_key: Any, signature: Any) -> None:
+    def _follow_chain(self, record: Record, position: int, public_key: Any, signature: Any) -> None:
         envelope = record.envelope
         covered = record.hash in self.covered
         self.covered.discard(record.hash)
         if signature is not None:
             self.tally.signatures += 1
             covered = self._is_signed(record.hash, envelope, public_key, signature) or covered
-        if envelope.kind is Kind.FOREIGN and covered and envelope.origin not in self.certified:
+        needs = envelope.kind is Kind.FOREIGN and covered and position > self.uncertified_upto
+        if needs and envelope.origin not in self.certified:
             self._find("it is foreign, and no region has certified its writer", record.hash)
         if covered:
             if envelope.prev is not None:

@@ -101,6 +101,7 @@ class _Verification:
         self._tokenizer = Tokenizer(DEFAULT_TOKENIZER)
         self._total = 0
         self._folded = 0
+        self._uncertified = 0
         self._events = 0
 
     def run(self) -> Report:
@@ -113,6 +114,7 @@ class _Verification:
             self._check_meta()
             own = self._check_origins()
             certified = self._check_certificates()
+            self._uncertified = self._uncertified_upto()
             contexts = self._check_contexts(own, certified)
             waiting = self._check_waiting()
             self._check_strays()
@@ -181,6 +183,14 @@ class _Verification:
                 certified.append(Incarnation(incarnation))
         return frozenset(certified)
 
+    def _uncertified_upto(self) -> int:
+        """The position up to which foreign records came before there were certificates."""
+        row = self._ask("SELECT value FROM meta WHERE key = 'uncertified_upto'")
+        if row is None or type(row[0]) is not int:
+            self._findings.add("it is not said from where on foreign records need certificates")
+            return 0
+        return row[0]
+
     def _check_contexts(
         self, own: frozenset[Incarnation], certified: frozenset[Incarnation]
     ) -> int:
@@ -198,6 +208,7 @@ class _Verification:
                 row,
                 own,
                 certified,
+                uncertified_upto=self._uncertified,
                 tally=self._tally,
                 findings=self._findings,
                 step=lambda: self._progress("checking records", self._tally.records, self._total),
