@@ -212,6 +212,18 @@ def test_nothing_is_written_over(store: Path, tmp_path: Path) -> None:
         restored(store, target)
 
 
+def test_a_name_that_is_taken_meanwhile_is_not_written_over(store: Path, tmp_path: Path) -> None:
+    target = tmp_path / "b.db"
+
+    def take_it(what: str, done: int, total: int) -> None:
+        target.write_text("mine")
+
+    with pytest.raises(weft.StoreError, match="exists already"):
+        back_up(store, target, now_ms=now_ms(), random=os.urandom, check=take_it)
+    assert target.read_text() == "mine"
+    assert {path.name for path in tmp_path.glob("b.db*")} == {"b.db"}
+
+
 def test_a_damaged_store_is_not_backed_up_as_if_it_were_well(store: Path, tmp_path: Path) -> None:
     with main_of(store) as connection:
         connection.execute("UPDATE records SET payload = x'00' WHERE position = 3")
@@ -323,7 +335,7 @@ def test_a_backup_of_an_earlier_format_is_restored(tmp_path: Path) -> None:
     path = restored(backup, tmp_path / "r.db").path
     assert check(path).is_sound
     assert backup.read_bytes() == before
-    assert rows(path, "SELECT count(*) FROM records") == rows(old, "SELECT count(*) FROM records")
+    assert record_set(path) == record_set(backup)
 
 
 def test_a_backup_is_read_as_it_lies(store: Path, tmp_path: Path) -> None:
