@@ -14,7 +14,7 @@ import pycrdt
 from weft_engine.canonical import lone_surrogate
 from weft_engine.errors import InvalidMessage
 from weft_engine.names import ClientId, NoteName
-from weft_engine.records.envelope import Record
+from weft_engine.records.envelope import Kind, Record
 from weft_engine.yjs.lib0 import read_var_uint
 
 _NOTE = "note:"
@@ -30,7 +30,7 @@ class Document:
     def apply(self, records: Iterable[Record]) -> None:
         """Take in journaled records, in journal order."""
         for record in records:
-            if record.payload:
+            if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN):
                 self._doc.apply_update(record.payload)
 
     @property

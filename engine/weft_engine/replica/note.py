@@ -91,6 +91,11 @@ class Notes:
         if not self._using.locked():
             self._loaded = None
 
+    async def forget(self) -> None:
+        """Forget the document as soon as nobody uses it: what it holds may have been erased."""
+        async with self._using:
+            self._loaded = None
+
     async def _follow(self, writer: Incarnation | None) -> Document:
         """The document with everything that is committed, for edits by `writer`."""
         from weft_engine.document.document import Document  # pycrdt is loaded for notes only

@@ -18,9 +18,11 @@ from weft_engine.names import (
     ContextName,
     context_name,
 )
+from weft_engine.records.envelope import Kind
 from weft_engine.records.frontier import Frontier
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.context import Context
+from weft_engine.replica.erasing import Erasing
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
@@ -56,6 +58,7 @@ class Replica:
         self.receipts = ReceiptBook(journal)
         self.projector = Projector(journal, moved=self._moved)
         self.scribe = Scribe(journal, now_ms=now_ms, random=random, wanted=self._is_resident)
+        self.erasing = Erasing(journal, self.scribe, self.projector, forget=self._forget)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self._overlay: tuple[ContextState, sqlite3.Connection, EventTable] | None = None
         self._closed = False
@@ -94,9 +97,12 @@ class Replica:
             context.close()
         try:
             if not self.journal.readonly:
-                await self.scribe.close()
-                await self.receipts.flush()
-                await self.projector.close()
+                try:
+                    await self.erasing.close()
+                finally:
+                    await self.scribe.close()
+                    await self.receipts.flush()
+                    await self.projector.close()
         finally:
             self._end_listening()
             if self._overlay is not None:
@@ -143,8 +149,6 @@ class Replica:
     async def ask(self, name: ContextName, question: Question[T]) -> T | None:
         """What `question` answers from the event index of a context, which has everything that was
         committed before this was called; None if the context holds nothing."""
-        if not self.journal.readonly:
-            await self.projector.catch_up(name)
 
         def asked(connection: sqlite3.Connection) -> T | None:
             # One transaction, so that all of it is of one moment.
@@ -159,7 +163,13 @@ class Replica:
                 connection.execute("ROLLBACK")
             return question(self._completed(state), state)
 
-        return await self.journal.read(asked)
+        while True:
+            resets = self.projector.resets
+            if not self.journal.readonly:
+                await self.projector.catch_up(name)
+            found = await self.journal.read(asked)
+            if resets == self.projector.resets:
+                return found
 
     def _completed(self, state: ContextState) -> EventTable:
         """The index of a context that a read-only store has to complete in memory; kept until the
@@ -182,7 +192,17 @@ class Replica:
                     raise MissingRecords(f"this store has no context {name!r}", missing=cut)
                 return question(at_cut(own, state, cut, self.projector.count), state)
 
-        return await self.journal.read(asked)
+        while True:
+            resets = self.projector.resets
+            try:
+                found = await self.journal.read(asked)
+            except Exception:
+                # Payloads that change under a reader may make no sense to it.
+                if resets == self.projector.resets:
+                    raise
+            else:
+                if resets == self.projector.resets:
+                    return found
 
     def used(self, context: Context) -> None:
         """`context` holds messages in memory; those unused for longest let go of theirs."""
@@ -220,11 +240,18 @@ class Replica:
     def _committed(self, stored: Sequence[Stored], session: bytes) -> None:
         for one in stored:
             written = self.scribe.committed(one, session)
+            if one.record.envelope.kind is Kind.ERASE:
+                self.erasing.work()
             name = one.record.envelope.context
             self.projector.note(name)
             context = self._contexts.get(name)
             if context is not None:
                 context.committed(one, written)
+
+    async def _forget(self, name: ContextName) -> None:
+        context = self._contexts.get(name)
+        if context is not None:
+            await context.forget()
 
     def _is_resident(self, name: ContextName) -> bool:
         context = self._contexts.get(name)

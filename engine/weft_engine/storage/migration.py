@@ -62,10 +62,55 @@ CREATE TABLE erasures (
 );
 
 CREATE TABLE confirmations (    -- replicas that have erased what a record names
+    id INTEGER PRIMARY KEY,
     eraser BLOB NOT NULL,       -- its hash
     store BLOB NOT NULL,
-    PRIMARY KEY (eraser, store)
+    UNIQUE (eraser, store)
+);
+
+CREATE TABLE stand_ins (        -- which erasers prove the payload of a replaced record
+    record BLOB NOT NULL,
+    eraser BLOB NOT NULL,
+    PRIMARY KEY (record, eraser)
 ) WITHOUT ROWID;
+
+CREATE TABLE early_erasers (    -- that came beside a stand-in, and are not journaled yet
+    hash BLOB PRIMARY KEY,
+    context TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    public_key BLOB NOT NULL,
+    signature BLOB NOT NULL
+);
+
+-- What may be erased stands in the leaves of tables with a rowid only: the inner pages of others
+-- hold copies of their rows, which secure_delete has been seen to leave behind.
+CREATE TABLE waiting_2 (
+    hash BLOB NOT NULL UNIQUE,
+    context TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    session BLOB NOT NULL,
+    covered INTEGER NOT NULL,
+    public_key BLOB,
+    signature BLOB
+);
+INSERT INTO waiting_2 SELECT * FROM waiting;
+DROP TABLE waiting;
+ALTER TABLE waiting_2 RENAME TO waiting;
+
+CREATE TABLE problems_2 (
+    context INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    client INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (context, position, client, clock)
+);
+INSERT INTO problems_2 SELECT * FROM problems;
+DROP TABLE problems;
+ALTER TABLE problems_2 RENAME TO problems;
 """,
 }
 """By the format that a step starts from."""

@@ -194,6 +194,8 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         if not readonly:
             # FULL, not NORMAL: NORMAL takes acknowledged rows back after a power loss.
             connection.execute("PRAGMA synchronous = FULL")
+            # What is deleted is overwritten, or an erasure would leave it in free pages.
+            connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()
     except sqlite3.Error as error:
