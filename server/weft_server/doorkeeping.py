@@ -36,6 +36,7 @@ def token_doorkeeper(key_file: Path) -> Doorkeeper:
             may_append="append" in grant.rights,
             expires_s=grant.expires_s,
             quota=quota_of(token),
+            may_erase=not grant.rights.isdisjoint(("admin", "peer")),
         )
 
     return doorkeeper

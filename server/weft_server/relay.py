@@ -23,6 +23,7 @@ from weft_engine.sync.frames import ByeCode, region_name
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, Transport
 from weft_engine.sync.session import End
+from weft_server.erasure_rights import refuse_foreign_erasures
 
 _LOG: Final = logging.getLogger("weft.relay")
 LINKS_MAX: Final = 10_000
@@ -47,6 +48,8 @@ class Permission:
     may_append: bool
     expires_s: int | None
     quota: bytes | None
+    may_erase: bool = True
+    """Whether it may erase what others wrote, and bring erasures of others here."""
 
 
 Doorkeeper = Callable[[str | None, int], Permission]
@@ -91,7 +94,9 @@ class Relay:
 
     async def serve(self, transport: RelayTransport, permission: Permission) -> None:
         """Speak on an accepted connection until it ends."""
-        permit = None if permission.may_append else _refuse_all
+        permit = None if permission.may_erase else refuse_foreign_erasures
+        if not permission.may_append:
+            permit = _refuse_all
         link = Link(
             transport,
             self._replica,

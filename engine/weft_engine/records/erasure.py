@@ -27,7 +27,7 @@ Must never know: where records are stored, who may erase.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -287,20 +287,23 @@ def is_right(
     )
 
 
-def is_stand_in(hash_: RecordHash, payload: bytes, erasures: Sequence[Erasure]) -> bool:
-    """Whether these erasures prove that `payload`, a sound update, stands for that of a record."""
+def proving(hash_: RecordHash, payload: bytes, erasures: Iterable[Erasure]) -> list[Erasure]:
+    """Those of the erasures that prove together that `payload`, a sound update, stands for that of
+    a record; none if they do not."""
     anatomy = Anatomy.of(payload)
-    if any(erasure.note is None for erasure in erasures) and payload == anatomy.blank():
-        return True
-    listing = [(one, one.records[hash_]) for one in erasures if hash_ in one.records]
+    some = list(erasures)
+    if payload == anatomy.blank():
+        # One of everything, if there is one: it proves the other blanks, too.
+        blanking = [one for one in some if one.is_everything] or [one for one in some if one.events]
+        if blanking:
+            return blanking[:1]
+    listing = [(one, one.records[hash_]) for one in some if hash_ in one.records]
     original = original_of(anatomy, (said for _, said in listing))
     if original is None:
-        return False
-    allowed: set[int] = set()
-    for erasure, said in listing:
-        if is_right(erasure, said, anatomy, original):
-            allowed.update(said.originals)
-    return allowed.issuperset(original.replaced)
+        return []
+    right = [(one, said) for one, said in listing if is_right(one, said, anatomy, original)]
+    allowed = {index for _, said in right for index in said.originals}
+    return [one for one, _ in right] if allowed.issuperset(original.replaced) else []
 
 
 def erased(

@@ -18,7 +18,7 @@ from weft_engine.limits import (
 from weft_engine.names import EventId, RecordHash, event_id_hlc, is_event_id
 from weft_engine.records.digest import payload_digest, record_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope
-from weft_engine.records.erasure import Erasure, decode_erasure, is_stand_in
+from weft_engine.records.erasure import Erasure, decode_erasure, proving
 from weft_engine.records.identity import client_id
 from weft_engine.yjs.reader import read_update
 
@@ -51,7 +51,7 @@ def read_record(
             decode_erasure(payload, envelope.origin)
         except MalformedRecord as error:
             raise _unsound(record, error.message) from None
-    if not is_original and not is_stand_in(record.hash, payload, erasures):
+    if not is_original and not proving(record.hash, payload, erasures):
         raise _unsound(record, "its payload was replaced, and no eraser beside it gives this one")
     return record
 

@@ -62,6 +62,11 @@ class Erasers:
         erasure = decode_erasure(record.payload, record.envelope.origin)
         named.update((event, record.hash) for event in erasure.events)
         self._connection.execute("INSERT INTO erasures VALUES (?, ?, 0)", (position, context))
+        self._connection.execute(
+            "INSERT OR IGNORE INTO signatures SELECT ?, signature FROM early_erasers"
+            " WHERE hash = ?",
+            (position, record.hash),
+        )
         self._connection.execute("DELETE FROM early_erasers WHERE hash = ?", (record.hash,))
         self.has_any = True
 

@@ -37,6 +37,8 @@ class Admission:
     """Not verified yet."""
     verified: tuple[SignatureItem, ...]
     """Of messages that are still open: a record that comes after its signed tip needs it again."""
+    erasers: tuple[tuple[bytes, bytes, SignatureItem], ...] = ()
+    """Envelopes, payloads and signatures, not read yet."""
 
 
 @dataclass(slots=True)
@@ -98,6 +100,7 @@ class Incoming:
                 f" and {self._window.bytes} bytes"
             )
         size = sum(len(envelope) + len(payload) for envelope, payload in message.records)
+        size += sum(len(envelope) + len(payload) for envelope, payload, _ in message.erasers)
         self._last_serial = message.serial
         self._open[message.serial] = _Open(size, message.upto, message.items)
         self._open_bytes += size
@@ -108,7 +111,9 @@ class Incoming:
             return None
         message = self._admissions.popleft()
         verified = [item for some in self._open.values() if some.is_offered for item in some.items]
-        return Admission(message.serial, message.records, message.items, tuple(verified))
+        return Admission(
+            message.serial, message.records, message.items, tuple(verified), message.erasers
+        )
 
     def offer(self, serial: int, records: Sequence[Record]) -> None:
         """The records of a message are sound and on their way to the gate."""

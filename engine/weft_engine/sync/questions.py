@@ -7,19 +7,23 @@ connection of the journal's readers and hands the result back. Must never know: 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from weft_engine.limits import (
     CONTEXTS_PER_FRAME,
+    ERASED_PER_FRAME_MAX,
+    ERASERS_BYTES,
     FRONTIER_HASHES_MAX,
     MESSAGE_BYTES_MAX,
     SAMPLE_HASHES_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
-from weft_engine.storage import reading
-from weft_engine.storage.ledger import Stored
+from weft_engine.storage import erasures, reading
+from weft_engine.storage.erasures import Confirmation
+from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.sync.interest import Interest
 
 
@@ -115,13 +119,33 @@ class RecordsRead:
     items: tuple[SignatureItem, ...] = ()
     """Signatures of tips among the records: not part of `answer`, added by who can sign."""
 
+    erasers: Mapping[RecordHash, tuple[Eraser, ...]] = field(default_factory=dict)
+    """Those that prove stand-ins among the records, by the records that need them."""
+
     @property
     def all(self) -> list[Stored]:
         return [stored for part in self.stored for stored in part]
 
 
-Question = ListContexts | ReadFrontiers | ReadLacking | ReadRecords | ReadWanted
-Answer = Listed | FrontiersRead | LackingRead | RecordsRead
+@dataclass(frozen=True, slots=True)
+class ReadConfirmations:
+    """Confirmations of erasures within `interest`, behind the one with id `after`."""
+
+    interest: Interest
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationsRead:
+    confirmations: tuple[Confirmation, ...]
+    """Within the interest."""
+    upto: int
+    """The id of the last one that was looked at."""
+    is_last: bool
+
+
+Question = ListContexts | ReadFrontiers | ReadLacking | ReadRecords | ReadWanted | ReadConfirmations
+Answer = Listed | FrontiersRead | LackingRead | RecordsRead | ConfirmationsRead
 
 
 def answer(connection: sqlite3.Connection, question: Question) -> Answer:
@@ -136,6 +160,8 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
             return _records(connection, question)
         case ReadWanted():
             return _wanted(connection, question)
+        case ReadConfirmations():
+            return _confirmations(connection, question)
 
 
 def _list(connection: sqlite3.Connection, question: ListContexts) -> Listed:
@@ -190,6 +216,8 @@ def _lacking(
 def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRead:
     parts: list[tuple[Stored, ...]] = []
     records_left, bytes_left = question.records_max, question.bytes_max
+    erasers_left = ERASERS_BYTES
+    beside: Beside = {}
     for part in question.parts:
         # A read gives one record at least, so it is not begun where there is no room.
         if records_left <= 0 or bytes_left <= 0:
@@ -203,8 +231,46 @@ def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRe
             bytes_left -= sum(one.record.size for one in later)
             records_left -= len(later)
             stored += later
+        erasers, whole = _erasers(connection, stored, erasers_left, _erasers_of(connection, again))
+        beside.update(erasers)
+        if whole < len(stored):
+            parts.append((*again, *stored[:whole]))
+            break
+        erasers_left -= _size(erasers)
         parts.append((*again, *stored))
-    return RecordsRead(question, tuple(parts))
+    return RecordsRead(question, tuple(parts), erasers=beside)
+
+
+Beside = dict[RecordHash, tuple[Eraser, ...]]
+
+
+def _erasers(
+    connection: sqlite3.Connection, stored: Sequence[Stored], bytes_max: int, beside: Beside
+) -> tuple[Beside, int]:
+    """`beside`, and the erasers that these records need; and how many of the records, one at least,
+    go with so many bytes of them."""
+    for index, one in enumerate(stored):
+        if one.flags & ERASED:
+            beside |= _erasers_of(connection, [one])
+            if index and _size(beside) > bytes_max:
+                del beside[one.record.hash]
+                return beside, index
+    return beside, len(stored)
+
+
+def _erasers_of(connection: sqlite3.Connection, stored: Sequence[Stored]) -> Beside:
+    found: Beside = {}
+    for one in stored:
+        if one.flags & ERASED:
+            hashes = erasures.eraser_hashes(connection, one.record.hash)
+            erasers = [erasures.eraser(connection, hash_) for hash_ in hashes]
+            found[one.record.hash] = tuple(eraser for eraser in erasers if eraser is not None)
+    return found
+
+
+def _size(beside: Beside) -> int:
+    once = {eraser.record.hash: eraser for some in beside.values() for eraser in some}
+    return sum(eraser.record.size for eraser in once.values())
 
 
 def _after(
@@ -223,6 +289,18 @@ def _after(
 def _wanted(connection: sqlite3.Connection, question: ReadWanted) -> RecordsRead:
     where = reading.positions_of(connection, question.hashes)
     stored = reading.records_at(connection, sorted(where.values()), bytes_max=question.bytes_max)
+    beside, whole = _erasers(connection, stored, ERASERS_BYTES, {})
+    stored = stored[:whole]
     read = {one.record.hash for one in stored}
     left = tuple(hash_ for hash_ in where if hash_ not in read)
-    return RecordsRead(question, (tuple(stored),), left)
+    return RecordsRead(question, (tuple(stored),), left, erasers=beside)
+
+
+def _confirmations(
+    connection: sqlite3.Connection, question: ReadConfirmations
+) -> ConfirmationsRead:
+    limit = ERASED_PER_FRAME_MAX
+    found = erasures.confirmations(connection, after=question.after, limit=limit)
+    inside = tuple(one for one in found if question.interest.covers(one.context))
+    upto = found[-1].id if found else question.after
+    return ConfirmationsRead(inside, upto, len(found) < limit)

@@ -36,6 +36,8 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("history", "history"),
         ("view", "view"),
         ("append", "append"),
+        ("erase", "erase"),
+        ("erasures", "erasures"),
         ("verify", "verify"),
         ("sync", "sync"),
         ("serve", "serve"),
