@@ -326,10 +326,10 @@ def _struct_digest(anatomy: Anatomy, original: Original, index: int) -> bytes:
 
 
 def _digest(anatomy: Anatomy, originals: Mapping[int, bytes]) -> bytes:
-    """32 bytes over an update, struct by struct; `originals` count in place of what stands there
-    now."""
-    digests = [
-        originals[index] if index in originals else struct_digest(anatomy.struct(index))
-        for index in range(len(anatomy.spans))
-    ]
+    """32 bytes over an update, struct by struct: over what stays of each when it is replaced, and
+    over what stood there before; the digest of that is in `originals` if it is gone."""
+    digests = []
+    for index in range(len(anatomy.spans)):
+        original = originals.get(index) or struct_digest(anatomy.struct(index))
+        digests.append(struct_digest(anatomy.emptied(index) + original))
     return structs_digest(struct_digest(anatomy.around()) + b"".join(digests))

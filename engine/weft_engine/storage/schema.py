@@ -201,6 +201,13 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     except sqlite3.Error as error:
         connection.close()
         raise damaged(path, error) from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes its damaged schema, and Python can't read the quotation.
+        connection.close()
+        raise NotAStore(
+            f"{path} is damaged: its schema is no text",
+            hint="restore it from a copy, or sync a new store from a relay",
+        ) from error
     return connection
 
 

@@ -56,8 +56,8 @@ _STRAYS = (
 @dataclass(frozen=True, slots=True)
 class Report:
     """What was checked, and everything that is wrong. `unsigned`: own records that were never
-    sent, so nothing has signed them yet; they are covered by the key in the store. Of the erasures
-    those are pending whose content may still be in the file; the next open for writing removes it."""
+    sent, so nothing has signed them yet; they are covered by the key in the store.
+    `erasures_pending`: their content may still be in the file, the next open removes it."""
 
     contexts: int
     records: int
@@ -110,6 +110,7 @@ class _Verification:
             own = self._check_origins()
             contexts = self._check_contexts(own)
             waiting = self._check_waiting()
+            self._check_early_erasers()
             self._check_strays()
         finally:
             self._connection.execute("ROLLBACK")
@@ -218,6 +219,18 @@ class _Verification:
                 )
         return waiting
 
+    def _check_early_erasers(self) -> None:
+        """What proves stand-ins is itself to be proved."""
+        for hash_, envelope, payload, public_key, signature in self._connection.execute(
+            "SELECT hash, envelope, payload, public_key, signature FROM early_erasers"
+        ):
+            what = _unsound_waiting(hash_, None, envelope, payload, public_key, signature, ())
+            if what is not None or signature is None:
+                self._findings.add(
+                    f"an eraser that came early is wrong: {what or 'it has no signature'}",
+                    record=hash_ if type(hash_) is bytes else None,
+                )
+
     def _check_strays(self) -> None:
         for name, question in _STRAYS:
             (strays,) = self._ask(question)
@@ -251,7 +264,7 @@ def _unsound_waiting(
         record = read_record(envelope, payload, erasures=erasures)
         if record.hash != hash_:
             return "it is stored under another hash"
-        if record.envelope.context != context:
+        if context is not None and record.envelope.context != context:
             return f"its envelope names context {record.envelope.context!r}"
         if signature is None:
             return None

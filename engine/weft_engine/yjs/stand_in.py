@@ -56,19 +56,22 @@ class Anatomy:
         pieces.append(self.data[last:])
         return b"".join(pieces)
 
+    def emptied(self, index: int) -> bytes:
+        """The struct with nothing in it."""
+        struct = self.struct(index)
+        if self.is_empty(index):
+            return struct
+        info = (struct[0] & _FLAGS) | Kind.DELETED.value
+        links = struct[1 : self._links_end(index) - self.spans[index][0]]
+        return bytes((info,)) + links + var_uint(self.update.structs[index].length)
+
     def without(self, indices: Collection[int]) -> bytes:
         """The stand-in in which these structs hold nothing."""
         pieces: list[bytes] = []
         last = 0
         for index in sorted(indices):
-            if self.is_empty(index):
-                continue
             start, end = self.spans[index]
-            links = self._links_end(index)
-            length = self.update.structs[index].length
-            info = (self.data[start] & _FLAGS) | Kind.DELETED.value
-            pieces += (self.data[last:start], bytes((info,)), self.data[start + 1 : links])
-            pieces.append(var_uint(length))
+            pieces += (self.data[last:start], self.emptied(index))
             last = end
         pieces.append(self.data[last:])
         return b"".join(pieces)
