@@ -59,5 +59,5 @@ async def linked(a: Replica, b: Replica) -> AsyncIterator[Linked]:
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110 - nothing tells when a file has changed
             await asyncio.sleep(0.005)

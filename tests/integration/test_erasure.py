@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+import weft
 from tests.command_line import opened
-from tests.erasing import files_with, linked
+from tests.command_line import weft as run_weft
+from tests.erasing import files_with, linked, until
 from tests.linked import PipeEnd, pipe
+from tests.running_relay import running_relay
 from tests.stores import all_records, folder, hashes, open_replica
 from weft_engine.errors import (
     CallerError,
@@ -36,6 +39,7 @@ from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.link import Link
 from weft_engine.views.policy import LastN
 from weft_engine.yjs.stand_in import Anatomy
+from weft_server.tokens import make_key_file, mint, read_key
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ def place() -> Iterator[Path]:
 
 def open_in(place: Path, name: str) -> Replica:
     (place / name).mkdir(exist_ok=True)
-    return open_replica(place / name / "s.db")
+    return open_replica(place / name / f"{name}.db")
 
 
 async def said(context: Context) -> list[str]:
@@ -76,7 +80,7 @@ async def test_an_event_goes_from_every_file_and_its_neighbours_stay(place: Path
         ]
         assert len(await said(chat)) == 260  # the index and the timeline hold them, too
         gone = [3, 17, 99, 150, 230, 231, 259]
-        assert files_with(place, b"SECRET0017") == ["s.db-wal"]
+        assert files_with(place, b"SECRET0017") == ["a.db-wal"]
         (row,) = await chat.erase(events=[ids[i] for i in gone], reason="private")
         for i in gone:
             assert not files_with(place, f"SECRET{i:04}".encode())
@@ -95,7 +99,7 @@ async def test_an_event_goes_from_every_file_and_its_neighbours_stay(place: Path
         assert (await said(chat))[-1] == "later"
     for i in gone:
         assert not files_with(place, f"SECRET{i:04}".encode())
-    assert_sound(place / "a" / "s.db")
+    assert_sound(place / "a" / "a.db")
     async with open_in(place, "a") as replica:
         assert len(await said(replica.context("a/b"))) == 261 - len(gone)
 
@@ -125,7 +129,7 @@ async def test_a_note_goes_with_all_it_ever_held_and_can_be_written_again(place:
         await chat.note("plan").append("er")
         await chat.erase(note="plan", reason="again")
         assert await chat.note("plan").text() == ""
-    assert_sound(place / "a" / "s.db")
+    assert_sound(place / "a" / "a.db")
 
 
 async def test_many_edits_make_several_erasers(place: Path) -> None:
@@ -139,7 +143,7 @@ async def test_many_edits_make_several_erasers(place: Path) -> None:
         async with linked(replica, other) as link:
             await link.settled()
         assert await other.context("a/b").note("plan").text() == ""
-    assert_sound(place / "b" / "s.db")
+    assert_sound(place / "b" / "b.db")
 
 
 async def test_a_whole_context_goes_and_goes_on(place: Path) -> None:
@@ -161,7 +165,7 @@ async def test_a_whole_context_goes_and_goes_on(place: Path) -> None:
         chat = replica.context("a/b")
         assert await said(chat) == ["anew"]
         assert await chat.note("plan").text() == "anew"
-    assert_sound(place / "a" / "s.db")
+    assert_sound(place / "a" / "a.db")
 
 
 async def test_what_can_not_be_erased_is_said_clearly(place: Path) -> None:
@@ -194,12 +198,11 @@ async def test_an_open_reader_delays_the_end_of_an_erasure(place: Path) -> None:
     async with open_in(place, "a") as replica:
         chat = replica.context("a/b")
         (event,) = await chat.append("SECRET")
-        with opened(place / "a" / "s.db") as reader:
+        with opened(place / "a" / "a.db") as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM records").fetchone()
             erasing = asyncio.create_task(chat.erase(event=event, reason="x"))
-            while not await replica.erasing.all():
-                await asyncio.sleep(0.01)
+            await until(lambda: _has_erasures(replica))
             assert not (await replica.erasing.all())[0].is_done
             reader.execute("ROLLBACK")
         (row,) = await erasing
@@ -207,12 +210,17 @@ async def test_an_open_reader_delays_the_end_of_an_erasure(place: Path) -> None:
         assert not files_with(place, b"SECRET")
 
 
+async def _has_erasures(replica: Replica) -> bool:
+    return bool(await replica.erasing.all())
+
+
 @pytest.mark.parametrize("what", ["event", "note", "everything"])
 async def test_a_crash_between_commit_and_work_is_made_up_for(place: Path, what: str) -> None:
-    store = place / "a" / "s.db"
+    store = place / "a" / "a.db"
     store.parent.mkdir()
     program = Path(__file__).with_name("erase_and_die.py")
-    done = subprocess.run([sys.executable, program, store, what], timeout=60)
+    words = [sys.executable, program, store, what]
+    done = await asyncio.to_thread(lambda: subprocess.run(words, timeout=60))
     assert done.returncode == -signal.SIGKILL
     assert files_with(place, b"SECRET")
     report = verify(store, progress=lambda *_: None)
@@ -309,7 +317,7 @@ async def test_an_offline_replica_erases_at_its_next_contact_and_confirms(place:
             assert await replica.context("a/b").fingerprint() == await chat.fingerprint()
     for name in "abc":
         assert not files_with(place / name, b"SECRET")
-        assert_sound(place / name / "s.db")
+        assert_sound(place / name / f"{name}.db")
 
 
 async def test_a_replica_that_joins_later_never_gets_it(place: Path) -> None:
@@ -341,7 +349,8 @@ async def test_a_replica_that_joins_later_never_gets_it(place: Path) -> None:
             await link.until_synced(timeout=20)
         links[0].close()
         await asyncio.gather(*running)
-        assert got and not any(b"SECRET" in frame for frame in got)
+        assert got
+        assert not any(b"SECRET" in frame for frame in got)
         assert not files_with(place / "b", b"SECRET")
         await b.context("a/b").append("four")
         await b.context("a/b").note("plan").append("!")
@@ -353,7 +362,7 @@ async def test_a_replica_that_joins_later_never_gets_it(place: Path) -> None:
             assert await replica.context("a/b").note("plan").text() == "new plan!"
             assert await replica.context("a/b").note("other").text() == "kept"
     for name in "bd":
-        assert_sound(place / name / "s.db")
+        assert_sound(place / name / f"{name}.db")
 
 
 async def test_erasers_written_side_by_side_add_up(place: Path) -> None:
@@ -373,7 +382,7 @@ async def test_erasers_written_side_by_side_add_up(place: Path) -> None:
         for i in (1, 3, 4):
             assert not files_with(place, b"SECRET%d" % i)
     for name in "abc":
-        assert_sound(place / name / "s.db")
+        assert_sound(place / name / f"{name}.db")
 
 
 async def test_what_waits_or_was_refused_goes_too(place: Path) -> None:
@@ -423,7 +432,7 @@ async def test_what_waits_or_was_refused_goes_too(place: Path) -> None:
             )
             assert not files_with(place / "b", b"SECRET")
             assert await said(b.context("a/b")) == ["unknown to b"]
-    assert_sound(place / "b" / "s.db")
+    assert_sound(place / "b" / "b.db")
 
 
 async def _copy(replica: Replica, event: EventId, json: bytes) -> None:
@@ -436,6 +445,109 @@ async def _copy(replica: Replica, event: EventId, json: bytes) -> None:
     client = client_id(replica.scribe.incarnation, name)
     payload = encode_event_append(client, clock, [(event, json)]).payload
     await replica.scribe.append_update(name, payload, 1)
+
+
+# ---- rights, and the command line -------------------------------------------------------------
+
+
+async def test_who_may_erase_what_at_a_relay(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    make_key_file(key)
+
+    def token(*rights: str) -> str:
+        return mint(read_key(key), prefixes=[""], rights=rights, expires_s=None, now_s=0)
+
+    with running_relay(tmp_path / "relay", key=key) as relay:
+        writer = token("read", "append")
+        # Its own events it may erase, those of an earlier session by their proofs.
+        async with weft.open(tmp_path / "a.db") as store:
+            (own,) = await store.context("a/b").append("mine SECRET1")
+            await store.context("a/b").note("plan").append("SECRET2")
+            link = store.connect(relay.url, token=writer)
+            await link.synced(timeout=20, received=True)
+        async with weft.open(tmp_path / "a.db") as store:
+            link = store.connect(relay.url, token=writer)
+            (row,) = await store.context("a/b").erase(event=own, reason="mine")
+            assert row.by.hex() != own[17:]
+            await link.synced(timeout=20, received=True)
+            await until(lambda: _confirmed(store, 2))
+            # A note it may not.
+            await store.context("a/b").erase(note="plan", reason="no right")
+            with pytest.raises(weft.LinkRefused, match=r"note 'plan'.*admin"):
+                await link.synced(timeout=20)
+        assert files_with(tmp_path / "relay", b"SECRET2")
+        async with weft.open(tmp_path / "b.db") as store:
+            link = store.connect(relay.url, token=writer)
+            await link.synced(timeout=20, received=True)
+            (other,) = await store.context("a/b").append("another's SECRET3")
+            await link.synced(timeout=20)
+        async with weft.open(tmp_path / "c.db") as store:
+            link = store.connect(relay.url, token=writer)
+            await link.synced(timeout=20, received=True)
+            await store.context("a/b").erase(event=other, reason="not mine")
+            with pytest.raises(weft.LinkRefused, match="events of others"):
+                await link.synced(timeout=20)
+            # With the right, all of it is taken.
+            link = store.connect(relay.url, token=token("read", "append", "admin"))
+            await link.synced(timeout=20)
+            await store.context("a/b").erase(everything=True, reason="all")
+            await link.synced(timeout=20)
+            await until(lambda: _confirmed(store, 2))
+        assert not files_with(tmp_path / "relay", b"SECRET")
+
+
+async def _confirmed(store: weft.Store, stores: int) -> bool:
+    return all(len(row.confirmed) >= stores for row in await store.erasures())
+
+
+def test_the_command_line_erases_and_lists(tmp_path: Path) -> None:
+    store = tmp_path / "s.db"
+    event = run_weft("append", "a/b", "SECRET1", "--store", store).out.strip()
+    run_weft("append", "a/b", "SECRET2", "--store", store)
+    where = ("--store", store, "--context", "a/b", "--reason", "private")
+    done = run_weft("erase", *where, "--event", event, "--json")
+    assert done.code == 0
+    (row,) = done.json()
+    assert (row["events"], row["done"], row["reason"]) == ([event], True, "private")
+    assert not files_with(tmp_path, b"SECRET1")
+    refused = run_weft("erase", *where, "--everything")
+    assert refused.code == 1
+    assert "--yes" in refused.err
+    assert files_with(tmp_path, b"SECRET2")
+    assert run_weft("erase", *where, "--everything", "--yes").code == 0
+    assert not files_with(tmp_path, b"SECRET")
+    listed = run_weft("erasures", "--store", store)
+    assert listed.code == 0
+    assert event in listed.out
+    assert "everything, done here, confirmed by 1: private" in listed.out
+    assert [
+        one["everything"] for one in run_weft("erasures", "--store", store, "--json").json()
+    ] == [False, True]
+    assert run_weft("verify", "--store", store).code == 0
+    absent = run_weft("erase", "--store", tmp_path / "no.db", *where[2:], "--note", "x")
+    assert (absent.code, (tmp_path / "no.db").exists()) == (1, False)
+
+
+async def test_verify_finds_what_is_left_and_what_was_altered(place: Path) -> None:
+    path = place / "a" / "a.db"
+    async with open_in(place, "a") as replica:
+        chat = replica.context("a/b")
+        ids = await chat.append(["one", "SECRET", "three"])
+        (original,) = [one.record.payload for one in await all_records(replica)]
+        await chat.erase(event=ids[1], reason="x")
+        stand_in = (await all_records(replica))[0].record.payload
+    for payload, flags, what in (
+        (original, 2, "erased"),
+        (original, 0, "still in it"),
+        (stand_in, 0, "not the one its envelope names"),
+        (stand_in.replace(b"three", b"THREE"), 2, "no eraser beside it"),
+    ):
+        with opened(path) as connection:
+            connection.execute(
+                "UPDATE records SET payload = ?, flags = ? WHERE position = 1", (payload, flags)
+            )
+        findings = [one.what for one in verify(path, progress=lambda *_: None).findings]
+        assert any(what in found for found in findings), (what, findings)
 
 
 # ---- hostile peers --------------------------------------------------------------------------
@@ -525,7 +637,7 @@ async def test_an_honest_stand_in_is_taken(place: Path, sent: Erased) -> None:
     async with open_in(place, "victim") as victim:
         await victim.erasing.done()
         assert await said(victim.context("a/b")) == ["one", "three"]
-    assert_sound(place / "victim" / "s.db")
+    assert_sound(place / "victim" / "victim.db")
 
 
 async def test_a_stand_in_may_come_long_before_its_eraser(place: Path, sent: Erased) -> None:
@@ -537,7 +649,7 @@ async def test_a_stand_in_may_come_long_before_its_eraser(place: Path, sent: Era
         first = replace(first, items=tuple(await _sign(source, stored[0].record)))
     bye, held = await offer(place, first)
     assert (bye, held) == (None, {sent.records[0].hash})
-    assert_sound(place / "victim" / "s.db")
+    assert_sound(place / "victim" / "victim.db")
     async with open_in(place, "victim") as victim, open_in(place, "next") as after:
         async with linked(victim, after) as link:
             await link.settled()
@@ -545,7 +657,7 @@ async def test_a_stand_in_may_come_long_before_its_eraser(place: Path, sent: Era
         async with open_in(place, "source") as source, linked(source, after) as link:
             await link.settled()
         assert [row.is_done for row in await after.erasing.all()] == [True]
-    assert_sound(place / "next" / "s.db")
+    assert_sound(place / "next" / "next.db")
 
 
 async def _sign(source: Replica, record: Record) -> list[SignatureItem]:
@@ -602,7 +714,8 @@ async def test_erasers_with_wrong_digests_or_forged_proofs_are_refused(
         record, item = mallory.eraser(sent, said_wrong)
         beside = ((record.envelope_bytes, record.payload, item),)
         bye, held = await offer(place, message(sent, payload=altered, erasers=beside))
-        assert bye is not None and bye.code == "record", name
+        assert bye is not None, name
+        assert bye.code == "record", name
         assert held == set(), name
     forged = replace(
         erasure,
@@ -619,7 +732,8 @@ async def test_erasers_with_wrong_digests_or_forged_proofs_are_refused(
             (sent.beside,),
         ),
     )
-    assert bye is not None and "proof" in bye.reason
+    assert bye is not None
+    assert "proof" in bye.reason
     assert held == set()
 
 
