@@ -219,7 +219,7 @@ async def test_a_crash_between_commit_and_work_is_made_up_for(place: Path, what:
     store = place / "a" / "a.db"
     store.parent.mkdir()
     program = Path(__file__).with_name("erase_and_die.py")
-    words = [sys.executable, program, store, what]
+    words = [sys.executable, str(program), str(store), what]
     done = await asyncio.to_thread(lambda: subprocess.run(words, timeout=60))
     assert done.returncode == -signal.SIGKILL
     assert files_with(place, b"SECRET")

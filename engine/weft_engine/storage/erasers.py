@@ -21,6 +21,7 @@ from weft_engine.yjs.stand_in import Anatomy
 
 UPDATES: Final = frozenset({Kind.NATIVE, Kind.FOREIGN})
 _CONTEXTS_MAX: Final = 256
+_EARLY_MAX: Final = 4096
 EVENT_ID: Final = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{32}")
 """As it stands in an update. In front of a key in `events` stands no hexadecimal digit but the
 key's length, so that no match can end within it."""
@@ -32,12 +33,15 @@ class Erasers:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._named: dict[ContextName, dict[str, RecordHash]] = {}
+        self._early: set[RecordHash] = set()
+        """Erasers that were kept already, or are journaled; forgotten now and then."""
         self.has_any = False
         """Whether there is anything to ask `arriving` for."""
 
     def reset(self) -> None:
         """Forget what was cached; after a rollback too."""
         self._named = {}
+        self._early = set()
         (self.has_any,) = self._connection.execute(
             "SELECT EXISTS (SELECT 1 FROM erasures) OR EXISTS (SELECT 1 FROM early_erasers)"
         ).fetchone()
@@ -74,6 +78,12 @@ class Erasers:
         """A record comes as a stand-in, with the erasers that prove it."""
         for eraser in erasers:
             record, item = eraser.record, eraser.item
+            self._prove(hash_, record.hash)
+            if record.hash in self._early:
+                continue
+            if len(self._early) >= _EARLY_MAX:
+                self._early.clear()
+            self._early.add(record.hash)
             self._connection.execute(
                 "INSERT OR IGNORE INTO early_erasers SELECT ?, ?, ?, ?, ?, ?"
                 " WHERE NOT EXISTS (SELECT 1 FROM records WHERE hash = ?1)",
@@ -86,7 +96,6 @@ class Erasers:
                     item.signature,
                 ),
             )
-            self._prove(hash_, record.hash)
         self.has_any = True
 
     def _prove(self, record: RecordHash, eraser: RecordHash) -> None:

@@ -216,8 +216,7 @@ def _lacking(
 def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRead:
     parts: list[tuple[Stored, ...]] = []
     records_left, bytes_left = question.records_max, question.bytes_max
-    erasers_left = ERASERS_BYTES
-    beside: Beside = {}
+    erasers = _Erasers(connection)
     for part in question.parts:
         # A read gives one record at least, so it is not begun where there is no room.
         if records_left <= 0 or bytes_left <= 0:
@@ -231,46 +230,46 @@ def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRe
             bytes_left -= sum(one.record.size for one in later)
             records_left -= len(later)
             stored += later
-        erasers, whole = _erasers(connection, stored, erasers_left, _erasers_of(connection, again))
-        beside.update(erasers)
+        # What was withheld is read again as a whole.
+        erasers.whole(again, bytes_max=MESSAGE_BYTES_MAX)
+        whole = erasers.whole(stored, bytes_max=ERASERS_BYTES)
+        parts.append((*again, *stored[:whole]))
         if whole < len(stored):
-            parts.append((*again, *stored[:whole]))
             break
-        erasers_left -= _size(erasers)
-        parts.append((*again, *stored))
-    return RecordsRead(question, tuple(parts), erasers=beside)
+    return RecordsRead(question, tuple(parts), erasers=erasers.beside)
 
 
 Beside = dict[RecordHash, tuple[Eraser, ...]]
 
 
-def _erasers(
-    connection: sqlite3.Connection, stored: Sequence[Stored], bytes_max: int, beside: Beside
-) -> tuple[Beside, int]:
-    """`beside`, and the erasers that these records need; and how many of the records, one at least,
-    go with so many bytes of them."""
-    for index, one in enumerate(stored):
-        if one.flags & ERASED:
-            beside |= _erasers_of(connection, [one])
-            if index and _size(beside) > bytes_max:
-                del beside[one.record.hash]
-                return beside, index
-    return beside, len(stored)
+class _Erasers:
+    """The erasers that go beside the records of one message, each read once."""
 
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[RecordHash, Eraser] = {}
+        self.size = 0
+        self.beside: Beside = {}
 
-def _erasers_of(connection: sqlite3.Connection, stored: Sequence[Stored]) -> Beside:
-    found: Beside = {}
-    for one in stored:
-        if one.flags & ERASED:
-            hashes = erasures.eraser_hashes(connection, one.record.hash)
-            erasers = [erasures.eraser(connection, hash_) for hash_ in hashes]
-            found[one.record.hash] = tuple(eraser for eraser in erasers if eraser is not None)
-    return found
+    def whole(self, stored: Sequence[Stored], *, bytes_max: int) -> int:
+        """How many of the records, one at least, go with so many bytes of erasers in all."""
+        for index, one in enumerate(stored):
+            if one.flags & ERASED:
+                if index and self.size > bytes_max:
+                    return index
+                self.beside[one.record.hash] = self._of(one.record.hash)
+        return len(stored)
 
-
-def _size(beside: Beside) -> int:
-    once = {eraser.record.hash: eraser for some in beside.values() for eraser in some}
-    return sum(eraser.record.size for eraser in once.values())
+    def _of(self, record: RecordHash) -> tuple[Eraser, ...]:
+        found: list[Eraser] = []
+        for hash_ in erasures.eraser_hashes(self._connection, record):
+            eraser = self._known.get(hash_) or erasures.eraser(self._connection, hash_)
+            if eraser is not None:
+                if hash_ not in self._known:
+                    self._known[hash_] = eraser
+                    self.size += eraser.record.size
+                found.append(eraser)
+        return tuple(found)
 
 
 def _after(
@@ -289,11 +288,11 @@ def _after(
 def _wanted(connection: sqlite3.Connection, question: ReadWanted) -> RecordsRead:
     where = reading.positions_of(connection, question.hashes)
     stored = reading.records_at(connection, sorted(where.values()), bytes_max=question.bytes_max)
-    beside, whole = _erasers(connection, stored, ERASERS_BYTES, {})
-    stored = stored[:whole]
+    erasers = _Erasers(connection)
+    stored = stored[: erasers.whole(stored, bytes_max=ERASERS_BYTES)]
     read = {one.record.hash for one in stored}
     left = tuple(hash_ for hash_ in where if hash_ not in read)
-    return RecordsRead(question, (tuple(stored),), left, erasers=beside)
+    return RecordsRead(question, (tuple(stored),), left, erasers=erasers.beside)
 
 
 def _confirmations(
