@@ -14,13 +14,14 @@ from tests.property.test_convergence import Everything, empty_store, everything,
 from tests.worlds import World, causal_shuffle, make_world
 from weft_engine.errors import MalformedRecord
 from weft_engine.events.candidate import candidates
-from weft_engine.names import RecordHash
+from weft_engine.names import EventId, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.erasure import (
     Eraser,
     Erasure,
     decode_erasure,
     is_right,
+    listed,
     proving,
     untouched,
 )
@@ -250,3 +251,25 @@ def _expect_refusal(record: Record, payload: bytes, erasures: list[Erasure]) -> 
     blank = Anatomy.of(record.payload).blank()
     assert erasures, "a stand-in was taken without an eraser"
     assert payload in (blank, record.payload), "an altered payload was taken"
+
+
+@given(seed=st.integers(0, 2**32), steps=st.integers(3, 40))
+@settings(max_examples=100, deadline=None)
+def test_an_eraser_of_events_can_not_take_out_what_stands_beside_them(
+    seed: int, steps: int
+) -> None:
+    """Its list is true but for a struct that is not its to erase: the stand-in proves nothing."""
+    world = make_world(seed, steps=steps)
+    for record in world.records:
+        anatomy = Anatomy.of(record.payload)
+        keys = [struct.key for struct in anatomy.update.structs]
+        if len(set(keys)) < 2:
+            continue
+        named = keys[0]
+        assert named is not None
+        said = listed(anatomy, untouched(anatomy), range(len(keys)))
+        erasure = Erasure((EventId(named),), None, "x", {record.hash: said})
+        _expect_refusal(record, anatomy.without(range(len(keys))), [erasure])
+        own = listed(anatomy, untouched(anatomy), erasure.shown(anatomy))
+        honest = Erasure(erasure.events, None, "x", {record.hash: own})
+        _expect_refusal(record, anatomy.without(range(len(keys))), [honest, erasure])
