@@ -11,6 +11,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -213,7 +214,7 @@ class End:
         found = await ask(lambda c: answer(c, question))
         if isinstance(found, RecordsRead):
             items = await self.store.signature_items(found.all)
-            found = RecordsRead(found.question, found.stored, found.left, tuple(items))
+            found = replace(found, items=tuple(items))
         self.session.supply(found)
         return True
 
@@ -232,6 +233,7 @@ class End:
             inspected.items,
             session=b"link" + self.store.identity.store,
             now_ms=NOW_MS,
+            proofs=inspected.proofs,
         )
         self.session.admitted(admission.serial, outcome)
         return True

@@ -26,9 +26,11 @@ from weft_engine.records.certificate import RegionKey
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
+from weft_engine.records.erasure import Erasure, Listed, listed, untouched
 from weft_engine.records.frontier import advance
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.yjs.encoder import encode_event_append
+from weft_engine.yjs.stand_in import Anatomy
 
 CONTEXT = ContextName("world/one")
 
@@ -82,6 +84,25 @@ class Author:
             self.chain.append(record)
         return record
 
+    def erase(self, erasure: Erasure) -> Record:
+        """An erasing record behind everything that is held."""
+        prev = self.chain[-1] if self.chain else None
+        payload = erasure.encode()
+        envelope = Envelope(
+            CONTEXT,
+            self.key.incarnation,
+            1 if prev is None else prev.envelope.seq + 1,
+            None if prev is None else prev.hash,
+            tuple(h for h in self.frontier if prev is None or h != prev.hash),
+            self.clock.tick(self.wall_ms),
+            Kind.ERASE,
+            payload_digest(payload),
+        )
+        record = seal(envelope, payload)
+        self.receive(record)
+        self.chain.append(record)
+        return record
+
     def new_id(self) -> EventId:
         return event_id(self.clock.tick(self.wall_ms), self.key.incarnation)
 
@@ -100,8 +121,11 @@ class World:
     items: list[SignatureItem]
 
 
-def make_world(seed: int, *, steps: int, authors: int = 3, forks: float = 0.05) -> World:
-    """`forks`: how often a record begins the second side of an equivocation."""
+def make_world(
+    seed: int, *, steps: int, authors: int = 3, forks: float = 0.05, erasing: float = 0.0
+) -> World:
+    """`forks`: how often a record begins the second side of an equivocation. `erasing`: how likely
+    a step writes an eraser, honest or not."""
     rng = random.Random(seed)
     people = [
         Author(WriterKey(rng.randbytes(32)), HybridClock(), wall_ms=1_000_000 + rng.randrange(50))
@@ -112,6 +136,9 @@ def make_world(seed: int, *, steps: int, authors: int = 3, forks: float = 0.05) 
     for step in range(steps):
         author = rng.choice(people)
         author.wall_ms += rng.choice([0, 1, 5, -3])
+        if erasing and author.held and rng.random() < erasing:
+            made.append((author, author.erase(_erasure(rng, author, known_ids))))
+            continue
         choice = rng.random()
         if choice < 0.3:
             _merge(rng, author, rng.choice(people))
@@ -161,6 +188,34 @@ def _merge(rng: random.Random, into: Author, source: Author) -> None:
     for record in records[: rng.randint(0, len(records))]:
         if all(parent in into.held for parent in record.envelope.parents):
             into.receive(record)
+
+
+def _erasure(rng: random.Random, author: Author, known_ids: list[EventId]) -> Erasure:
+    if rng.random() < 0.15 or not known_ids:
+        return Erasure((), None, "all of it", {})
+    ids = tuple(sorted(set(rng.choices(known_ids, k=rng.choice([1, 1, 2, 4])))))
+    erasure = Erasure(ids, None, "some of it", {})
+    found: dict[RecordHash, Listed] = {}
+    for record in author.held.values():
+        if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN):
+            anatomy = Anatomy.of(record.payload)
+            shown = erasure.shown(anatomy)
+            if shown:
+                found[record.hash] = listed(anatomy, untouched(anatomy), shown)
+    if found and rng.random() < 0.3:
+        # A liar: one record left out, with another digest, or with structs that are not his.
+        hash_ = rng.choice(list(found))
+        said = found.pop(hash_)
+        match rng.randrange(4):
+            case 0:
+                found[hash_] = Listed(bytes(32), said.originals)
+            case 1:
+                found[hash_] = Listed(said.digest, dict.fromkeys(said.originals, bytes(32)))
+            case 2:
+                anatomy = Anatomy.of(author.held[hash_].payload)
+                everything = range(len(anatomy.spans))
+                found[hash_] = listed(anatomy, untouched(anatomy), everything)
+    return Erasure(ids, None, "some of it", found)
 
 
 def _conversation(rng: random.Random, author: Author) -> list[tuple[EventId, bytes]]:

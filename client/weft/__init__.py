@@ -17,6 +17,7 @@ from weft_engine.errors import (
     BudgetTooSmall,
     Conflict,
     ContextClosed,
+    ErasedContent,
     InvalidMessage,
     InvalidName,
     LimitExceeded,
@@ -40,6 +41,7 @@ from weft_engine.events.event import Message
 from weft_engine.replica.context import Context
 from weft_engine.replica.history import Said
 from weft_engine.replica.watching import Change
+from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
 from weft_engine.views.policy import LastN
 from weft_engine.views.receipt import Receipt
@@ -54,6 +56,8 @@ __all__ = [
     "Context",
     "ContextClosed",
     "ContextInfo",
+    "ErasedContent",
+    "Erasure",
     "InvalidMessage",
     "InvalidName",
     "LastN",

@@ -19,6 +19,7 @@ from weft_engine.names import ContextName
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.backup import back_up
+from weft_engine.storage.erasures import ErasureRow
 from weft_engine.storage.verify import Report
 from weft_engine.storage.verify import verify as _verify
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -73,11 +74,16 @@ class Store:
         """The view that a receipt was given for, byte for byte. A string is the trace id of a view
         of this store; a receipt may come from any replica.
 
-        Raises NotFound, MissingRecords, RendererMismatch, ReplayMismatch.
+        Raises NotFound, MissingRecords, RendererMismatch, ReplayMismatch, ErasedContent.
         """
         if isinstance(receipt, str):
             receipt = await self._replica.receipts.find(receipt)
         return await self.context(receipt.context).replay(receipt)
+
+    async def erasures(self) -> list[ErasureRow]:
+        """Every erasure that this store knows of, oldest first: what was erased and why, whether
+        that is done here, and the ids of the stores that confirmed it."""
+        return await self._replica.erasing.all()
 
     def connect(
         self,

@@ -125,6 +125,22 @@ class ReplayMismatch(CallerError):
     code = "replay_mismatch"
 
 
+class ErasedContent(CallerError):
+    """The view of the receipt held what has been erased since, so it can't be shown again."""
+
+    code = "erased_content"
+    default_hint = "what was erased does not come back; make a new view"
+
+    def __init__(
+        self, message: str, *, erasers: Sequence[bytes] = (), events: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.erasers = tuple(erasers)
+        """Hashes of the erasing records."""
+        self.events = tuple(events)
+        """The event ids that they name."""
+
+
 class ContextClosed(CallerError):
     """The context was closed by a ``close`` event: it can be read, not written."""
 

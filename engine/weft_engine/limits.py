@@ -40,6 +40,10 @@ PARTS_MAX: Final = 1024
 FRAME_BYTES_MAX: Final = 256 * KIB
 INTEGER_MAX: Final = 2**53 - 1
 
+ERASE_PAYLOAD_BYTES_MAX: Final = 8 * MIB
+ERASED_EVENTS_MAX: Final = 4096
+ERASE_REASON_BYTES_MAX: Final = 1024
+
 # ---- local ----------------------------------------------------------------------------------
 
 RECORD_PAYLOAD_BYTES: Final = 64 * KIB
@@ -126,5 +130,16 @@ ISSUED_TICKETS_MAX: Final = 1_000_000
 """Hellos, after which the ticket of a store that did not come back is forgotten."""
 CLOSING_S: Final = 5.0
 """What a goodbye may take to leave."""
+ERASERS_PER_MESSAGE_MAX: Final = 8192
+ERASERS_BYTES: Final = 8 * MIB
+"""Erasers that are read for one message; the records that need more go into the next."""
+ERASED_PER_FRAME_MAX: Final = 1024
+"""Erasers in a frame of confirmations, and stores that are named with each."""
+CONFIRMATIONS_MAX: Final = 10_000
+"""Stores whose confirmations of one eraser are kept."""
+ERASE_RECORD_BYTES: Final = 64 * KIB
+"""Erasing records are made about this large: each is sent beside every message that needs it."""
+ERASING_STEP_RECORDS: Final = 1024
+"""Records whose payloads are replaced in one commit."""
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_LAST_S: Final = 30.0

@@ -37,6 +37,7 @@ def token_doorkeeper(key_file: Path) -> Doorkeeper:
             expires_s=grant.expires_s,
             quota=quota_of(token),
             is_peer="peer" in grant.rights,
+            may_erase=not grant.rights.isdisjoint(("admin", "peer")),
         )
 
     return doorkeeper

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -24,6 +24,7 @@ from weft_engine.sync.inspection import Inspected
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, Transport
 from weft_engine.sync.session import End
+from weft_server.erasure_rights import refuse_foreign_erasures
 from weft_server.trust import check_regions
 
 _LOG: Final = logging.getLogger("weft.relay")
@@ -51,6 +52,8 @@ class Permission:
     expires_s: int | None
     quota: bytes | None
     is_peer: bool = False
+    may_erase: bool = True
+    """Whether it may erase what others wrote, and bring erasures of others here."""
 
 
 Doorkeeper = Callable[[str | None, int], Permission]
@@ -111,18 +114,20 @@ class Relay:
 
     async def serve(self, transport: RelayTransport, permission: Permission) -> None:
         """Speak on an accepted connection until it ends."""
-        permit: Callable[[Inspected], None] | None = None
+        checks: list[Callable[[Inspected], None]] = []
         if not permission.may_append:
-            permit = _refuse_all
-        elif not permission.is_peer:
-            permit = partial(check_regions, self._trusted)
+            checks.append(_refuse_all)
+        if not permission.is_peer:
+            checks.append(partial(check_regions, self._trusted))
+        if not permission.may_erase:
+            checks.append(refuse_foreign_erasures)
         link = Link(
             transport,
             self._replica,
             interest=permission.interest,
             region=self.region,
             quota=permission.quota,
-            permit=permit,
+            permit=partial(_check_all, checks) if checks else None,
         )
         running = asyncio.create_task(link.run(), name="weft-relay-link")
         self._links[link] = (transport, running)
@@ -200,6 +205,11 @@ def _expire(link: Link, transport: RelayTransport) -> None:
     link.close(
         "the token has expired", code=ByeCode.DENIED, hint="open a new link with a new token"
     )
+
+
+def _check_all(checks: Sequence[Callable[[Inspected], None]], offered: Inspected) -> None:
+    for check in checks:
+        check(offered)
 
 
 def _refuse_all(offered: Inspected) -> None:

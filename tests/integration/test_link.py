@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -19,7 +19,9 @@ from websockets.exceptions import ConnectionClosed
 from tests.linked import PipeEnd, Store, pipe, stores
 from weft_engine.errors import LinkRefused, StoreError
 from weft_engine.limits import RECONNECT_LAST_S
+from weft_engine.names import RecordHash
 from weft_engine.records.envelope import Record
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.journal import Identity, SqliteJournal
@@ -196,6 +198,8 @@ class BusyJournal:
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
         self.listen = journal.listen
+        self.listen_confirmed = journal.listen_confirmed
+        self.confirm = journal.confirm
         self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
 
@@ -212,6 +216,7 @@ class BusyJournal:
         *,
         session: bytes,
         now_ms: int,
+        proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
     ) -> Outcome:
         self.begun.set()
         await self.go_on.wait()
@@ -225,6 +230,8 @@ class FailingJournal:
         self.left = times
         self._journal = journal
         self.listen = journal.listen
+        self.listen_confirmed = journal.listen_confirmed
+        self.confirm = journal.confirm
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.read(question)
@@ -239,6 +246,7 @@ class FailingJournal:
         *,
         session: bytes,
         now_ms: int,
+        proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
     ) -> Outcome:
         if self.left:
             self.left -= 1

@@ -12,7 +12,6 @@ from weft_engine.errors import StoreError
 from weft_engine.names import ContextName
 from weft_engine.records.digest import record_digest
 from weft_engine.records.envelope import Record
-from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
@@ -116,6 +115,9 @@ class FullDisk:
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
         self.listen = journal.listen
+        self.admit = journal.admit
+        self.confirm = journal.confirm
+        self.listen_confirmed = journal.listen_confirmed
         self.asked = 0
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -124,16 +126,6 @@ class FullDisk:
     async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         self.asked += 1
         raise StoreError("the disk is full", hint="make room")
-
-    async def admit(
-        self,
-        records: Sequence[Record],
-        items: Sequence[SignatureItem],
-        *,
-        session: bytes,
-        now_ms: int,
-    ) -> Outcome:
-        return await self._journal.admit(records, items, session=session, now_ms=now_ms)
 
 
 class OnFullDisk:

@@ -21,6 +21,7 @@ from weft_engine.sync.frames import (
     Bye,
     ByeCode,
     Contexts,
+    Erased,
     Fragment,
     Frontier,
     Heartbeat,
@@ -71,6 +72,13 @@ EXAMPLES: dict[str, Message] = {
         ((b"envelope", b""),),
         (SignatureItem(A, B, b"\xcc" * 64, Certificate(b"\xdd" * 32, b"\xee" * 64)),),
     ),
+    "records, an eraser": Records(
+        3,
+        None,
+        ((b"envelope", b"stand-in"),),
+        (),
+        ((b"eraser", b"erasure", SignatureItem(A, B, b"\xcc" * 64)),),
+    ),
     "ack": Ack(1, (("eu-1", Position(300)),)),
     "ack of a client": Ack(2, ()),
     "want": Want((A,)),
@@ -81,6 +89,7 @@ EXAMPLES: dict[str, Message] = {
     "issue": Issue(b"\x0f" * 16),
     "issue, an old one was shown": Issue(None),
     "kept": Kept(),
+    "erased": Erased(((A, (b"\x01" * 16, b"\x02" * 16)),)),
 }
 
 
@@ -175,25 +184,35 @@ BAD = {
     "frontier are not hashes": frame(3, "a", ["x" * 32], []),
     "sample repeat": frame(3, "a", [A], [B, B]),
     "sample has 65 items": frame(3, "a", [A], [bytes([i]) * 32 for i in range(65)]),
-    "serial is 0": frame(4, 0, None, [[b"", b""]], []),
-    "position is 9223372036854775808": frame(4, 1, 1 << 63, [[b"", b""]], []),
-    "records has 0 items": frame(4, 1, None, [], []),
-    "records has 8193 items": frame(4, 1, None, [[b"", b""]] * 8193, []),
-    "envelope has 35329 bytes": frame(4, 1, None, [[bytes(35329), b""]], []),
-    "a record has 3 items": frame(4, 1, None, [[b"", b"", b""]], []),
-    "payload is no byte string": frame(4, 1, None, [[b"a", "text"]], []),
-    "envelope is no byte string": frame(4, 1, None, [["text", b"a"]], []),
-    "items has 2 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64)]] * 2),
-    "signature has 63 bytes": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(63)]]) + b"\x00",
-    "an item has 4 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64), A]]),
-    "an item has 6 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64), A, bytes(64), 0]]),
+    "serial is 0": frame(4, 0, None, [[b"", b""]], [], []),
+    "position is 9223372036854775808": frame(4, 1, 1 << 63, [[b"", b""]], [], []),
+    "records has 0 items": frame(4, 1, None, [], [], []),
+    "records has 8193 items": frame(4, 1, None, [[b"", b""]] * 8193, [], []),
+    "envelope has 35329 bytes": frame(4, 1, None, [[bytes(35329), b""]], [], []),
+    "a record has 3 items": frame(4, 1, None, [[b"", b"", b""]], [], []),
+    "payload is no byte string": frame(4, 1, None, [[b"a", "text"]], [], []),
+    "envelope is no byte string": frame(4, 1, None, [["text", b"a"]], [], []),
+    "items has 2 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64)]] * 2, []),
+    "signature has 63 bytes": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(63)]], []) + b"\x00",
+    "an item has 2 items": frame(4, 1, None, [[b"", b""]], [[A, bytes(99)]], []),
+    "an eraser has 2 items": frame(4, 1, None, [[b"", b""]], [], [[b"e", b"p" * 140]]),
+    "eraser's item has 2 items": frame(
+        4, 1, None, [[b"", b""]], [], [[b"e", b"p", [A, bytes(110)]]]
+    ),
+    "erasers has 8193 items": frame(4, 1, None, [[b"", b""]], [], [[b"", b"", []]] * 8193),
+    "erasers has 0 items": frame(12, []),
+    "store has 15 bytes, the": frame(12, [[A, [bytes(15), bytes(30)]]]),
+    "the erasers do not ascend": frame(12, [[A, [bytes(16)]], [A, [bytes(16)]]]),
+    "an item has 4 items": frame(4, 1, None, [[b"", b""]], [[A, B, bytes(64), A]], []),
+    "an item has 6 items": frame(
+        4, 1, None, [[b"", b""]], [[A, B, bytes(64), A, bytes(64), 0]], []
+    ),
     "region key has 31 bytes": frame(
-        4, 1, None, [[b"", b""]], [[A, B, bytes(64), bytes(31), bytes(64)]]
+        4, 1, None, [[b"", b""]], [[A, B, bytes(64), bytes(31), bytes(64)]], []
     ),
     "region signature has 65 bytes": frame(
-        4, 1, None, [[b"", b""]], [[A, B, bytes(64), A, bytes(65)]]
+        4, 1, None, [[b"", b""]], [[A, B, bytes(64), A, bytes(65)]], []
     ),
-    "an item has 2 items": frame(4, 1, None, [[b"", b""]], [[A, bytes(99)]]),
     "regions has 65 items": frame(5, 1, [["a", 1]] * 65),
     "a region's position has 1 items": frame(5, 1, [["abcd"]]),
     "position is no unsigned": frame(5, 1, [["abc", -1]]),

@@ -36,13 +36,14 @@ def replayed(records: Sequence[Record]) -> list[Record]:
         if not built_on_losers.isdisjoint(envelope.parents):
             built_on_losers.add(record.hash)
         loses = record.hash in losers or envelope.prev in left_out
-        if not loses and record.hash in built_on_losers and record.payload:
+        is_update = envelope.kind in (Kind.NATIVE, Kind.FOREIGN)
+        if not loses and record.hash in built_on_losers and is_update:
             loses = _refers_to(record, tainted, seen.by(record))
         if loses:
             left_out.add(record.hash)
             built_on_losers.add(record.hash)
             _taint(record, tainted)
-        elif envelope.kind in (Kind.NATIVE, Kind.FOREIGN):
+        elif is_update:
             kept.append(record)
         seen.note(record, is_kept=not loses)
     return kept
@@ -95,6 +96,6 @@ def _refers_to(record: Record, tainted: dict[int, int], seen: Mapping[int, int])
 
 
 def _taint(record: Record, tainted: dict[int, int]) -> None:
-    if record.payload:
+    if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN):
         for client, clock in first_clocks(read_update(record.payload)).items():
             tainted[client] = min(clock, tainted.get(client, clock))

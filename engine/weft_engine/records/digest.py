@@ -28,3 +28,13 @@ def client_digest(incarnation: bytes, context: str) -> bytes:
 def fingerprint_digest(frontier: bytes) -> bytes:
     """32 bytes over a sorted frontier, its hashes joined."""
     return blake2b(frontier, digest_size=32, person=b"weft-fingerprint").digest()
+
+
+def struct_digest(struct: bytes) -> bytes:
+    """32 bytes over one struct of an update, as an eraser names what it replaces."""
+    return blake2b(struct, digest_size=32, person=b"weft-struct").digest()
+
+
+def structs_digest(parts: bytes) -> bytes:
+    """32 bytes over an update that is known struct by struct."""
+    return blake2b(parts, digest_size=32, person=b"weft-structs").digest()

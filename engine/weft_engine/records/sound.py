@@ -6,9 +6,12 @@ limits belong to the link on which an author offers a record, not here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from weft_engine.errors import MalformedRecord, MalformedUpdate
 from weft_engine.events.candidate import candidates
 from weft_engine.limits import (
+    ERASE_PAYLOAD_BYTES_MAX,
     FOREIGN_PAYLOAD_BYTES_MAX,
     NATIVE_PAYLOAD_BYTES_MAX,
     NATIVE_WOVEN_STRUCTS_MAX,
@@ -16,29 +19,41 @@ from weft_engine.limits import (
 from weft_engine.names import EventId, RecordHash, event_id_hlc, is_event_id
 from weft_engine.records.digest import payload_digest, record_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope
+from weft_engine.records.erasure import Erasure, decode_erasure, proving
 from weft_engine.records.identity import client_id
 from weft_engine.yjs.reader import read_update
 
 _PAYLOAD_BYTES_MAX = {
     Kind.NATIVE: NATIVE_PAYLOAD_BYTES_MAX,
     Kind.FOREIGN: FOREIGN_PAYLOAD_BYTES_MAX,
+    Kind.ERASE: ERASE_PAYLOAD_BYTES_MAX,
     Kind.JOIN: 0,
 }
 
 
-def read_record(envelope_bytes: bytes, payload: bytes) -> Record:
-    """The record in these bytes, checked as far as it can be without its `prev`."""
+def read_record(
+    envelope_bytes: bytes, payload: bytes, *, erasures: Sequence[Erasure] = ()
+) -> Record:
+    """The record in these bytes, checked as far as it can be without its `prev`. Its payload may be
+    a stand-in that one of `erasures`, which are of its context, gives."""
     envelope = decode_envelope(envelope_bytes)
     record = Record(RecordHash(record_digest(envelope_bytes)), envelope, envelope_bytes, payload)
-    bytes_max = _PAYLOAD_BYTES_MAX.get(envelope.kind)
-    if bytes_max is None:
-        raise _unsound(record, f"kind {envelope.kind.name} is not supported by this version")
+    bytes_max = _PAYLOAD_BYTES_MAX[envelope.kind]
     if len(payload) > bytes_max:
         raise _unsound(record, f"its payload of {len(payload)} bytes exceeds {bytes_max}")
-    if payload_digest(payload) != envelope.payload_hash:
+    is_update = envelope.kind in (Kind.NATIVE, Kind.FOREIGN)
+    is_original = payload_digest(payload) == envelope.payload_hash
+    if not is_original and not (is_update and erasures):
         raise _unsound(record, "its payload is not the one its envelope names")
-    if envelope.kind is not Kind.JOIN:
+    if is_update:
         _check_update(record)
+    elif envelope.kind is Kind.ERASE:
+        try:
+            decode_erasure(payload, envelope.origin)
+        except MalformedRecord as error:
+            raise _unsound(record, error.message) from None
+    if not is_original and not proving(record.hash, payload, erasures):
+        raise _unsound(record, "its payload was replaced, and no eraser beside it gives this one")
     return record
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from weft_engine.document.left_out import LeftOut
-from weft_engine.errors import CallerError
+from weft_engine.errors import CallerError, ReplayMismatch
 from weft_engine.events.event import Config, Event, Message, Role
 from weft_engine.events.part import Result
 from weft_engine.formats.openai_chat import (
@@ -40,6 +40,7 @@ from weft_engine.replica.viewing import (
 )
 from weft_engine.replica.watching import Change, Watcher
 from weft_engine.storage import tail
+from weft_engine.storage.erasures import ErasureRow
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import ContextState
@@ -148,6 +149,38 @@ class Context:
         """The note of this name: text that people and agents edit together."""
         return Note(self._notes, note_name(name))
 
+    async def erase(
+        self,
+        *,
+        reason: str,
+        event: EventId | None = None,
+        events: Sequence[EventId] | None = None,
+        note: str | None = None,
+        everything: bool = False,
+    ) -> list[ErasureRow]:
+        """Erase one event, several `events`, a whole note, or `everything` in this context, for
+        good and on every replica. Returns when nothing of it is left in this store's files; the
+        other replicas follow when they hear of it (`Store.erasures` tells who has).
+
+        `reason` is kept and shown, so it must not repeat what is erased. What other replicas wrote
+        meanwhile into a note or the context survives, and can be erased again. Raises NotFound,
+        LimitExceeded, InvalidMessage.
+        """
+        named = [event] if event is not None else list(events or ())
+        given = [event is not None, events is not None, note is not None, everything]
+        if sum(given) != 1 or (events is not None and not named):
+            raise CallerError(
+                "say which of event, events, note and everything is to be erased",
+                hint='such as erase(event=id, reason="...")',
+            )
+        hashes = await self._replica.erasing.erase(
+            self.name,
+            reason,
+            events=named,
+            note=None if note is None else note_name(note),
+        )
+        return [row for row in await self._replica.erasing.all() if row.eraser in hashes]
+
     # ---- views --------------------------------------------------------------------------------
 
     async def view(
@@ -194,10 +227,16 @@ class Context:
 
     async def replay(self, receipt: Receipt) -> View:
         """The view that `receipt` was given for, byte for byte, from what the history was then.
-        Raises MissingRecords, RendererMismatch, ReplayMismatch."""
-        return await self._replica.ask_at(
-            self.name, receipt.cut, lambda table, _: replay(table, receipt)
-        )
+        Raises MissingRecords, RendererMismatch, ReplayMismatch, ErasedContent."""
+        try:
+            return await self._replica.ask_at(
+                self.name, receipt.cut, lambda table, _: replay(table, receipt)
+            )
+        except ReplayMismatch as mismatch:
+            erased = await self._replica.erasing.explain(receipt)
+            if erased is None:
+                raise
+            raise erased from mismatch
 
     async def settings(self) -> Settings:
         """What the views of this context use."""
@@ -345,6 +384,12 @@ class Context:
         if not self._is_loading:
             self._timeline = None
             self._arrived.clear()
+
+    async def forget(self) -> None:
+        """Forget all that is held in memory: some of it was erased."""
+        self._timeline = None
+        self._arrived.clear()
+        await self._notes.forget()
 
     def close(self) -> None:
         for watcher in self._watchers:

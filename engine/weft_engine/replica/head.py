@@ -75,6 +75,11 @@ class Head:
         """A record without payload that ties up to 1,024 ends of the frontier together."""
         return self._seal(Kind.JOIN, b"", self._deps()[:DEPS_MAX], hlc)
 
+    def erase(self, payload: bytes, after: Frontier, hlc: Hlc) -> Record:
+        """An erasing record whose past is that of `after` and of our own chain."""
+        deps = tuple(hash_ for hash_ in after if hash_ != self._prev)
+        return self._seal(Kind.ERASE, payload, deps, hlc)
+
     def observe(self, record: Record) -> None:
         """Take notice of a record of another writer that was journaled."""
         self.frontier = advance(self.frontier, record.envelope.parents, record.hash)

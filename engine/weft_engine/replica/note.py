@@ -115,6 +115,11 @@ class Notes:
         if not self._using.locked():
             self._loaded = None
 
+    async def forget(self) -> None:
+        """Forget the document as soon as nobody uses it: what it holds may have been erased."""
+        async with self._using:
+            self._loaded = None
+
     def _writer(self) -> Incarnation | None:
         return None if self._replica.journal.readonly else self._replica.scribe.incarnation
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from weft_engine.errors import MachineError
@@ -35,6 +35,8 @@ class Projector:
         self._closed = False
         self._tokenizer = Tokenizer(DEFAULT_TOKENIZER)
         self._counts: dict[EventId, tuple[Message, int]] = {}
+        self.resets = 0
+        """How often an index was dropped. What was read is whole only if this has not risen."""
 
     def count(self, event: EventId, message: Message) -> int:
         """Tokens of a message in the default tokenizer; remembered until the index has them."""
@@ -67,6 +69,21 @@ class Projector:
         finally:
             if not lock.locked():
                 self._locks.pop(context, None)
+
+    @asynccontextmanager
+    async def paused(self, context: ContextName) -> AsyncIterator[None]:
+        """While the index of `context` is dropped: nothing is folded, and who reads it meanwhile
+        (`resets`) reads again."""
+        lock = self._locks.setdefault(context, asyncio.Lock())
+        try:
+            async with lock:
+                self.resets += 1
+                self._counts.clear()
+                yield
+        finally:
+            if not lock.locked():
+                self._locks.pop(context, None)
+        self.note(context)
 
     async def close(self) -> None:
         """Bring the indexes up that are known to lag, so that the next open finds them ready; but

@@ -18,10 +18,12 @@ from weft_engine.names import (
     context_name,
 )
 from weft_engine.records.certificate import RegionKey
+from weft_engine.records.envelope import Kind
 from weft_engine.records.frontier import Frontier
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.replica.context import Context
 from weft_engine.replica.cuts import Cuts
+from weft_engine.replica.erasing import Erasing
 from weft_engine.replica.guard import Guard
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
@@ -62,6 +64,7 @@ class Replica:
         self.projector = Projector(journal, moved=self._moved)
         self.scribe = Scribe(journal, wall=self._wall, random=random, wanted=self._is_resident)
         self.guard = Guard(journal, self.scribe, self._wall)
+        self.erasing = Erasing(journal, self.scribe, self.projector, forget=self._forget)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
         self._overlay: tuple[ContextState, sqlite3.Connection, EventTable] | None = None
@@ -117,12 +120,15 @@ class Replica:
                 await context.close_notes()
             if not self.journal.readonly:
                 self.guard.close()
-                await self.scribe.close()
                 try:
-                    await self.receipts.close()
+                    await self.erasing.close()
                 finally:
-                    await self.projector.close()
-                standing = self.scribe.standing()
+                    await self.scribe.close()
+                    try:
+                        await self.receipts.close()
+                    finally:
+                        await self.projector.close()
+                    standing = self.scribe.standing()
         finally:
             self._end_listening()
             try:
@@ -176,8 +182,6 @@ class Replica:
     async def ask(self, name: ContextName, question: Question[T]) -> T | None:
         """What `question` answers from the event index of a context, which has everything that was
         committed before this was called; None if the context holds nothing."""
-        if not self.journal.readonly:
-            await self.projector.catch_up(name)
 
         def asked(connection: sqlite3.Connection) -> T | None:
             # One transaction, so that all of it is of one moment.
@@ -193,7 +197,13 @@ class Replica:
                     connection.execute("ROLLBACK")
             return question(self._completed(state), state)
 
-        return await self.journal.read(asked)
+        while True:
+            resets = self.projector.resets
+            if not self.journal.readonly:
+                await self.projector.catch_up(name)
+            found = await self.journal.read(asked)
+            if resets == self.projector.resets:
+                return found
 
     def _completed(self, state: ContextState) -> EventTable:
         """The index of a context that a read-only store has to complete in memory; kept until the
@@ -214,7 +224,17 @@ class Replica:
         """What `question` answers from the event index as it is for the causal past of `cut`.
         MissingRecords if a record of it is not held."""
 
-        return await self.cuts.ask(name, cut, question)
+        while True:
+            resets = self.projector.resets
+            try:
+                found = await self.cuts.ask(name, cut, question)
+            except Exception:
+                # Payloads that change under a reader may make no sense to it.
+                if resets == self.projector.resets:
+                    raise
+            else:
+                if resets == self.projector.resets:
+                    return found
 
     def used(self, context: Context) -> None:
         """`context` holds messages in memory; those unused for longest let go of theirs."""
@@ -263,11 +283,19 @@ class Replica:
     def _committed(self, stored: Sequence[Stored], session: bytes) -> None:
         for one in stored:
             written = self.scribe.committed(one, session)
+            if one.record.envelope.kind is Kind.ERASE:
+                self.erasing.work()
             name = one.record.envelope.context
             self.projector.note(name)
             context = self._contexts.get(name)
             if context is not None:
                 context.committed(one, written)
+
+    async def _forget(self, name: ContextName) -> None:
+        context = self._contexts.get(name)
+        if context is not None:
+            await context.forget()
+        await self.cuts.forget(name)
 
     def _is_resident(self, name: ContextName) -> bool:
         context = self._contexts.get(name)

@@ -17,9 +17,18 @@ from weft_engine.errors import StoreClosed
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event
 from weft_engine.limits import BATCH_ITEMS_MAX, RECORD_PAYLOAD_BYTES
-from weft_engine.names import ContextName, EventId, Hlc, Incarnation, Position, event_id
+from weft_engine.names import (
+    ContextName,
+    EventId,
+    Hlc,
+    Incarnation,
+    Position,
+    RecordHash,
+    event_id,
+)
 from weft_engine.records.clock import HybridClock, hlc_ms
 from weft_engine.records.envelope import Record
+from weft_engine.records.frontier import EMPTY, Frontier
 from weft_engine.records.identity import WriterKey
 from weft_engine.replica.head import Head
 from weft_engine.replica.wall_clock import WallClock
@@ -135,6 +144,43 @@ class Scribe:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
         await future
+
+    async def append_erasures(
+        self,
+        name: ContextName,
+        after: Frontier | None,
+        make: Callable[[Incarnation], Sequence[bytes]],
+    ) -> list[RecordHash]:
+        """Write erasing records with the payloads that `make` gives for their writer, durably and
+        in one commit; their hashes. Their past is that of `after`, or all that is held (None)."""
+        self._journal.check_process()
+        await self._go.wait()
+        while (head := self._heads.get(name)) is None:
+            await self._load(name)
+        now = self._wall.now_ms()
+        payloads = make(self._writer().incarnation)
+        joins = head.joins_needed if after is None else 0
+        records = [head.join(self._clock.tick(now)) for _ in range(joins)]
+        for payload in payloads:
+            past = head.frontier if after is None else after
+            records.append(head.erase(payload, past, self._clock.tick(now)))
+            # Those that follow have it behind the first one.
+            after = EMPTY if after is not None else None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
+        await future
+        return [record.hash for record in records[joins:]]
+
+    async def join(self, name: ContextName) -> None:
+        """Tie a wide frontier together, durably."""
+        while (head := self._heads.get(name)) is None:
+            await self._load(name)
+        now = self._wall.now_ms()
+        records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
+        if records:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
+            await future
 
     async def settled_clock(self, name: ContextName) -> int:
         """Our next Yjs clock in a context, once all that we have written there is committed."""

@@ -8,21 +8,25 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
 from weft_engine.errors import StoreClosed
-from weft_engine.names import ContextName, Hlc
-from weft_engine.records.envelope import Record
+from weft_engine.names import ContextName, Hlc, RecordHash
+from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.gate import Outcome, admit
 from weft_engine.records.identity import SignatureItem, WriterKey
+from weft_engine.storage.erasing import Plan, clear_rooms, pending
+from weft_engine.storage.erasures import keep_confirmations
 from weft_engine.storage.identity import NOBODY, Resumable, Standing, renew, take_up
 from weft_engine.storage.identity import Identity as Identity
 from weft_engine.storage.ledger import Ledger, Stored
 from weft_engine.storage.lock import WriterLock
+from weft_engine.storage.log_file import truncate_log
 from weft_engine.storage.machine import Machine, this_machine
 from weft_engine.storage.schema import (
     bring_up,
@@ -66,11 +70,14 @@ class SqliteJournal:
         self._writing = writing
         self._listeners: list[Listener] = []
         self._failed: list[Callable[[], None]] = []
+        self._confirmed: list[Callable[[], None]] = []
         if writing is not None:
             writing[0].on_failure = self._tell_failed
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="weft-reader")
         self._reading: sqlite3.Connection | None = None
         self._closed = False
+        self.has_erasing_left = False
+        """Whether, when it was opened, an eraser was in it whose work was not done."""
 
     @classmethod
     def open(
@@ -117,7 +124,7 @@ class SqliteJournal:
                 identity, resumable, is_leased = take_up(path, connection, machine, random=random)
                 ledger = Ledger(connection)
                 writer = Writer(path, connection, ledger)
-                return cls(
+                journal = cls(
                     path,
                     identity,
                     lock=lock,
@@ -125,6 +132,8 @@ class SqliteJournal:
                     resumable=resumable,
                     tenure=Tenure(path, machine, random, is_leased),
                 )
+                journal.has_erasing_left = bool(pending(connection))
+                return journal
             except BaseException as error:
                 connection.close()
                 if isinstance(error, sqlite3.Error):
@@ -238,13 +247,15 @@ class SqliteJournal:
         *,
         session: bytes,
         now_ms: int,
+        proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
     ) -> Outcome:
-        """Pass what a peer offers through the gate; `items` are verified signatures."""
+        """Pass what a peer offers through the gate; `items` are verified signatures, `proofs` the
+        erasers that came beside those records whose payloads are stand-ins."""
         writer, ledger = self._open_for_writing()
 
         def job(connection: sqlite3.Connection) -> tuple[Outcome, list[Stored]]:
             self._begin()
-            shelf = SqliteShelf(connection, ledger, session=session, now_ms=now_ms)
+            shelf = SqliteShelf(connection, ledger, session=session, now_ms=now_ms, proofs=proofs)
             outcome = admit(shelf, records, items)
             if shelf.items:
                 ledger.sign(shelf.items)
@@ -268,6 +279,32 @@ class SqliteJournal:
         """Keep signatures that we made ourselves, over tips that are journaled."""
         _, ledger = self._open_for_writing()
         await self.write(lambda _: ledger.sign([(stored.position, item) for stored, item in items]))
+
+    # ---- erasing ------------------------------------------------------------------------------
+
+    async def clear_rooms(self, work: Plan) -> None:
+        """Rid the waiting room and the quarantine of what an eraser names."""
+        _, ledger = self._open_for_writing()
+        await self.write(lambda connection: clear_rooms(connection, ledger.erasers, work))
+
+    async def truncate_log(self) -> bool:
+        """Write the log into the file and cut it to nothing. False while a reader holds it."""
+        return await self._writer.run_alone(truncate_log)
+
+    async def confirm(self, confirmations: Sequence[tuple[RecordHash, Sequence[bytes]]]) -> None:
+        """Keep which stores say that they have erased what a record names; whoever listens for
+        that hears of it if something is new. Erasers that are not held are passed over."""
+        if await self.write(partial(keep_confirmations, confirmations)):
+            self.tell_confirmed()
+
+    def listen_confirmed(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when confirmations of erasures came; returns what ends that."""
+        self._confirmed.append(listener)
+        return lambda: self._confirmed.remove(listener)
+
+    def tell_confirmed(self) -> None:
+        for listener in tuple(self._confirmed):
+            listener()
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -335,6 +372,11 @@ class SqliteJournal:
     ) -> list[Stored]:
         self._begin()
         stored = [ledger.append(record) for record in records]
+        # An eraser goes beside what it erased, wherever that is sent, so it has a signature of its
+        # own.
+        erasers = [one for one in stored if one.record.envelope.kind is Kind.ERASE]
+        if erasers:
+            ledger.sign([(one.position, key.sign(one.record.hash)) for one in erasers])
         if records[0].envelope.seq == 1:
             connection.execute(
                 "UPDATE origins SET public_key = ?, seed = ? WHERE id = ? AND seed IS NULL",

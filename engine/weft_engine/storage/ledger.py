@@ -11,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from weft_engine.names import ContextName, Hlc, Incarnation, Position, RecordHash
-from weft_engine.records.envelope import Envelope, Record, decode_envelope
+from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope
 from weft_engine.records.frontier import EMPTY, Frontier, advance, pack, unpack
 from weft_engine.records.identity import SignatureItem
+from weft_engine.storage.erasers import Erasers
 
 SKEWED = 1
 """Flag: the record was stamped too far ahead of this replica's clock and moves no clock."""
+ERASED = 2
+"""Flag: the payload is a stand-in for the one that the envelope names."""
 
 _HEADS_MAX = 4096
 _ROWS_PER_STATEMENT = (256, 128, 64, 32, 16, 8, 4, 2, 1)
@@ -57,6 +60,7 @@ class Ledger:
         self._changed: dict[int, Head] = {}
         self._origins: dict[Incarnation, int] = {}
         self._last: Position | None = None
+        self.erasers = Erasers(connection)
 
     def reset(self) -> None:
         self._rows = []
@@ -65,6 +69,7 @@ class Ledger:
         self._origins = {}
         # Read again when it is needed: what failed just now may well fail once more.
         self._last = None
+        self.erasers.reset()
 
     def append(self, record: Record, *, flags: int = 0) -> Stored:
         """Give `record` its position. All its parents are held already."""
@@ -74,6 +79,11 @@ class Ledger:
             row = self._connection.execute("SELECT max(position) FROM records").fetchone()
             self._last = Position(row[0] or 0)
         self._last = position = Position(self._last + 1)
+        if self.erasers.has_any:
+            record, is_erased = self.erasers.arriving(record)
+            flags |= ERASED if is_erased else 0
+        if envelope.kind is Kind.ERASE:
+            self.erasers.journaled(record, position, head.id)
         self._rows += (
             position,
             head.id,

@@ -9,6 +9,7 @@ sessions never get further. Zeros behind the last frame are no frames: recovery 
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -38,3 +39,15 @@ def _grow(log: Path) -> None:
             os.ftruncate(descriptor, size)
     finally:
         os.close(descriptor)
+
+
+def truncate_log(connection: sqlite3.Connection) -> bool:
+    """Write the log into the store and cut it to nothing, outside of a transaction. False, and
+    nothing is waited for, if a reader still needs it."""
+    (timeout_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {timeout_ms}")
+    return not busy

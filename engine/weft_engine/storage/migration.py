@@ -25,7 +25,7 @@ DROP TABLE waiting_for;
 DROP TABLE waiting;
 
 CREATE TABLE waiting (
-    hash BLOB PRIMARY KEY,
+    hash BLOB NOT NULL UNIQUE,
     context TEXT NOT NULL,
     envelope BLOB NOT NULL,
     payload BLOB NOT NULL,
@@ -34,7 +34,7 @@ CREATE TABLE waiting (
     lacks INTEGER NOT NULL,     -- how many of its parents are neither journaled nor ready
     public_key BLOB,
     signature BLOB              -- if it is itself a signed tip
-) WITHOUT ROWID;
+);
 
 CREATE TABLE waiting_for (      -- parked records by their parents that are not journaled
     missing BLOB NOT NULL,
@@ -75,8 +75,8 @@ CREATE TABLE checkpoints (      -- documents as of a position; `digest` is over 
     state BLOB NOT NULL,
     tips BLOB NOT NULL,
     digest BLOB NOT NULL,
-    PRIMARY KEY (context, position)
-) WITHOUT ROWID;
+    UNIQUE (context, position)
+);
 
 CREATE TABLE quarantine (       -- what was refused, with evidence
     id INTEGER PRIMARY KEY,
@@ -96,10 +96,41 @@ CREATE TABLE erasures (
 );
 
 CREATE TABLE confirmations (    -- replicas that have erased what a record names
+    id INTEGER PRIMARY KEY,
     eraser BLOB NOT NULL,       -- its hash
     store BLOB NOT NULL,
-    PRIMARY KEY (eraser, store)
+    UNIQUE (eraser, store)
+);
+
+CREATE TABLE stand_ins (        -- which erasers prove the payload of a replaced record
+    record BLOB NOT NULL,
+    eraser BLOB NOT NULL,
+    PRIMARY KEY (record, eraser)
 ) WITHOUT ROWID;
+
+CREATE TABLE early_erasers (    -- that came beside a stand-in, and are not journaled yet
+    hash BLOB PRIMARY KEY,
+    context TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    public_key BLOB NOT NULL,
+    signature BLOB NOT NULL
+);
+
+-- What may be erased stands in the leaves of tables with a rowid only: the inner pages of others
+-- hold copies of their rows, which secure_delete has been seen to leave behind.
+CREATE TABLE problems_2 (
+    context INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    client INTEGER NOT NULL,
+    clock INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (context, position, client, clock)
+);
+INSERT INTO problems_2 SELECT * FROM problems;
+DROP TABLE problems;
+ALTER TABLE problems_2 RENAME TO problems;
 """,
 }
 """By the format that a step starts from."""

@@ -15,12 +15,14 @@ from typing import Any
 
 from weft_engine.errors import MalformedRecord
 from weft_engine.names import Incarnation, RecordHash
+from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record
 from weft_engine.records.frontier import pack
 from weft_engine.records.identity import SignatureItem
 from weft_engine.records.sound import check_link, read_record
+from weft_engine.storage.erasure_check import ErasureCheck
 from weft_engine.storage.findings import Findings
-from weft_engine.storage.ledger import SKEWED
+from weft_engine.storage.ledger import ERASED, SKEWED
 
 _ROWS = (
     "SELECT position, hash, envelope, payload, seq, flags, incarnation, public_key, signature"
@@ -52,6 +54,9 @@ class Tally:
     signatures: int = 0
     unsigned: int = 0
     """Records of our own that no signature covers yet: the next link signs them."""
+    erasures: int = 0
+    erasures_pending: int = 0
+    """Of these, what they name may still be in the file: the next open for writing removes it."""
 
 
 def check_records(
@@ -67,8 +72,12 @@ def check_records(
 ) -> bool:
     """Whether the journal of this context is sound; what is wrong goes to `findings`. `own` are
     the incarnations whose seeds the store holds: the end of such a chain may be unsigned. Foreign
-    records behind the position `uncertified_upto` are for `certified` ones. `step` is called for each record."""
-    return _RecordCheck(row, own, certified, uncertified_upto, tally, findings).run(
+    records behind the position `uncertified_upto` are for `certified` ones. `step` is called for
+    each record."""
+    erased = ErasureCheck(connection, row.id, row.name)
+    tally.erasures += erased.journaled
+    tally.erasures_pending += erased.pending
+    return _RecordCheck(row, own, certified, uncertified_upto, tally, findings, erased).run(
         connection, step
     )
 
@@ -81,6 +90,7 @@ class _RecordCheck:
     uncertified_upto: int
     tally: Tally
     findings: Findings
+    erased: ErasureCheck
     wanted: dict[RecordHash, int] = field(default_factory=dict)
     """Parents not met yet, with the position of a child."""
     children: dict[RecordHash, list[Record]] = field(default_factory=dict)
@@ -122,7 +132,8 @@ class _RecordCheck:
         try:
             if type(envelope_bytes) is not bytes or type(payload) is not bytes:
                 raise MalformedRecord("its envelope or payload is no blob")
-            record = read_record(envelope_bytes, payload)
+            # Whatever the flag says: what an eraser proves is right, nothing else is.
+            record = read_record(envelope_bytes, payload, erasures=self.erased.proofs(hash_, flags))
         except MalformedRecord as error:
             # What it depends on is not known now, so nothing can be said of its past.
             self.readable = False
@@ -139,12 +150,22 @@ class _RecordCheck:
             self._find("it is listed under another origin than its envelope names", record.hash)
         if envelope.seq != seq:
             self._find(f"it is listed as seq {seq!r}, its envelope says {envelope.seq}", hash_)
-        if flags not in (0, SKEWED):
+        self._check_erased(record, position, flags)
+        if type(flags) is not int or not 0 <= flags <= SKEWED | ERASED:
             self._find(f"it has the unknown flags {flags!r}", record.hash)
         elif not flags & SKEWED:
             self.hlc = max(self.hlc, envelope.hlc)
         self._follow_links(record, position)
         self._follow_chain(record, position, public_key, signature)
+
+    def _check_erased(self, record: Record, position: int, flags: Any) -> None:
+        is_flagged = type(flags) is int and bool(flags & ERASED)
+        is_original = payload_digest(record.payload) == record.envelope.payload_hash
+        if is_flagged == is_original:
+            said = "is" if is_flagged else "is not"
+            self._find(f"it {said} marked as erased, and its payload says otherwise", record.hash)
+        for what in self.erased.left_over(record, position):
+            self._find(what, record.hash)
 
     def _follow_links(self, record: Record, position: int) -> None:
         if self.wanted.pop(record.hash, None) is None:

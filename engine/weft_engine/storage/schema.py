@@ -243,6 +243,8 @@ def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             # A copy made by other means than ours may have lost it.
             connection.execute("PRAGMA journal_mode = WAL")
+            # What is deleted is overwritten, or an erasure would leave it in free pages.
+            connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute("SELECT value FROM meta WHERE key = 'store'").fetchone()
         # As it stands in the log, where `check_header` does not look.

@@ -9,6 +9,7 @@ from weft_engine.limits import CLOCK_SKEW_MS_MAX, WAITING_BYTES_MAX, WAITING_REC
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import Envelope, Record, decode_envelope
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.gate import Parked
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import SKEWED, Ledger, Stored
@@ -19,11 +20,19 @@ class SqliteShelf:
     which flags and never refuses."""
 
     def __init__(
-        self, connection: sqlite3.Connection, ledger: Ledger, *, session: bytes, now_ms: int
+        self,
+        connection: sqlite3.Connection,
+        ledger: Ledger,
+        *,
+        session: bytes,
+        now_ms: int,
+        proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
     ) -> None:
         self._connection = connection
         self._ledger = ledger
         self._session = session
+        self._proofs = proofs or {}
+        """The erasers that came beside stand-ins, by the records these stand for."""
         self._skewed_from_ms = now_ms + CLOCK_SKEW_MS_MAX
         self._positions: dict[RecordHash, Position] = {}
         self.is_empty = connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is None
@@ -76,6 +85,8 @@ class SqliteShelf:
         )
 
     def park(self, record: Record, parked: Parked, parents: Sequence[RecordHash]) -> None:
+        self._keep_proofs(record.hash)
+        record, _ = self._ledger.erasers.arriving(record)
         item = parked.item
         self._connection.execute(
             "INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -134,6 +145,7 @@ class SqliteShelf:
     def append(self, record: Record) -> None:
         if not self.is_empty:
             self._connection.execute("DELETE FROM waiting_for WHERE missing = ?", (record.hash,))
+        self._keep_proofs(record.hash)
         skewed = hlc_ms(record.envelope.hlc) > self._skewed_from_ms
         stored = self._ledger.append(record, flags=SKEWED if skewed else 0)
         self._positions[record.hash] = stored.position
@@ -150,3 +162,8 @@ class SqliteShelf:
             ).fetchone()
             position = Position(row[0])
         self.items.append((position, item))
+
+    def _keep_proofs(self, hash_: RecordHash) -> None:
+        erasers = self._proofs.get(hash_)
+        if erasers:
+            self._ledger.erasers.came_early(hash_, erasers)

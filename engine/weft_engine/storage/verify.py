@@ -9,7 +9,7 @@ Must never know: who asks, how a finding is shown.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,11 @@ from weft_engine.events.event import Message
 from weft_engine.names import ContextName, EventId, Incarnation, RecordHash, context_name
 from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import origin_digest
+from weft_engine.records.erasure import Erasure
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.records.sound import read_record
 from weft_engine.storage.checkpoint_check import check_checkpoints
+from weft_engine.storage.erasure_check import proofs_of
 from weft_engine.storage.findings import Finding, Findings
 from weft_engine.storage.index_check import check_index
 from weft_engine.storage.record_check import ContextRow, Tally, check_records
@@ -63,7 +65,8 @@ _STRAYS = (
 @dataclass(frozen=True, slots=True)
 class Report:
     """What was checked, and everything that is wrong. `unsigned`: own records that were never
-    sent, so nothing has signed them yet; they are covered by the key in the store."""
+    sent, so nothing has signed them yet; they are covered by the key in the store.
+    `erasures_pending`: their content may still be in the file, the next open removes it."""
 
     contexts: int
     records: int
@@ -71,6 +74,8 @@ class Report:
     signatures: int
     unsigned: int
     waiting: int
+    erasures: int
+    erasures_pending: int
     findings: tuple[Finding, ...]
     findings_total: int
 
@@ -117,6 +122,7 @@ class _Verification:
             self._uncertified = self._uncertified_upto()
             contexts = self._check_contexts(own, certified)
             waiting = self._check_waiting()
+            self._check_early_erasers()
             self._check_strays()
         finally:
             self._connection.execute("ROLLBACK")
@@ -127,6 +133,8 @@ class _Verification:
             signatures=self._tally.signatures,
             unsigned=self._tally.unsigned,
             waiting=waiting,
+            erasures=self._tally.erasures,
+            erasures_pending=self._tally.erasures_pending,
             findings=tuple(self._findings.kept),
             findings_total=self._findings.total,
         )
@@ -251,7 +259,10 @@ class _Verification:
             " r.position FROM waiting AS w LEFT JOIN records AS r ON r.hash = w.hash"
         ):
             waiting += 1
-            what = _unsound_waiting(hash_, context, envelope, payload, public_key, signature)
+            erasures = proofs_of(self._connection, hash_)
+            what = _unsound_waiting(
+                hash_, context, envelope, payload, public_key, signature, erasures
+            )
             if what is None and journaled is not None:
                 what = "it is journaled already"
             if what is not None:
@@ -261,6 +272,18 @@ class _Verification:
                     record=hash_ if type(hash_) is bytes else None,
                 )
         return waiting
+
+    def _check_early_erasers(self) -> None:
+        """What proves stand-ins is itself to be proved."""
+        for hash_, envelope, payload, public_key, signature in self._connection.execute(
+            "SELECT hash, envelope, payload, public_key, signature FROM early_erasers"
+        ):
+            what = _unsound_waiting(hash_, None, envelope, payload, public_key, signature, ())
+            if what is not None or signature is None:
+                self._findings.add(
+                    f"an eraser that came early is wrong: {what or 'it has no signature'}",
+                    record=hash_ if type(hash_) is bytes else None,
+                )
 
     def _check_strays(self) -> None:
         for name, question in _STRAYS:
@@ -280,16 +303,22 @@ class _Verification:
 
 
 def _unsound_waiting(
-    hash_: Any, context: Any, envelope: Any, payload: Any, public_key: Any, signature: Any
+    hash_: Any,
+    context: Any,
+    envelope: Any,
+    payload: Any,
+    public_key: Any,
+    signature: Any,
+    erasures: Sequence[Erasure],
 ) -> str | None:
     """What is wrong with a parked record, None if nothing is."""
     if type(envelope) is not bytes or type(payload) is not bytes:
         return "its envelope or payload is no blob"
     try:
-        record = read_record(envelope, payload)
+        record = read_record(envelope, payload, erasures=erasures)
         if record.hash != hash_:
             return "it is stored under another hash"
-        if record.envelope.context != context:
+        if context is not None and record.envelope.context != context:
             return f"its envelope names context {record.envelope.context!r}"
         if signature is None:
             return None

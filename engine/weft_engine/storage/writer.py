@@ -34,6 +34,8 @@ class _Submitted:
     failures_known: int
     """Failed commits that its submitter knew of."""
     done: Callable[[Any, BaseException | None], None]
+    is_alone: bool = False
+    """Runs between two transactions, not in one."""
     result: Any = None
     error: BaseException | None = None
 
@@ -92,6 +94,12 @@ class Writer:
         self.submit(job, size=size, done=partial(settle, future))
         return await future
 
+    async def run_alone(self, job: Job[T]) -> T:
+        """As `run`, for what can't stand in a transaction. It fails by itself."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self.submit(job, size=0, done=partial(settle, future), is_alone=True)
+        return await future
+
     @property
     def is_full(self) -> bool:
         """Whether more bytes are queued than the limit allows."""
@@ -104,13 +112,18 @@ class Writer:
             await self._room.wait()
 
     def submit(
-        self, job: Job[T], *, size: int, done: Callable[[Any, BaseException | None], None]
+        self,
+        job: Job[T],
+        *,
+        size: int,
+        done: Callable[[Any, BaseException | None], None],
+        is_alone: bool = False,
     ) -> None:
         """As `run`, without waiting for room: order of calls = order of jobs. `done` is called on
         the loop with the result once it is durable, or with the error."""
         if self._closed:
             raise StoreClosed("the store is closed")
-        self._waiting.append(_Submitted(job, size, self._failures, done))
+        self._waiting.append(_Submitted(job, size, self._failures, done, is_alone))
         self._queued_bytes += size
         if not self._hand_over_planned:
             self._hand_over_planned = True
@@ -145,16 +158,31 @@ class Writer:
         while go_on:
             go_on = self._wake.get()
             while self._waiting:
-                self._commit(self._take())
+                if self._waiting[0].is_alone:
+                    self._run_alone(self._waiting.popleft())
+                else:
+                    self._commit(self._take())
 
     def _take(self) -> list[_Submitted]:
         batch: list[_Submitted] = []
         size = 0
         while self._waiting and len(batch) < BATCH_ITEMS_MAX and size < BATCH_BYTES_MAX:
+            if self._waiting[0].is_alone:
+                break
             submitted = self._waiting.popleft()
             batch.append(submitted)
             size += submitted.size
         return batch
+
+    def _run_alone(self, submitted: _Submitted) -> None:
+        try:
+            submitted.result = submitted.job(self._connection)
+        except BaseException as error:  # noqa: BLE001 - handed to its caller
+            submitted.error = error
+            if isinstance(error, sqlite3.Error):
+                submitted.error = damaged(self._path, error)
+                submitted.error.__cause__ = error
+        self._loop.call_soon_threadsafe(self._deliver, [submitted], False)
 
     def _commit(self, batch: list[_Submitted]) -> None:
         failed = False

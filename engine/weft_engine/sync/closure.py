@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from weft_engine.limits import RECORDS_PER_FRAME
 from weft_engine.names import RecordHash
-from weft_engine.records.envelope import Record
+from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 
@@ -35,7 +35,8 @@ def closed(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> list[Sto
 
 def needed(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> tuple[SignatureItem, ...]:
     """Of `items` those whose tips no later one covers within a frame's records: one for each
-    chain, as a rule. So what one hop joins together no later hop finds too long to send."""
+    chain, as a rule. So what one hop joins together no later hop finds too long to send. And that
+    of each eraser, which later goes by itself beside what it erased."""
     by_tip = {item.tip: item for item in items}
     records = {one.record.hash: one.record for one in stored}
     covered: set[RecordHash] = set()
@@ -43,7 +44,9 @@ def needed(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> tuple[Si
     # Backwards: a chain's later tip stands behind the earlier ones.
     for one in reversed(stored):
         item = by_tip.get(one.record.hash)
-        if item is not None and one.record.hash not in covered:
+        if item is None:
+            continue
+        if one.record.hash not in covered or one.record.envelope.kind is Kind.ERASE:
             found.append(item)
             _walk(item.tip, records, covered, records_max=RECORDS_PER_FRAME)
     return tuple(found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 import msgpack
@@ -18,6 +19,9 @@ from weft_engine.errors import CallerError, InvalidName, MalformedFrame
 from weft_engine.limits import (
     CONTEXT_NAME_BYTES_MAX,
     CONTEXTS_PER_FRAME,
+    ERASE_PAYLOAD_BYTES_MAX,
+    ERASED_PER_FRAME_MAX,
+    ERASERS_PER_MESSAGE_MAX,
     FOREIGN_PAYLOAD_BYTES_MAX,
     FRAME_BYTES_MAX,
     FRONTIER_HASHES_MAX,
@@ -130,6 +134,8 @@ class Records:
     records: tuple[tuple[bytes, bytes], ...]
     """Envelopes and payloads."""
     items: tuple[SignatureItem, ...]
+    erasers: tuple[tuple[bytes, bytes, SignatureItem], ...] = ()
+    """Envelopes, payloads and signatures of the erasing records that prove the stand-ins here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,13 @@ class Kept:
     """The ticket that was issued is durable here."""
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """These stores have erased what these records name."""
+
+    entries: tuple[tuple[RecordHash, tuple[bytes, ...]], ...]
+
+
 Message = (
     Hello
     | Bye
@@ -195,6 +208,7 @@ Message = (
     | Ticket
     | Issue
     | Kept
+    | Erased
 )
 
 
@@ -249,7 +263,11 @@ def _fields(message: Message) -> tuple[object, ...]:
             return (3, message.context, message.frontier, message.sample)
         case Records():
             items = [_item_fields(item) for item in message.items]
-            return (4, message.serial, message.upto, message.records, items)
+            erasers = [
+                (envelope, payload, (i.public_key, i.tip, i.signature))
+                for envelope, payload, i in message.erasers
+            ]
+            return (4, message.serial, message.upto, message.records, items, erasers)
         case Ack():
             return (5, message.serial, message.regions)
         case Want():
@@ -264,6 +282,8 @@ def _fields(message: Message) -> tuple[object, ...]:
             return (10, message.fresh)
         case Kept():
             return (11,)
+        case Erased():
+            return (12, message.entries)
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -290,9 +310,10 @@ def decode_message(data: bytes) -> Message | None:
     type_ = reader.uint("a frame's type")
     if type_ in IGNORED_TYPES:
         return None
-    if type_ >= len(_READERS):
+    found = _READERS[type_] if type_ < len(_READERS) else _LATER_READERS.get(type_)
+    if found is None:
         raise MalformedFrame(f"a frame has the unknown type {type_}", hint="upgrade weft")
-    name, fields, read = _READERS[type_]
+    name, fields, read = found
     if count != fields + 1:
         raise MalformedFrame(f"a {name} has {count - 1} fields, it must have {fields}")
     message = read(reader)
@@ -359,7 +380,21 @@ def _records(reader: Reader) -> Records:
     # One for each record at most: a signature is sent beside the tip that it signs.
     for _ in range(reader.array("items", count_max=count, item_bytes=135)):
         items.append(_item(reader))
-    return Records(serial, upto, tuple(records), tuple(items))
+    return Records(serial, upto, tuple(records), tuple(items), _erasers(reader))
+
+
+def _erasers(reader: Reader) -> tuple[tuple[bytes, bytes, SignatureItem], ...]:
+    found: list[tuple[bytes, bytes, SignatureItem]] = []
+    for _ in range(reader.array("erasers", count_max=ERASERS_PER_MESSAGE_MAX, item_bytes=140)):
+        reader.array("an eraser", count_min=3, count_max=3)
+        envelope = reader.blob("envelope", size_max=ENVELOPE_BYTES_MAX)
+        payload = reader.blob("payload", size_max=ERASE_PAYLOAD_BYTES_MAX)
+        reader.array("an eraser's item", count_min=3, count_max=3)
+        key = reader.blob("public key", size_min=32, size_max=32)
+        tip = RecordHash(reader.blob("tip", size_min=32, size_max=32))
+        signature = reader.blob("signature", size_min=64, size_max=64)
+        found.append((envelope, payload, SignatureItem(key, tip, signature)))
+    return tuple(found)
 
 
 def _item_fields(item: SignatureItem) -> tuple[bytes, ...]:
@@ -428,12 +463,28 @@ def _ticket_or_nil(reader: Reader) -> bytes | None:
     return reader.blob("ticket", size_min=TICKET_BYTES, size_max=TICKET_BYTES)
 
 
+def _erased(reader: Reader) -> Erased:
+    entries: list[tuple[RecordHash, tuple[bytes, ...]]] = []
+    count = reader.array("erasers", count_min=1, count_max=ERASED_PER_FRAME_MAX, item_bytes=53)
+    for _ in range(count):
+        reader.array("an entry", count_min=2, count_max=2)
+        eraser = RecordHash(reader.blob("eraser", size_min=32, size_max=32))
+        stores = reader.array("stores", count_min=1, count_max=ERASED_PER_FRAME_MAX, item_bytes=18)
+        named = [reader.blob("store", size_min=16, size_max=16) for _ in range(stores)]
+        if any(former >= latter for former, latter in pairwise(named)):
+            raise MalformedFrame("the stores of an eraser do not ascend")
+        entries.append((eraser, tuple(named)))
+    if any(former[0] >= latter[0] for former, latter in pairwise(entries)):
+        raise MalformedFrame("the erasers do not ascend")
+    return Erased(tuple(entries))
+
+
 _READERS: Final = (
     ("hello", 8, _hello),
     ("bye", 3, _bye),
     ("contexts", 2, _contexts),
     ("frontier", 3, _frontier),
-    ("records", 4, _records),
+    ("records", 5, _records),
     ("ack", 2, _ack),
     ("want", 1, _want),
     ("heartbeat", 0, _heartbeat),
@@ -442,6 +493,7 @@ _READERS: Final = (
     ("issue", 1, _issue),
     ("kept", 0, _kept),
 )
+_LATER_READERS: Final = {12: ("erased", 1, _erased)}
 
 
 def _serial(reader: Reader) -> int:

@@ -35,6 +35,8 @@ class Admission:
     """Envelopes and payloads, not read yet."""
     items: tuple[SignatureItem, ...]
     """Not verified yet."""
+    erasers: tuple[tuple[bytes, bytes, SignatureItem], ...] = ()
+    """Envelopes, payloads and signatures, not read yet."""
 
 
 @dataclass(slots=True)
@@ -94,6 +96,7 @@ class Incoming:
                 f" and {self._window.bytes} bytes"
             )
         size = sum(len(envelope) + len(payload) for envelope, payload in message.records)
+        size += sum(len(envelope) + len(payload) for envelope, payload, _ in message.erasers)
         self._last_serial = message.serial
         self._open[message.serial] = _Open(size, message.upto)
         self._open_bytes += size
@@ -103,7 +106,7 @@ class Incoming:
         if not self._admissions:
             return None
         message = self._admissions.popleft()
-        return Admission(message.serial, message.records, message.items)
+        return Admission(message.serial, message.records, message.items, message.erasers)
 
     def offer(self, serial: int, records: Sequence[Record]) -> None:
         """The records of a message are sound and on their way to the gate."""

@@ -7,13 +7,16 @@ a session runs it where it stalls nobody. Must never know: the store, the link.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from weft_engine.document.door import let_in
 from weft_engine.errors import MalformedRecord, PeerError
-from weft_engine.names import RecordHash
-from weft_engine.records.envelope import Kind, Record
+from weft_engine.names import ContextName, RecordHash
+from weft_engine.records.digest import payload_digest
+from weft_engine.records.envelope import Kind, Record, decode_envelope
+from weft_engine.records.erasure import Eraser, Erasure, decode_erasure, proving
 from weft_engine.records.identity import SignatureItem
+from weft_engine.records.sound import read_record
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.incoming import Admission
 from weft_engine.sync.interest import Interest
@@ -24,11 +27,17 @@ class Inspected:
     records: tuple[Record, ...]
     items: tuple[SignatureItem, ...]
     """All verified."""
+    proofs: Mapping[RecordHash, Sequence[Eraser]] = field(default_factory=dict)
+    """Of each record whose payload is a stand-in: the erasers that prove it."""
 
 
 def inspect(admission: Admission, interest: Interest) -> Inspected:
     """The records and signatures of a message, or a PeerError that says what is wrong."""
-    records = tuple(_inspected(*both, interest) for both in admission.records)
+    erasers = _erasers(admission)
+    records = tuple(
+        _inspected(envelope, payload, _of_context(erasers, envelope), interest)
+        for envelope, payload in admission.records
+    )
     by_hash = {record.hash: record for record in records}
     for item in admission.items:
         tip = by_hash.get(item.tip)
@@ -43,7 +52,56 @@ def inspect(admission: Admission, interest: Interest) -> Inspected:
             )
         item.verify()
     _check_foreign(by_hash, admission.items)
-    return Inspected(records, admission.items)
+    signed = {item.tip for item in admission.items}
+    for record in records:
+        if record.envelope.kind is Kind.ERASE and record.hash not in signed:
+            raise ProtocolViolation(
+                f"the eraser {record.hash.hex()[:16]} came without a signature over just itself"
+            )
+    return Inspected(records, admission.items, _proofs(records, erasers))
+
+
+def _erasers(admission: Admission) -> dict[ContextName, list[Eraser]]:
+    found: dict[ContextName, list[Eraser]] = {}
+    for envelope, payload, item in admission.erasers:
+        record = read_record(envelope, payload)
+        if (
+            record.envelope.kind is not Kind.ERASE
+            or item.tip != record.hash
+            or item.incarnation != record.envelope.origin
+        ):
+            raise ProtocolViolation(
+                f"record {record.hash.hex()[:16]} came as an eraser and is none that its writer"
+                " signed"
+            )
+        item.verify()
+        erasure = decode_erasure(payload, record.envelope.origin)
+        found.setdefault(record.envelope.context, []).append(Eraser(record, erasure, item))
+    return found
+
+
+def _of_context(
+    erasers: Mapping[ContextName, Sequence[Eraser]], envelope: bytes
+) -> Sequence[Erasure]:
+    if not erasers:
+        return ()
+    return [eraser.erasure for eraser in erasers.get(decode_envelope(envelope).context, ())]
+
+
+def _proofs(
+    records: Sequence[Record], erasers: Mapping[ContextName, Sequence[Eraser]]
+) -> dict[RecordHash, Sequence[Eraser]]:
+    found: dict[RecordHash, Sequence[Eraser]] = {}
+    if not erasers:
+        return found
+    for record in records:
+        if payload_digest(record.payload) != record.envelope.payload_hash:
+            some = erasers[record.envelope.context]
+            proofs = proving(record.hash, record.payload, (eraser.erasure for eraser in some))
+            found[record.hash] = [
+                eraser for eraser in some if any(eraser.erasure is proof for proof in proofs)
+            ]
+    return found
 
 
 def _check_foreign(records: Mapping[RecordHash, Record], items: Sequence[SignatureItem]) -> None:
@@ -64,9 +122,11 @@ def _check_foreign(records: Mapping[RecordHash, Record], items: Sequence[Signatu
         )
 
 
-def _inspected(envelope: bytes, payload: bytes, interest: Interest) -> Record:
+def _inspected(
+    envelope: bytes, payload: bytes, erasures: Sequence[Erasure], interest: Interest
+) -> Record:
     try:
-        record = let_in(envelope, payload)
+        record = let_in(envelope, payload, erasures=erasures)
         if not interest.covers(record.envelope.context):
             raise OutsideInterest(
                 f"record {record.hash.hex()[:16]} of context {record.envelope.context!r}"

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from weft_engine.errors import LinkRefused, MachineError, PeerError, StoreClosed
 from weft_engine.limits import CLOSING_S, RECORDS_BYTES, TICKET_BYTES
-from weft_engine.names import Position
+from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import Record
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage import quarantine
@@ -80,9 +81,16 @@ class Journal(Protocol):
         *,
         session: bytes,
         now_ms: int,
+        proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
     ) -> Outcome: ...
 
+    async def confirm(
+        self, confirmations: Sequence[tuple[RecordHash, Sequence[bytes]]], /
+    ) -> None: ...
+
     def listen(self, listener: Listener, /) -> Callable[[], None]: ...
+
+    def listen_confirmed(self, listener: Callable[[], None], /) -> Callable[[], None]: ...
 
 
 class LinkGuard(Protocol):
@@ -175,6 +183,7 @@ class Link:
         stop_listening = self._store.journal.listen(self._committed)
         if self._store.guard is not None:
             self._store.guard.joined(self)
+        stop_confirming = self._store.journal.listen_confirmed(self._confirmed)
         lanes = [
             asyncio.create_task(lane(), name=f"weft-link-{lane.__name__}")
             for lane in (self._receive, self._send, self._ask, self._admit, self._tick)
@@ -186,6 +195,7 @@ class Link:
             stop_listening()
             if self._store.guard is not None:
                 self._store.guard.left(self)
+            stop_confirming()
             if fault is not None:
                 await self._say_fault(fault)
             self.session.lost("the link was cancelled")
@@ -257,6 +267,9 @@ class Link:
             if not had_ended:
                 self._note_end(frame)
             self._changed()
+            confirmed = self.session.take_confirmed()
+            if confirmed:
+                await self._store.journal.confirm(confirmed)
         self._changed()
         # The goodbye is sent by another lane, which then ends the link.
         if self.session.end is not None and self.session.end.by_peer:
@@ -307,7 +320,7 @@ class Link:
         if not isinstance(found, RecordsRead):
             return found
         items = await self._store.signature_items(found.all)
-        return RecordsRead(found.question, found.stored, found.left, tuple(items))
+        return replace(found, items=tuple(items))
 
     async def _admit(self) -> None:
         """Checks the next message while the gate writes the one before."""
@@ -350,6 +363,7 @@ class Link:
 
     async def _inspect(self, admission: Admission) -> Inspected:
         size = sum(len(envelope) + len(payload) for envelope, payload in admission.records)
+        size += sum(len(payload) for _, payload, _ in admission.erasers)
         if len(admission.records) <= _INLINE_RECORDS_MAX and size <= _INLINE_BYTES_MAX:
             return inspect(admission, self.session.interest)
         return await asyncio.to_thread(inspect, admission, self.session.interest)
@@ -363,6 +377,7 @@ class Link:
                 inspected.items,
                 session=self.quota or peer.store,
                 now_ms=self._store.now_ms(),
+                proofs=inspected.proofs,
             )
         )
         self._admitting.add(task)
@@ -413,6 +428,10 @@ class Link:
 
     def _committed(self, stored: Sequence[Stored], _: bytes) -> None:
         self.session.committed(stored)
+        self._changed()
+
+    def _confirmed(self) -> None:
+        self.session.confirmed()
         self._changed()
 
     def _changed(self) -> None:

@@ -29,6 +29,7 @@ from weft_engine.limits import (
 )
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import closed, needed
@@ -81,10 +82,23 @@ class Composed:
     records: tuple[Record, ...]
     items: tuple[SignatureItem, ...]
     first: Position
+    erasers: tuple[Eraser, ...] = ()
+    """Those that prove the stand-ins among the records."""
 
     @property
     def size(self) -> int:
-        return sum(record.size for record in self.records)
+        return sum(record.size for record in self.records) + sum(
+            eraser.record.size for eraser in self.erasers
+        )
+
+
+def beside(records: Sequence[Stored], read: RecordsRead) -> tuple[Eraser, ...]:
+    """The erasers that a message of these records needs, each once."""
+    found: dict[RecordHash, Eraser] = {}
+    for one in records:
+        for eraser in read.erasers.get(one.record.hash, ()):
+            found[eraser.record.hash] = eraser
+    return tuple(found.values())
 
 
 class Outgoing:
@@ -199,6 +213,7 @@ class Outgoing:
             tuple(one.record for one in chosen),
             needed(chosen, read.items),
             min(one.position for one in chosen),
+            beside(chosen, read),
         )
 
     def _advance(

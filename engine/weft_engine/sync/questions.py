@@ -7,11 +7,13 @@ connection of the journal's readers and hands the result back. Must never know: 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from weft_engine.limits import (
     CONTEXTS_PER_FRAME,
+    ERASED_PER_FRAME_MAX,
+    ERASERS_BYTES,
     FRONTIER_HASHES_MAX,
     MESSAGE_BYTES_MAX,
     RECORDS_PER_FRAME,
@@ -19,9 +21,11 @@ from weft_engine.limits import (
     WITHHELD_RECORDS_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
-from weft_engine.storage import reading, tickets
-from weft_engine.storage.ledger import Stored
+from weft_engine.storage import erasures, reading, tickets
+from weft_engine.storage.erasures import Confirmation
+from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.sync.interest import Interest
 
 
@@ -117,6 +121,9 @@ class RecordsRead:
     items: tuple[SignatureItem, ...] = ()
     """Signatures of tips among the records: not part of `answer`, added by who can sign."""
 
+    erasers: Mapping[RecordHash, tuple[Eraser, ...]] = field(default_factory=dict)
+    """Those that prove stand-ins among the records, by the records that need them."""
+
     @property
     def all(self) -> list[Stored]:
         return [stored for part in self.stored for stored in part]
@@ -186,10 +193,35 @@ class IdentityRenewed:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class ReadConfirmations:
+    """Confirmations of erasures within `interest`, behind the one with id `after`."""
+
+    interest: Interest
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationsRead:
+    confirmations: tuple[Confirmation, ...]
+    """Within the interest."""
+    upto: int
+    """The id of the last one that was looked at."""
+    is_last: bool
+
+
 TicketQuestion = ReadTicket | KeepTicket | IssueTicket | ConfirmTicket | RenewIdentity
 TicketAnswer = TicketRead | TicketKept | TicketIssued | TicketConfirmed | IdentityRenewed
-Question = ListContexts | ReadFrontiers | ReadLacking | ReadRecords | ReadWanted | TicketQuestion
-Answer = Listed | FrontiersRead | LackingRead | RecordsRead | TicketAnswer
+Question = (
+    ListContexts
+    | ReadFrontiers
+    | ReadLacking
+    | ReadRecords
+    | ReadWanted
+    | ReadConfirmations
+    | TicketQuestion
+)
+Answer = Listed | FrontiersRead | LackingRead | RecordsRead | ConfirmationsRead | TicketAnswer
 Writing = KeepTicket | IssueTicket | ConfirmTicket
 """Questions that write: `answer` them on the writer's connection, and supply what it returns once
 it is durable."""
@@ -207,6 +239,8 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
             return _records(connection, question)
         case ReadWanted():
             return _wanted(connection, question)
+        case ReadConfirmations():
+            return _confirmations(connection, question)
         case ReadTicket():
             return TicketRead(tickets.held(connection, question.peer))
         case KeepTicket():
@@ -275,6 +309,7 @@ def _lacking(
 def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRead:
     parts: list[tuple[Stored, ...]] = []
     records_left, bytes_left = question.records_max, question.bytes_max
+    erasers = _Erasers(connection)
     for part in question.parts:
         # A read gives one record at least, so it is not begun where there is no room.
         if records_left <= 0 or bytes_left <= 0:
@@ -288,8 +323,46 @@ def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRe
             bytes_left -= sum(one.record.size for one in later)
             records_left -= len(later)
             stored += later
-        parts.append((*again, *stored))
-    return RecordsRead(question, tuple(parts))
+        # What was withheld is read again as a whole.
+        erasers.whole(again, bytes_max=MESSAGE_BYTES_MAX)
+        whole = erasers.whole(stored, bytes_max=ERASERS_BYTES)
+        parts.append((*again, *stored[:whole]))
+        if whole < len(stored):
+            break
+    return RecordsRead(question, tuple(parts), erasers=erasers.beside)
+
+
+Beside = dict[RecordHash, tuple[Eraser, ...]]
+
+
+class _Erasers:
+    """The erasers that go beside the records of one message, each read once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[RecordHash, Eraser] = {}
+        self.size = 0
+        self.beside: Beside = {}
+
+    def whole(self, stored: Sequence[Stored], *, bytes_max: int) -> int:
+        """How many of the records, one at least, go with so many bytes of erasers in all."""
+        for index, one in enumerate(stored):
+            if one.flags & ERASED:
+                if index and self.size > bytes_max:
+                    return index
+                self.beside[one.record.hash] = self._of(one.record.hash)
+        return len(stored)
+
+    def _of(self, record: RecordHash) -> tuple[Eraser, ...]:
+        found: list[Eraser] = []
+        for hash_ in erasures.eraser_hashes(self._connection, record):
+            eraser = self._known.get(hash_) or erasures.eraser(self._connection, hash_)
+            if eraser is not None:
+                if hash_ not in self._known:
+                    self._known[hash_] = eraser
+                    self.size += eraser.record.size
+                found.append(eraser)
+        return tuple(found)
 
 
 def _after(
@@ -319,6 +392,19 @@ def _wanted(connection: sqlite3.Connection, question: ReadWanted) -> RecordsRead
             if stored.position not in chosen:
                 chosen[stored.position] = stored
                 size += stored.record.size
-    read = {one.record.hash for one in chosen.values()}
+    erasers = _Erasers(connection)
+    wanted = [chosen[at] for at in sorted(chosen)]
+    wanted = wanted[: erasers.whole(wanted, bytes_max=ERASERS_BYTES)]
+    read = {one.record.hash for one in wanted}
     left = tuple(hash_ for hash_ in where if hash_ not in read)
-    return RecordsRead(question, (tuple(chosen[at] for at in sorted(chosen)),), left)
+    return RecordsRead(question, (tuple(wanted),), left, erasers=erasers.beside)
+
+
+def _confirmations(
+    connection: sqlite3.Connection, question: ReadConfirmations
+) -> ConfirmationsRead:
+    limit = ERASED_PER_FRAME_MAX
+    found = erasures.confirmations(connection, after=question.after, limit=limit)
+    inside = tuple(one for one in found if question.interest.covers(one.context))
+    upto = found[-1].id if found else question.after
+    return ConfirmationsRead(inside, upto, len(found) < limit)

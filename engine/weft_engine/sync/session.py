@@ -51,6 +51,7 @@ from weft_engine.storage.journal import Identity
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import needed
 from weft_engine.sync.comparison import Comparison
+from weft_engine.sync.confirming import Confirming
 from weft_engine.sync.faults import LimitBroken, LinkLost, OutsideInterest, ProtocolViolation
 from weft_engine.sync.fragments import Reassembly
 from weft_engine.sync.frames import (
@@ -60,6 +61,7 @@ from weft_engine.sync.frames import (
     Bye,
     ByeCode,
     Contexts,
+    Erased,
     Fragment,
     Frontier,
     Heartbeat,
@@ -78,10 +80,11 @@ from weft_engine.sync.frames import (
 from weft_engine.sync.incoming import Admission, Incoming
 from weft_engine.sync.interest import NOTHING, Interest
 from weft_engine.sync.outbox import Outbox
-from weft_engine.sync.outgoing import Composed, Outgoing
+from weft_engine.sync.outgoing import Composed, Outgoing, beside
 from weft_engine.sync.pulse import Beat, Pulse
 from weft_engine.sync.questions import (
     Answer,
+    ConfirmationsRead,
     FrontiersRead,
     LackingRead,
     ListContexts,
@@ -161,6 +164,7 @@ class Session:
         self._is_asking = False
         self._wanted: dict[RecordHash, None] = {}
         self._serial = 0
+        self._confirming = Confirming()
         self._outbox = Outbox()
         self._outbox.put(self.hello)
         self._pulse = Pulse()
@@ -229,10 +233,13 @@ class Session:
                     self._outgoing.lacking(some.context, some.positions, some.upto)
             case RecordsRead():
                 self._records_read(comparison, answer)
-            case _:
-                message = self.tickets.supply(answer)
-                if message is not None:
+            case ConfirmationsRead():
+                for message in self._confirming.take(answer, self._outgoing.durable_upto()):
                     self._outbox.put(message)
+            case _:
+                said = self.tickets.supply(answer)
+                if said is not None:
+                    self._outbox.put(said)
 
     # ---- records for the gate -----------------------------------------------------------------
 
@@ -273,6 +280,16 @@ class Session:
             if self.interest.covers(context):
                 self._outgoing.committed(context, one.position, from_peer=from_peer)
         self._acknowledge()
+
+    # ---- erasures -----------------------------------------------------------------------------
+
+    def confirmed(self) -> None:
+        """There are new confirmations of erasures in our store."""
+        self._confirming.is_due = True
+
+    def take_confirmed(self) -> list[tuple[RecordHash, tuple[bytes, ...]]]:
+        """What the peer has told of erasures: erasers, and the stores that confirm them."""
+        return self._confirming.take_received()
 
     # ---- time and end -------------------------------------------------------------------------
 
@@ -361,6 +378,8 @@ class Session:
                     raise LimitBroken(f"more than {WANTED_HASHES_MAX} records were asked for")
             case Ticket() | Issue() | Kept():
                 self.tickets.receive(message)
+            case Erased():
+                self._confirming.receive(message)
             case Heartbeat() | Fragment():
                 pass
 
@@ -421,8 +440,10 @@ class Session:
             return ReadWanted(some, RECORDS_BYTES)
         # What a peer lacks is computed when there is little else to send: the lists can be long.
         return (
-            comparison.to_settle() if not self._outgoing.ready else None
-        ) or self._outgoing.next_read(self._window)
+            (comparison.to_settle() if not self._outgoing.ready else None)
+            or self._outgoing.next_read(self._window)
+            or self._confirming.next_read(self.interest, self._outgoing.durable_upto())
+        )
 
     def _listed(self, comparison: Comparison, answer: Listed) -> None:
         self._outgoing.head = max(self._outgoing.head, answer.position)
@@ -451,13 +472,17 @@ class Session:
         if stored:
             records = tuple(one.record for one in stored)
             items = needed(stored, answer.items)
-            self._send_records(Composed(records, items, stored[0].position), None)
+            erasers = beside(stored, answer)
+            self._send_records(Composed(records, items, stored[0].position, erasers), None)
 
     def _send_records(self, composed: Composed, upto: Position | None) -> None:
         self._serial += 1
         records = tuple((r.envelope_bytes, r.payload) for r in composed.records)
         self._outgoing.sent(self._serial, composed)
-        self._outbox.put(Records(self._serial, upto, records, composed.items))
+        erasers = tuple(
+            (e.record.envelope_bytes, e.record.payload, e.item) for e in composed.erasers
+        )
+        self._outbox.put(Records(self._serial, upto, records, composed.items, erasers))
 
     # ---- inside: the end ----------------------------------------------------------------------
 

@@ -103,6 +103,21 @@ def read_update(data: bytes) -> Update:
     return Update(structs=tuple(structs), deletes=deletes, depth=depth, woven=woven)
 
 
+def struct_spans(data: bytes) -> tuple[tuple[int, int], ...]:
+    """Where each struct of a sound update begins and ends, in the order of the bytes."""
+    spans: list[tuple[int, int]] = []
+    sections, position = read_var_uint(data, 0)
+    for _ in range(sections):
+        count, position = read_var_uint(data, position)
+        client, position = read_var_uint(data, position)
+        clock, position = read_var_uint(data, position)
+        for _ in range(count):
+            struct, _, _, end = read_struct(data, position, ClientId(client), clock)
+            spans.append((position, end))
+            clock, position = clock + struct.length, end
+    return tuple(spans)
+
+
 def read_struct(
     data: bytes, start: int, client: ClientId, clock: int
 ) -> tuple[Struct, int, int, int]:

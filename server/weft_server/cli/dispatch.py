@@ -39,6 +39,8 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("replay", "replay"),
         ("note", "note"),
         ("append", "append"),
+        ("erase", "erase"),
+        ("erasures", "erasures"),
         ("verify", "verify"),
         ("doctor", "doctor"),
         ("stats", "stats"),

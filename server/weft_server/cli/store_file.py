@@ -59,6 +59,13 @@ def check_path(store: Path) -> None:
         )
 
 
+def check_exists(store: Path) -> None:
+    """As `check_path`, for a command that must not make a store."""
+    check_path(store)
+    if not store.exists():
+        raise NotAStore(f"there is no store at {store}", hint="check the path")
+
+
 def _may(path: Path, mode: int) -> bool:
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 

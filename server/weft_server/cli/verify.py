@@ -50,7 +50,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     output.say(
         f"checked contexts: {report.contexts:,}, records: {report.records:,}, signatures:"
         f" {report.signatures:,}, indexed events: {report.events:,}, waiting records:"
-        f" {report.waiting:,}; own records not signed yet: {report.unsigned:,}"
+        f" {report.waiting:,}; own records not signed yet: {report.unsigned:,};"
+        f" erasures: {report.erasures:,}, of these pending: {report.erasures_pending:,}"
     )
     if not report.is_sound:
         output.note("hint: `weft doctor` tells what it means; with --repair it saves what is sound")
