@@ -67,10 +67,10 @@ def check_records(
 ) -> bool:
     """Whether the journal of this context is sound; what is wrong goes to `findings`. `own` are
     the incarnations whose seeds the store holds: the end of such a chain may be unsigned. Foreign
-    records behind the position `uncertified_upto` are for `certified` ones. `step` is called for each record."""
-    return _RecordCheck(row, own, certified, uncertified_upto, tally, findings).run(
-        connection, step
-    )
+    records behind the position `uncertified_upto` are for `certified` ones. `step` is called for
+    each record."""
+    check = _RecordCheck(row, own, certified, uncertified_upto, tally, findings)
+    return check.run(connection, step)
 
 
 @dataclass(slots=True)
