@@ -66,7 +66,7 @@ def test_every_call_fails(library: Path) -> None:
 
 @pytest.mark.deep
 def test_calls_fail_while_the_log_is_checkpointed(library: Path) -> None:
-    tell(library, "every_call", 211, 700_000)
+    tell(library, "every_call", 701, 400_000)
 
 
 @pytest.mark.parametrize("story", ["in_the_background", "on_a_readonly_disk", "while_reading"])
