@@ -220,7 +220,8 @@ class Worker:
         assert not still, f"still open: {still}"
 
     async def append(self, chat: Context) -> None:
-        self.events += await chat.append(f"message {next(self.numbers)} " + "x" * self.bulk)
+        text = "word " * (self.bulk // 5)
+        self.events += await chat.append(f"message {next(self.numbers)} {text}")
 
     async def several(self, chat: Context) -> None:
         results = await asyncio.gather(

@@ -104,8 +104,10 @@ class Cuts:
                 self._indexes.pop(next(iter(self._indexes)))[0].close()
             own = connect(self._journal.path, readonly=True)
             try:
+                own.execute("BEGIN")  # all of it is of one moment
                 state = state_at(own, name, cut)
                 index = (own, at_cut(own, state, cut, self._count), state)
+                own.execute("COMMIT")
             except BaseException:
                 own.close()
                 raise

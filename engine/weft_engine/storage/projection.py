@@ -77,13 +77,7 @@ def completed(connection: sqlite3.Connection, state: ContextState, count: Count)
     nothing else."""
     if state.projected >= state.position:
         return current(connection, state)
-    table = _in_memory(connection, state)
-    connection.execute(
-        "INSERT INTO temp.events SELECT * FROM main.events WHERE context = ?", (state.id,)
-    )
-    connection.execute(
-        "INSERT INTO temp.problems SELECT * FROM main.problems WHERE context = ?", (state.id,)
-    )
+    table = _copied(connection, state)
     _fold_on(
         connection,
         table,
@@ -100,14 +94,17 @@ def completed(connection: sqlite3.Connection, state: ContextState, count: Count)
 def at_cut(
     connection: sqlite3.Connection, state: ContextState, cut: Frontier, count: Count
 ) -> EventTable:
-    """The index as it is for the causal past of `cut`, folded in memory. `connection` is used for
-    nothing else. MissingRecords if a record of the cut is not held."""
+    """The index as it is for the causal past of `cut`, made in memory. `connection` is used for
+    nothing else, and is in a transaction, so that all it reads is of one moment. MissingRecords if
+    a record of the cut is not held."""
     held = check_held(connection, state, cut)
     later = frozenset(reading.lacking(connection, state, cut))
-    table = _in_memory(connection, state)
     stored = EventTable(connection, state.id)
 
     last = max(held.values(), default=Position(0))
+    if not later and state.projected == state.position:
+        # It is all that is indexed: the index follows from the records alone.
+        return _copied(connection, state)
 
     def known(event: EventId, message: Message) -> int:
         row = stored.by_ids([id_bytes(event)]).get(id_bytes(event))
@@ -117,6 +114,7 @@ def at_cut(
             return count(event, message)
         return row.tokens
 
+    table = _in_memory(connection, state)
     _fold_on(connection, table, state, Position(0), EMPTY, later, known, last=last)
     return table
 
@@ -124,6 +122,17 @@ def at_cut(
 def _in_memory(connection: sqlite3.Connection, state: ContextState) -> EventTable:
     create_event_tables(connection, "temp")
     return EventTable(connection, state.id, schema="temp")
+
+
+def _copied(connection: sqlite3.Connection, state: ContextState) -> EventTable:
+    """The index as far as it is stored, in memory."""
+    table = _in_memory(connection, state)
+    for name in ("events", "problems"):
+        connection.execute(
+            f"INSERT INTO temp.{name} SELECT * FROM main.{name} WHERE context = ?", (state.id,)
+        )
+    table.position, table.frontier = state.projected, state.projected_frontier
+    return table
 
 
 def _fold_on(
