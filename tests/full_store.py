@@ -77,9 +77,12 @@ def make_full_store(store: Path) -> Path:
             "INSERT INTO quarantine VALUES (1, 1700000000000, x'aa', 'acme/one', NULL,"
             " 'its payload is no sound update', 3, x'010203')"
         )
-        connection.execute("INSERT INTO tickets VALUES (?, ?)", (b"P" * 16, b"secret-ticket-16"))
         connection.execute(
-            "INSERT INTO issued_tickets VALUES (?, ?, ?)", (b"S" * 16, None, b"offered-ticket-1")
+            "INSERT INTO tickets (peer, ticket) VALUES (?, ?)", (b"P" * 16, b"secret-ticket-16")
+        )
+        connection.execute(
+            "INSERT INTO issued_tickets (store, current, offered) VALUES (?, ?, ?)",
+            (b"S" * 16, None, b"offered-ticket-1"),
         )
         connection.execute(
             "INSERT INTO own_heads VALUES ('acme/one', 3, ?, 7)",

@@ -465,6 +465,7 @@ async def test_who_may_erase_what_at_a_relay(tmp_path: Path) -> None:
             await store.context("a/b").note("plan").append("SECRET2")
             link = store.connect(relay.url, token=writer)
             await link.synced(timeout=20, received=True)
+        (tmp_path / "a.db.lease").unlink()  # so it goes on as somebody new
         async with weft.open(tmp_path / "a.db") as store:
             link = store.connect(relay.url, token=writer)
             (row,) = await store.context("a/b").erase(event=own, reason="mine")

@@ -104,7 +104,7 @@ def test_what_the_gate_refuses_is_kept() -> None:
             assert end.code == "record"
             (found,) = await kept(store)
             assert (found.hash, found.context) == (stray.hash, "acme/other")
-            assert "depends on a record of another context" in found.reason
+            assert "depends on a record of context 'acme/chat'" in found.reason
 
     asyncio.run(run())
 

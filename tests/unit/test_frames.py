@@ -143,7 +143,7 @@ BAD = {
     "a frame is no array": b"\x01\x07",
     "may have 1 to": b"\x01\x90",
     "type is no unsigned integer": b"\x01\x91\xff",
-    "unknown type 12": frame(12),
+    "unknown type 13": frame(13),
     "unknown type 63": frame(63),
     "unknown type 128": frame(128),
     "a heartbeat has 1 fields": frame(7, 0),

@@ -26,12 +26,15 @@ COPIED: Final = {
     "signatures": "*",
     "waiting": "*",
     "waiting_for": "*",
+    "waiting_room": "*",
     "specs": "*",
     "receipts": "*",
     "checkpoints": "*",
     "quarantine": "*",
     "erasures": "*",
     "confirmations": "*",
+    "stand_ins": "*",
+    "early_erasers": "*",
     "events": "*",
     "problems": "*",
 }
@@ -90,6 +93,10 @@ def copy_store(source: Path, draft: Path, identity: Identity, *, is_still: bool)
             connection.execute(
                 f"INSERT INTO main.{table}{names} SELECT {columns} FROM source.{table}"
             )
+        connection.execute(
+            "INSERT OR REPLACE INTO main.meta SELECT key, value FROM source.meta"
+            " WHERE key = 'uncertified_upto'"
+        )
         connection.executemany(
             "INSERT INTO main.signatures VALUES (?, ?)", list(_fresh_signatures(connection))
         )
