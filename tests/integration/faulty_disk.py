@@ -294,7 +294,7 @@ def check_sound(path: Path) -> None:
 
 
 def check_nothing_left(path: Path) -> None:
-    expected = {path.name + end for end in ("", ".lock", "-wal", "-shm")}
+    expected = {path.name + end for end in ("", ".lock", ".lease", "-wal", "-shm")}
     leftovers = {p.name for p in path.parent.iterdir()} - expected
     assert not leftovers, f"left behind: {leftovers}"
 
