@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all a newcomer needs: both build .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep check format bench fuzz clean
+.PHONY: help demo test test-deep check format bench sim mutants fuzz clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 ONLY ?=
+SEEDS ?= 300
+SEED ?=
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,6 +49,12 @@ bench: $(VENV)/.dev  ## benchmarks; ONLY=local runs one
 
 fuzz: $(VENV)/.dev  ## hunt with a million hostile updates and frames; ARGS="--seed 2" for others
 	$(BIN)/python -m tests.simulation.hunt_bytes --updates 1000000 --frames 1000000 $(ARGS)
+
+sim: $(VENV)/.dev  ## simulate whole histories: SEEDS=10000 or FIRST:LAST; SEED=17 shows one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+mutants: $(VENV)/.dev  ## break each safety rule and see the simulation notice; ONLY=gate is one
+	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only "$(ONLY)")
 
 clean:  ## remove what the build made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

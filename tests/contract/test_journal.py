@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from tests.stores import folder
 from tests.worlds import CONTEXT, causal_shuffle, make_world
-from weft_engine.errors import StoreClosed
+from weft_engine.errors import StoreClosed, StoreError
 from weft_engine.names import ContextName, Hlc, Position, RecordHash
 from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
@@ -234,3 +235,30 @@ async def test_a_closed_journal_says_so(journal: SqliteJournal) -> None:
         await append(journal, chain(WriterKey(bytes(32)), 1), WriterKey(bytes(32)))
     with pytest.raises(StoreClosed):
         await journal.read(lambda c: reading.context(c, "c"))
+
+
+async def test_nobody_hears_of_an_admission_whose_commit_failed(journal: SqliteJournal) -> None:
+    """The gate had said yes; then something else in the same commit failed."""
+    key = WriterKey(bytes(32))
+    record = chain(key, 1)[0]
+    heard: list[Stored] = []
+    journal.listen(lambda stored, _: heard.extend(stored))
+    begun, together = threading.Event(), threading.Event()
+
+    def hold_up(_: sqlite3.Connection) -> None:
+        begun.set()
+        together.wait()
+
+    waiting = asyncio.create_task(journal.write(hold_up))
+    await asyncio.to_thread(begun.wait)
+    admitting = asyncio.create_task(
+        journal.admit([record], [key.sign(record.hash)], session=b"s", now_ms=NOW_MS)
+    )
+    failing = asyncio.create_task(journal.write(lambda c: c.execute("INSERT INTO nothing")))
+    await asyncio.sleep(0)
+    together.set()
+    await waiting
+    results = await asyncio.gather(admitting, failing, return_exceptions=True)
+    assert all(isinstance(result, StoreError) for result in results)
+    assert not heard
+    assert await journal.read(reading.last_position) == 0

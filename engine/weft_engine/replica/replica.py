@@ -32,6 +32,7 @@ from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.journal import Identity, SqliteJournal
+from weft_engine.storage.lane import Lane, ThreadLane
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.machine import Machine
 from weft_engine.storage.projection import completed, current
@@ -81,13 +82,15 @@ class Replica:
         readonly: bool = False,
         monotonic_ms: Callable[[], int] | None = None,
         machine: Machine | None = None,
+        lane: Callable[[], Lane] = ThreadLane,
     ) -> Self:
         """The replica in the file at `path`. `now_ms` is wall time in milliseconds since 1970,
         `monotonic_ms` a clock that never steps (without it, nobody notices that the machine was
         suspended), `random(n)` gives n bytes from a cryptographic source. `machine` is this one
-        unless somebody simulates another. Needs a running event loop."""
+        unless somebody simulates another, and `lane` makes what commits run on. Needs a running
+        event loop."""
         journal = SqliteJournal.open(
-            path, readonly=readonly, now_ms=now_ms(), random=random, machine=machine
+            path, readonly=readonly, now_ms=now_ms(), random=random, machine=machine, lane=lane
         )
         return cls(journal, now_ms=now_ms, random=random, monotonic_ms=monotonic_ms)
 

@@ -236,8 +236,6 @@ class Scribe:
     def retire(self) -> None:
         """The next write begins a new incarnation: a sequence number is never used for two records,
         by nobody. What is under way ends as it began."""
-        if self._key is not None and self._keys is not None:
-            self._keys[self._key.incarnation] = self._key  # its last records are to be signed yet
         self._key = None
         self._resumable = self._resumed = None
         self._heads.clear()

@@ -24,6 +24,7 @@ from weft_engine.storage.erasing import Plan, clear_rooms, pending
 from weft_engine.storage.erasures import keep_confirmations
 from weft_engine.storage.identity import NOBODY, Resumable, Standing, renew, take_up
 from weft_engine.storage.identity import Identity as Identity
+from weft_engine.storage.lane import Lane, ThreadLane
 from weft_engine.storage.ledger import Ledger, Stored
 from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.log_file import truncate_log
@@ -88,9 +89,11 @@ class SqliteJournal:
         now_ms: int,
         random: Callable[[int], bytes],
         machine: Machine | None = None,
+        lane: Callable[[], Lane] = ThreadLane,
     ) -> Self:
         """The journal in the file at `path`, made if it is absent and may be written.
-        `machine` is this one unless somebody simulates another.
+        `machine` is this one unless somebody simulates another; `lane` makes what its commits
+        run on.
 
         Raises StoreLocked, NotAStore, NewerFormat or StoreError; then nothing was changed.
         """
@@ -123,7 +126,7 @@ class SqliteJournal:
                     return journal
                 identity, resumable, is_leased = take_up(path, connection, machine, random=random)
                 ledger = Ledger(connection)
-                writer = Writer(path, connection, ledger)
+                writer = Writer(path, connection, ledger, lane=lane())
                 journal = cls(
                     path,
                     identity,

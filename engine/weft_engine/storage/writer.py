@@ -1,4 +1,4 @@
-"""The writer thread: whatever waits shares one commit, and nothing is answered before it.
+"""The writer: whatever waits shares one commit, and nothing is answered before it.
 
 Jobs that are submitted in one turn of the event loop are handed over together; while a commit is
 under way the next batch gathers by itself, so there is no timer (a 2 ms tick made the median
@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from weft_engine.errors import StoreClosed, StoreError, WeftError
 from weft_engine.limits import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, QUEUED_BYTES_MAX
+from weft_engine.storage.lane import Lane
 from weft_engine.storage.log_file import AFTER_COMMITS, grow_log
 from weft_engine.storage.schema import damaged
 
@@ -60,26 +59,27 @@ class Unit(Protocol):
 
 
 class Writer:
-    """Owns the one writing connection and the thread that uses it.
+    """Owns the one writing connection and the lane that uses it.
 
     A job runs inside the batch's transaction. It may raise a WeftError only before it has changed
     anything; any other error rolls the whole batch back. Then every job of it fails, and so does
     every job that was submitted before its callers knew: it may build on what was lost.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, unit: Unit) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, unit: Unit, *, lane: Lane
+    ) -> None:
         self._path = path
         self._connection = connection
         self._unit = unit
+        self._lane = lane
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Submitted] = deque()
         self._queued_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
-        self._wake: SimpleQueue[bool] = SimpleQueue()
         self._hand_over_planned = False
         self._closed = False
-        self._thread: threading.Thread | None = None
         self.on_failure: Callable[[], None] = lambda: None
         self._last_batch = 1
         self._commits = 0
@@ -134,34 +134,26 @@ class Writer:
                 self._hand_over()
 
     async def close(self) -> None:
-        """Finish what was submitted, then end the thread and close the connection."""
+        """Finish what was submitted, then end the lane and close the connection."""
         if self._closed:
             return
         self._closed = True
         self._room.set()
-        if self._thread is not None:
-            self._wake.put(False)
-            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        await self._lane.end()
         self._connection.close()
 
     def _hand_over(self) -> None:
         self._hand_over_planned = False
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="weft-writer", daemon=True)
-            self._thread.start()
-        self._wake.put(True)
+        self._lane.run(self._work)
 
-    # ---- on the thread ------------------------------------------------------------------------
+    # ---- on the lane --------------------------------------------------------------------------
 
     def _work(self) -> None:
-        go_on = True
-        while go_on:
-            go_on = self._wake.get()
-            while self._waiting:
-                if self._waiting[0].is_alone:
-                    self._run_alone(self._waiting.popleft())
-                else:
-                    self._commit(self._take())
+        while self._waiting:
+            if self._waiting[0].is_alone:
+                self._run_alone(self._waiting.popleft())
+            else:
+                self._commit(self._take())
 
     def _take(self) -> list[_Submitted]:
         batch: list[_Submitted] = []
@@ -182,7 +174,7 @@ class Writer:
             if isinstance(error, sqlite3.Error):
                 submitted.error = damaged(self._path, error)
                 submitted.error.__cause__ = error
-        self._loop.call_soon_threadsafe(self._deliver, [submitted], False)
+        self._lane.answer(self._deliver, [submitted], False)
 
     def _commit(self, batch: list[_Submitted]) -> None:
         failed = False
@@ -205,9 +197,9 @@ class Writer:
             failed = True
             failure = self._roll_back(error)
             for submitted in batch:
-                submitted.error = failure
+                submitted.result, submitted.error = None, failure
             self._failure = (max(one.failures_known for one in batch) + 1, failure)
-        self._loop.call_soon_threadsafe(self._deliver, batch, failed)
+        self._lane.answer(self._deliver, batch, failed)
         self._commits += 1
         if self._commits == AFTER_COMMITS:
             grow_log(self._path)

@@ -163,7 +163,7 @@ class Link:
             ticket=None if region is None else store.random(TICKET_BYTES),
         )
         self._wakes = {lane: asyncio.Event() for lane in ("send", "ask", "admit")}
-        self._waiters: set[asyncio.Event] = set()
+        self._waiters: dict[asyncio.Event, None] = {}  # in order, so that runs repeat
         self._admitting: set[asyncio.Task[Outcome]] = set()
         self._evidence = Evidence()
 
@@ -236,7 +236,7 @@ class Link:
     async def until(self, holds: Callable[[], bool], *, timeout: float | None = None) -> None:
         """Wait until something is true of the session."""
         changed = asyncio.Event()
-        self._waiters.add(changed)
+        self._waiters[changed] = None
         try:
             async with asyncio.timeout(timeout):
                 while not holds():
@@ -245,7 +245,7 @@ class Link:
                     changed.clear()
                     await changed.wait()
         finally:
-            self._waiters.discard(changed)
+            del self._waiters[changed]
 
     # ---- lanes --------------------------------------------------------------------------------
 

@@ -1,0 +1,367 @@
+"""What a step of a story does to a world. Every action is one function; all of them can happen at
+any moment, and then do nothing if there is nothing they could do."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from tests.simulation import hostile
+from tests.simulation.machine import Machine
+from tests.simulation.network import Wire
+from tests.simulation.story import Step
+from tests.simulation.world import MACHINES_MAX, Taken, World, context_names
+from weft_engine.errors import BudgetTooSmall, InvalidMessage, LinkRefused
+from weft_engine.events.event import ImportedFrom, Message, Role
+from weft_engine.events.part import Text
+from weft_engine.replica.context import Context
+from weft_engine.replica.replica import Replica
+from weft_engine.sync.faults import LinkLost
+from weft_engine.views.policy import LastN
+from weft_engine.views.view import View
+
+Action = Callable[[World, Machine, random.Random], None]
+
+_WORDS: Final = (
+    "yes",
+    "no",
+    "the bridge",
+    "tomorrow",
+    "naïve",
+    "日本",
+    "👍🏽",
+    "a longer sentence ",
+)
+
+
+def act(world: World, step: Step) -> None:
+    machines = list(world.machines.values())
+    machine = machines[step.who % len(machines)]
+    world.note(f"* {step.action} {machine.name} {step.n}")
+    world.counts[f"step {step.action}"] += 1
+    _ACTIONS[step.action](world, machine, random.Random(step.n))
+
+
+def _context(machine: Machine, rng: random.Random) -> Context:
+    assert machine.replica is not None
+    return machine.replica.context(rng.choice(context_names(machine)))
+
+
+def _working(
+    job: Callable[[World, Machine, Replica, random.Random], Awaitable[None]],
+) -> Action:
+    """An action that a process does for itself, if it is up."""
+
+    def action(world: World, machine: Machine, rng: random.Random) -> None:
+        replica = machine.replica
+        if replica is not None:
+
+            async def run() -> None:
+                await job(world, machine, replica, rng)
+
+            world.work(machine, job.__name__, run)
+
+    return action
+
+
+# ---- work -----------------------------------------------------------------------------------
+
+
+def _words(rng: random.Random) -> str:
+    return "".join(rng.choice(_WORDS) for _ in range(rng.choice((1, 1, 2, 5, 30))))
+
+
+async def _say(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    context = _context(machine, rng)
+    role = "system" if rng.random() < 0.05 else "user"
+    said = [{"role": role, "content": _words(rng)} for _ in range(rng.choice((1, 1, 1, 3)))]
+    world.acknowledged(machine, await context.append(said))
+
+
+async def _answer(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    context = _context(machine, rng)
+    view: View | None = None
+    with suppress(BudgetTooSmall):
+        view = await context.view(budget=rng.choice((None, None, 200, 2000)))
+    if view is not None:
+        world.receipts.append(Taken(view.receipt, repr(view.openai()), machine.name))
+    answer = {"role": "assistant", "content": _words(rng)}
+    ids = await context.append(answer, view=view, author=f"agent-{machine.name}")
+    world.acknowledged(machine, ids)
+
+
+async def _burst(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
+    """Many writers of one process at the same moment."""
+    for _ in range(rng.choice((3, 10, 30))):
+        one = random.Random(rng.random())
+        world.work(machine, "burst", partial(_say, world, machine, replica, one))
+
+
+async def _tool(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    context = _context(machine, rng)
+    name = f"call-{rng.randrange(3)}"
+    function = {"name": "look", "arguments": "{}"}
+    call = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": name, "type": "function", "function": function}],
+    }
+    world.acknowledged(machine, await context.append(call))
+    result = {"role": "tool", "tool_call_id": name, "content": _words(rng)}
+    world.acknowledged(machine, await context.append(result))
+
+
+async def _note(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    note = _context(machine, rng).note(rng.choice(("plan", "plan", "todo")))
+    text = await note.text()
+    at = rng.randint(0, len(text))
+    try:
+        if text and rng.random() < 0.3:
+            await note.delete(at, rng.randint(0, len(text) - at))
+        elif rng.random() < 0.5:
+            await note.insert(at, _words(rng))
+        else:
+            await note.append(_words(rng))
+    except InvalidMessage:
+        return  # Somebody else has shortened it meanwhile.
+    world.counts["note edits acknowledged"] += 1
+
+
+async def _look(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    context = _context(machine, rng)
+    async for said in context.history(newest_first=rng.random() < 0.5):
+        assert said.id
+    try:
+        view = await context.view(budget=rng.choice((None, 300)), policy=LastN(rng.choice((3, 50))))
+    except BudgetTooSmall:
+        return
+    world.receipts.append(Taken(view.receipt, repr(view.openai()), machine.name))
+
+
+async def _import(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    """One and the same file, a bit longer each time, on any device."""
+    source = "openai_chat:file"
+    roles = (Role.USER, Role.ASSISTANT)
+    messages = [
+        Message(roles[index % 2], (Text(f"line {index}"),), ext=ImportedFrom(source, index))
+        for index in range(rng.randint(1, 6))
+    ]
+    new = await _context(machine, rng).import_messages(messages)
+    world.counts["messages imported"] += new
+
+
+async def _configure(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    await _context(machine, rng).configure(
+        budget=rng.choice((None, 500, 4000)), policy=rng.choice((None, LastN(5), LastN(30)))
+    )
+
+
+async def _sync(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
+    """Wait until the relay has it all; what it says must be so."""
+    if not machine.kept:
+        return
+    kept = rng.choice(list(machine.kept))
+    relay = world.find(machine.kept[kept])
+    mine, losses = machine.hashes(), relay.losses
+    try:
+        await kept.synced(timeout=60)
+    except (TimeoutError, LinkLost, LinkRefused):
+        return
+    if machine.interest != relay.interest or relay.losses != losses:
+        return
+    missing = mine - relay.hashes() - world.given_up
+    if missing and relay.is_up:
+        world.fail(f"{relay.name} lacks {len(missing)} records that {machine.name} has synced")
+    relay.revealed |= mine
+    world.counts["records synced"] += len(mine)
+
+
+# ---- processes and disks --------------------------------------------------------------------
+
+
+def _kill(world: World, machine: Machine, rng: random.Random) -> None:
+    world.kill(machine, power=False)
+
+
+def _lose_power(world: World, machine: Machine, rng: random.Random) -> None:
+    world.kill(machine, power=True)
+
+
+def _kill_soon(world: World, machine: Machine, rng: random.Random, *, power: bool = False) -> None:
+    """Between any two steps of any of its tasks; with a simulated disk also in a commit."""
+    life = machine.life
+    if life is None or life.ends_at is not None:
+        return
+    life.on_end = partial(world.kill, machine, power=power)
+    if machine.disk is not None and rng.random() < 0.6:
+        machine.disk.fail_in(rng.randint(1, rng.choice((5, 30, 100))))
+    else:
+        life.ends_at = life.steps + rng.randint(1, rng.choice((5, 50, 300)))
+
+
+def _stop(world: World, machine: Machine, rng: random.Random) -> None:
+    if machine.is_up:
+        world.work(machine, "stop", machine.stop)
+
+
+def _start(world: World, machine: Machine, rng: random.Random) -> None:
+    for one in world.machines.values():
+        if rng.random() < 0.7:
+            world.bring_up(one)
+            if one.disk is None or not one.disk.is_full:
+                world.link_again(one)
+
+
+def _snapshot(world: World, machine: Machine, rng: random.Random) -> None:
+    world.snapshots[machine.name] = machine.files()
+
+
+def _restore(world: World, machine: Machine, rng: random.Random) -> None:
+    files = world.snapshots.get(machine.name)
+    if files is None:
+        return
+    before = machine.hashes()
+    if machine.is_up:
+        world.kill(machine, power=False)
+    machine.restore(files)
+    world.lost(machine, before)
+    world.bring_up(machine)
+
+
+def _clone(world: World, machine: Machine, rng: random.Random) -> None:
+    """A live file is copied to another machine, and both go on."""
+    if machine.region is not None or len(world.machines) >= MACHINES_MAX or not machine.is_up:
+        return
+    twin = world.add(f"{machine.name}-twin{len(world.machines)}", interest=machine.interest)
+    twin.clock.highest_ms = machine.clock.highest_ms
+    twin.restore(machine.files())
+    world.bring_up(twin)
+
+
+def _step_clock(world: World, machine: Machine, rng: random.Random) -> None:
+    year = 365 * 86_400_000
+    machine.clock.offset_ms += rng.choice(
+        (-3_600_000, -5_000, 5_000, rng.randint(-100_000, 100_000), year, -year)
+    )
+
+
+def _disk_full(world: World, machine: Machine, rng: random.Random) -> None:
+    if machine.disk is not None:
+        machine.disk.is_full = machine.disk.was_full = True
+
+
+def _disk_free(world: World, machine: Machine, rng: random.Random) -> None:
+    for one in world.machines.values():
+        if one.disk is not None:
+            one.disk.is_full = False
+
+
+def _lying_disk(world: World, machine: Machine, rng: random.Random) -> None:
+    if machine.disk is not None:
+        machine.disk.lies = True
+
+
+# ---- the network ----------------------------------------------------------------------------
+
+
+def _wire(world: World, machine: Machine, rng: random.Random) -> Wire | None:
+    own = [wire for wire in world.network.wires if machine.name in wire.machines]
+    return rng.choice(own) if own else None
+
+
+def _cut(world: World, machine: Machine, rng: random.Random) -> None:
+    wire = _wire(world, machine, rng)
+    if wire is not None:
+        wire.reset()
+
+
+def _half_open(world: World, machine: Machine, rng: random.Random) -> None:
+    wire = _wire(world, machine, rng)
+    if wire is not None:
+        wire.swallows.add(rng.choice(wire.machines))
+
+
+def _partition(world: World, machine: Machine, rng: random.Random) -> None:
+    for other in world.machines.values():
+        if other is not machine and rng.random() < 0.7:
+            way = rng.randrange(3)
+            if way != 0:
+                world.network.block(machine.name, other.name)
+            if way != 1:
+                world.network.block(other.name, machine.name)
+
+
+def _heal(world: World, machine: Machine, rng: random.Random) -> None:
+    world.network.heal()
+    world.network.slow.clear()
+
+
+def _slow(world: World, machine: Machine, rng: random.Random) -> None:
+    world.network.slow[machine.name] = rng.choice((0.1, 1.0))
+
+
+async def _close_links(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    kept = list(machine.kept)
+    machine.kept.clear()
+    for one in kept:
+        await one.aclose()
+
+
+def _go_offline(world: World, machine: Machine, rng: random.Random) -> None:
+    if machine.region is None:
+        _working(_close_links)(world, machine, rng)
+
+
+def _roam(world: World, machine: Machine, rng: random.Random) -> None:
+    if machine.region is None and machine.is_up:
+        _go_offline(world, machine, rng)
+        machine.link(rng.choice(world.relays).name)
+
+
+def _second_link(world: World, machine: Machine, rng: random.Random) -> None:
+    if machine.region is None and machine.is_up and len(machine.kept) < 3:
+        machine.link(rng.choice(world.relays).name)
+
+
+_ACTIONS: Final[dict[str, Action]] = {
+    "say": _working(_say),
+    "answer": _working(_answer),
+    "burst": _working(_burst),
+    "tool": _working(_tool),
+    "note": _working(_note),
+    "look": _working(_look),
+    "import": _working(_import),
+    "configure": _working(_configure),
+    "sync": _working(_sync),
+    "kill": _kill,
+    "kill_soon": _kill_soon,
+    "lose_power": _lose_power,
+    "lose_power_soon": partial(_kill_soon, power=True),
+    "stop": _stop,
+    "start": _start,
+    "snapshot": _snapshot,
+    "restore": _restore,
+    "clone": _clone,
+    "cut": _cut,
+    "partition": _partition,
+    "heal": _heal,
+    "half_open": _half_open,
+    "slow": _slow,
+    "roam": _roam,
+    "go_offline": _go_offline,
+    "second_link": _second_link,
+    "step_clock": _step_clock,
+    "disk_full": _disk_full,
+    "disk_free": _disk_free,
+    "lying_disk": _lying_disk,
+    "overwrite": hostile.overwrite,
+    "forge": hostile.forge,
+    "equivocate": hostile.equivocate,
+    "skew": hostile.skew,
+    "park": hostile.park,
+    "garbage": hostile.garbage,
+    "impersonate": hostile.impersonate,
+}

@@ -1,0 +1,210 @@
+"""One history, from an empty world to the oracles: a function of its seed, or of seed and story."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from tempfile import mkdtemp
+from types import ModuleType
+from typing import Final
+
+from tests.simulation import oracles
+from tests.simulation.actions import act
+from tests.simulation.disk import Disks
+from tests.simulation.loop import Life, Stuck, VirtualLoop
+from tests.simulation.story import Step, make_story
+from tests.simulation.trace import Trace
+from tests.simulation.world import WAITING_RECORDS_MAX, Broken, World
+from tests.stores import FAST_DISK
+from weft_engine.storage import log_file, shelf
+from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
+
+_LOG_BYTES: Final = 64 * 1024
+_STOPPING_S: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a history. `broken`: what did not hold, None if all did. `digest` is equal
+    for equal runs. `virtual_s`: how long it was on its own clock."""
+
+    seed: int
+    broken: str | None
+    digest: str
+    counts: Counter[str]
+    virtual_s: float
+    cpu_s: float
+
+
+def run(
+    seed: int,
+    story: Sequence[Step] | None = None,
+    *,
+    show: Callable[[str], None] | None = None,
+) -> Result:
+    """Run the history of `seed`; `show` is given each line of its trace."""
+    began = time.process_time()
+    _warm_up()
+    if story is None:
+        story = make_story(random.Random(f"story-{seed}"))
+    root = Path(mkdtemp(prefix="weft-sim-", dir=FAST_DISK))
+    # What a relay tells its operator is expected here.
+    logging.getLogger("weft.relay").setLevel(logging.CRITICAL)
+    trace = Trace(show)
+    loop = VirtualLoop(seed)
+    was_collecting = gc.isenabled()
+    gc.disable()
+    disks = Disks.find(root)
+    world = World(loop, root, seed=seed, trace=trace, disks=disks)
+    broken: str | None = None
+    try:
+        asyncio.set_event_loop(loop)
+        with _small_limits():
+            loop.run_until_complete(_play(world, story))
+    except Broken as error:
+        broken = str(error)
+    except Stuck as error:
+        broken = f"stuck: {error}"
+    except Exception as error:  # noqa: BLE001 - an oracle may fall over what it finds
+        broken = f"{type(error).__name__}: {error}"
+        if show is not None:
+            show("".join(_lines_of(error)))
+    finally:
+        virtual_s = loop.time()
+        _bury(world)
+        if disks is not None:
+            disks.close()
+        asyncio.set_event_loop(None)
+        loop.close()
+        shutil.rmtree(root, ignore_errors=True)
+        if was_collecting:
+            gc.enable()
+    world.counts["frames"] += world.network.frames
+    world.counts["bytes"] += world.network.bytes
+    world.counts["echoes"] += world.wiretap.echoes
+    world.counts["repeats"] += world.wiretap.repeats
+    world.counts["records sent"] += world.wiretap.records
+    return Result(seed, broken, trace.digest, world.counts, virtual_s, time.process_time() - began)
+
+
+async def _play(world: World, story: Sequence[Step]) -> None:
+    world.settle_in()
+    for step in story:
+        await asyncio.sleep(step.wait_ms / 1000)
+        world.check()
+        act(world, step)
+    await asyncio.sleep(0.1)
+    world.check()
+    await _judge(world)
+
+
+async def _judge(world: World) -> None:
+    """Heal every fault, wait, and look."""
+    rng = random.Random(f"judge-{world.rng.random()}")
+    world.note("* every fault heals")
+    healed = world.loop.time()
+    for life in world.strangers:
+        life.is_over = True
+        world.network.killed(life)
+    for machine in world.machines.values():
+        if machine.disk is not None:
+            machine.disk.is_full = machine.disk.lies = False
+            machine.disk.countdown = None
+        if machine.life is not None and not (machine.disk is not None and machine.disk.is_off):
+            machine.life.ends_at = None
+    world.network.slow.clear()
+    world.network.heal()
+    await asyncio.sleep(0.2)
+    while any(machine.is_up and machine.is_stopping for machine in world.machines.values()):
+        await asyncio.sleep(0.5)
+        if world.loop.time() > healed + _STOPPING_S:
+            world.fail(f"a machine did not stop within {_STOPPING_S} s")
+            world.check()
+    for machine in world.machines.values():
+        world.bring_up(machine)
+        world.link_again(machine)
+        if not machine.kept and machine.region is None:
+            machine.link(world.home(machine))
+    await oracles.settle(world)
+    oracles.check_traffic(world)
+    await oracles.stay_quiet(world)
+    oracles.check_kept(world)
+    await oracles.check_pictures(world, rng)
+    await oracles.check_receipts(world, rng, most=3)
+    world.check()
+    await _end(world, rng)
+
+
+async def _end(world: World, rng: random.Random) -> None:
+    """Everything ends in good order, and leaves sound files behind."""
+    machines = list(world.machines.values())
+    stops = [machine.task(machine.stop()) for machine in machines]
+    done, pending = await asyncio.wait(stops, timeout=_STOPPING_S)
+    for task in done:
+        if task.exception() is not None:
+            world.fail(f"a machine could not stop: {task.exception()!r}")
+    if pending:
+        world.fail(f"{len(pending)} machines did not stop within {_STOPPING_S} s")
+    world.check()
+    for machine in machines if rng.random() < 0.1 else rng.sample(machines, 1):
+        oracles.check_file(world, machine)
+    world.check()
+
+
+def _bury(world: World) -> None:
+    """End the tasks of all who are dead without a word to anybody."""
+    lives: list[Life] = list(world.strangers)
+    for machine in world.machines.values():
+        lives += machine.lived
+        if machine.life is not None:
+            machine.life.is_over = True
+            lives.append(machine.life)
+            machine.let_go()
+    for life in lives:
+        life.is_over = True
+    for life in lives:
+        for task in life.tasks:
+            if not task.done():
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+                # It may want to wait for something on its way out.
+                with suppress(RuntimeError):
+                    task.get_coro().close()
+
+
+@contextmanager
+def _small_limits() -> Iterator[None]:
+    """Local limits, which may differ from replica to replica."""
+    limits: list[tuple[ModuleType, str, int]] = [
+        (shelf, "WAITING_RECORDS_MAX", WAITING_RECORDS_MAX),
+        (log_file, "_BYTES", _LOG_BYTES),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in limits]
+    try:
+        for module, name, value in limits:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+@lru_cache(1)
+def _warm_up() -> None:
+    """What a process does once belongs to no history."""
+    Tokenizer(DEFAULT_TOKENIZER).count("loaded")
+
+
+def _lines_of(error: Exception) -> list[str]:
+    import traceback
+
+    return traceback.format_exception(error)

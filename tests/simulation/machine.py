@@ -1,0 +1,349 @@
+"""A machine: a folder with a store, a clock that may be wrong, and one process at a time.
+
+The process is the real thing: a `Replica`, a `Relay` where it is one, and links that are kept.
+Names and boots are the machine's own, so that a copy of its folder elsewhere is another machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.simulation.disk import Disk, Disks
+from tests.simulation.loop import Life, VirtualLane, VirtualLoop, in_life
+from tests.simulation.network import Network, Wire, WireEnd
+from weft_engine.errors import StoreError
+from weft_engine.names import ContextName, Incarnation, Position, RecordHash
+from weft_engine.records.envelope import Record
+from weft_engine.records.frontier import Frontier
+from weft_engine.replica.replica import Replica
+from weft_engine.storage import reading
+from weft_engine.storage.journal import Listener
+from weft_engine.sync.faults import LinkLost
+from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.keeping import KeptLink, keep_linked
+from weft_server.relay import ANYTHING, Relay
+
+START_MS = 1_700_000_000_000
+STORE = "store.weft"
+
+
+class Clock:
+    """A wall clock: off by `offset_ms`, running at `rate`; steps are changes of the offset."""
+
+    def __init__(self, loop: VirtualLoop, *, offset_ms: int = 0, rate: float = 1.0) -> None:
+        self._loop = loop
+        self.offset_ms = offset_ms
+        self.rate = rate
+        self.highest_ms = 0
+        """The latest time it ever showed."""
+
+    def now_ms(self) -> int:
+        now = START_MS + int(self._loop.time() * 1000 * self.rate) + self.offset_ms
+        self.highest_ms = max(self.highest_ms, now)
+        return now
+
+
+class Company(Protocol):
+    """Who else is there."""
+
+    network: Network
+    loop: VirtualLoop
+
+    def find(self, name: str) -> Machine: ...
+
+
+class Machine:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        company: Company,
+        *,
+        seed: int | str,
+        disks: Disks | None,
+        region: str | None = None,
+        interest: Interest = EVERYTHING,
+        clock: Clock,
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.region = region
+        self.interest = interest
+        self.clock = clock
+        self.machine_id = f"{seed}-{name}"
+        self.boots = 0
+        self._company = company
+        self._seed = seed
+        self._disks = disks
+        self.disk: Disk | None = None
+        self._opens = 0
+        self.is_stopping = False
+        folder.mkdir()
+        if disks is not None:
+            self.disk = disks.disk(folder)
+        self.life: Life | None = None
+        self.replica: Replica | None = None
+        self.relay: Relay | None = None
+        self.kept: dict[KeptLink, str] = {}
+        """Links of this machine, and where they lead."""
+        self.lived: list[Life] = []
+        self.listener: Listener = lambda stored, session: None
+        self.losses = 0
+        """How often it came back with less than it had, and that was nobody's fault."""
+        self.revealed: set[RecordHash] = set()
+        """Records that somebody else was sent from here, or was told that they are safe here."""
+
+    @property
+    def path(self) -> Path:
+        return self.folder / STORE
+
+    @property
+    def is_up(self) -> bool:
+        return self.life is not None
+
+    # ---- a process ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the store. StoreError if the disk does not let us; then the machine stays down."""
+        assert self.life is None
+        self._opens += 1
+        if self.disk is not None:
+            self.disk.was_full = self.disk.is_full
+        life = Life(self.name)
+        rng = random.Random(f"{self._seed}-{self.name}-{self._opens}")
+        replica = in_life(
+            life,
+            lambda: Replica.open(
+                self.path, now_ms=self.clock.now_ms, random=rng.randbytes, lane=VirtualLane
+            ),
+        )
+        self.life, self.replica, self._rng = life, replica, rng
+        self.is_stopping = False
+        replica.journal.listen(self.listener)
+        if self.region is not None:
+            self.relay = Relay(replica, region=self.region, doorkeeper=lambda token, now: ANYTHING)
+
+    def link(self, to: str) -> KeptLink:
+        """Keep a link to the relay `to`."""
+        replica = self.replica
+        assert replica is not None
+        kept: KeptLink = self.do(
+            lambda: keep_linked(
+                lambda: self._dial(to),
+                replica,
+                random=self._rng.random,
+                interest=self.interest,
+                region=self.region,
+            )
+        )
+        self.kept[kept] = to
+        return kept
+
+    def do(self, what: Callable[[], Any]) -> Any:
+        """Call something as this process."""
+        assert self.life is not None
+        return in_life(self.life, what)
+
+    def task(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        return self.do(lambda: asyncio.get_running_loop().create_task(coroutine))  # type: ignore[no-any-return]
+
+    def receive(self, end: WireEnd) -> None:
+        """A connection was made to this relay."""
+        relay = self.relay
+        assert relay is not None
+        self.task(relay.serve(end, ANYTHING))
+
+    @asynccontextmanager
+    async def _dial(self, to: str) -> AsyncIterator[WireEnd]:
+        network = self._company.network
+        await asyncio.sleep(network.latency())
+        target = self._company.find(to)
+        blocked = network.is_blocked(self.name, to) or network.is_blocked(to, self.name)
+        if blocked:
+            await asyncio.sleep(10.0)
+            raise LinkLost(f"{to} does not answer")
+        if target.life is None or target.relay is None or not target.relay.has_room:
+            raise LinkLost(f"{to} is not there")
+        assert self.life is not None
+        wire: Wire = network.connect((self.name, self.life), (to, target.life))
+        target.receive(wire.b)
+        try:
+            yield wire.a
+        finally:
+            wire.a.finish()
+
+    async def stop(self) -> None:
+        """End in good order. Run it as this process."""
+        life, replica, relay = self.life, self.replica, self.relay
+        if replica is None or self.is_stopping:
+            return
+        self.is_stopping = True
+        await asyncio.gather(*(kept.aclose() for kept in self.kept), return_exceptions=True)
+        if relay is not None:
+            await relay.close()
+        try:
+            await replica.close()
+        finally:
+            if life is not None and self.life is life:
+                if self.disk is not None and self.disk.is_off:
+                    life.on_end()  # The power failed while it closed its files.
+                else:
+                    self.let_go()
+                    self._ended()
+
+    # ---- the end of a process -----------------------------------------------------------------
+
+    def kill(self, *, power: random.Random | None = None) -> None:
+        """End without a word. Kill -9 leaves the files as they were written; with `power` it is
+        the machine that stops, and what was not synced may be gone."""
+        life = self.life
+        assert life is not None
+        life.is_over = True
+        if power is None:
+            self._company.network.killed(life)
+        else:
+            self.boots += 1
+            self._company.network.vanished(life)
+        self._replace(self.files(power=power))
+        self._ended()
+
+    def files(self, *, power: random.Random | None = None) -> dict[str, bytes]:
+        """What a copy of the folder would hold."""
+        if self.disk is not None:
+            assert self._disks is not None
+            self._disks.paused = True
+            try:
+                if power is not None:
+                    return self.disk.after_power_loss(power)
+                if self.disk.is_off:
+                    return self.disk.after_kill()
+            finally:
+                self._disks.paused = False
+        return {
+            path.name: path.read_bytes()
+            for path in sorted(self.folder.iterdir())
+            if not path.name.endswith(("-shm", ".lock"))
+        }
+
+    def restore(self, files: dict[str, bytes]) -> None:
+        """Put back other files, while nothing runs."""
+        assert self.life is None
+        self._replace(files)
+
+    def hashes(self) -> set[RecordHash]:
+        """The records that its file holds: what is committed at this moment."""
+        if not self.path.exists():
+            return set()
+        uri = f"{self.path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            return {RecordHash(row[0]) for row in connection.execute("SELECT hash FROM records")}
+
+    def look_at(
+        self, context: ContextName
+    ) -> tuple[list[Record], Frontier, dict[Incarnation, bytes]]:
+        """A context's records in journal order, its frontier, and the seeds of the store."""
+        connection = self._connection
+        state = reading.context(connection, context)
+        if state is None:
+            return [], (), {}
+        stored = reading.records_after(
+            connection, state.id, Position(0), records_max=1 << 30, bytes_max=1 << 40
+        )
+        return [one.record for one in stored], state.frontier, reading.seeds(connection)
+
+    def public_keys(self) -> dict[Incarnation, bytes]:
+        """Of the writers whose signatures it has seen."""
+        rows = self._connection.execute(
+            "SELECT incarnation, public_key FROM origins WHERE public_key IS NOT NULL ORDER BY id"
+        )
+        return {Incarnation(row[0]): row[1] for row in rows}
+
+    def frontier(self, context: ContextName) -> Frontier:
+        """Empty if it holds nothing of it."""
+        state = reading.context(self._connection, context)
+        return () if state is None else state.frontier
+
+    def waiting(self) -> list[tuple[RecordHash, bytes, bool]]:
+        """Hash, session and whether a signature covers it, of each parked record."""
+        return self._connection.execute("SELECT hash, session, covered FROM waiting").fetchall()
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The process's own: between two of its steps it is in no transaction."""
+        assert self.replica is not None
+        writing = self.replica.journal._writing
+        assert writing is not None
+        return writing[0]._connection
+
+    def committed(self, hashes: list[RecordHash]) -> int:
+        """How many of these different records its journal holds now."""
+        marks = ",".join("?" * len(hashes))
+        question = f"SELECT count(*) FROM records WHERE hash IN ({marks})"
+        return int(self._connection.execute(question, hashes).fetchone()[0])
+
+    def committed_any(self, hashes: Sequence[bytes]) -> bool:
+        return self.committed([RecordHash(hash_) for hash_ in hashes]) > 0
+
+    def lacks(self, hashes: list[RecordHash]) -> set[RecordHash]:
+        """Those of the records that its journal does not hold now."""
+        marks = ",".join("?" * len(hashes))
+        question = f"SELECT hash FROM records WHERE hash IN ({marks})"
+        return set(hashes).difference(row[0] for row in self._connection.execute(question, hashes))
+
+    def _replace(self, files: dict[str, bytes]) -> None:
+        if self._disks is not None:
+            self._disks.paused = True
+        try:
+            self.let_go()
+            shutil.rmtree(self.folder)
+            self.folder.mkdir()
+            for name, data in files.items():
+                (self.folder / name).write_bytes(data)
+                (self.folder / name).chmod(0o600)
+            if self.disk is not None:
+                self.disk.forget()
+        finally:
+            if self._disks is not None:
+                self._disks.paused = False
+
+    def let_go(self) -> None:
+        """Close the descriptors of a process that is no more; it can't do it itself."""
+        if self.replica is None:
+            return
+        journal = self.replica.journal
+        overlay = self.replica._overlay
+        if overlay is not None:
+            overlay[1].close()
+        if journal._reading is not None:
+            journal._reading.close()
+        if journal._writing is not None:
+            journal._writing[0]._connection.close()
+        if journal._lock is not None:
+            journal._lock.release()
+
+    def _ended(self) -> None:
+        assert self.life is not None
+        if self.disk is not None:
+            self.disk.countdown = None
+        self.life.is_over = True
+        self.lived.append(self.life)
+        self.life = self.replica = self.relay = None
+        self.kept.clear()
+
+
+def start_or_stay_down(machine: Machine) -> bool:
+    """Whether the machine is up now; a full disk may keep it down."""
+    try:
+        machine.start()
+    except StoreError:
+        if machine.disk is None or not machine.disk.is_full:
+            raise
+        return False
+    return True

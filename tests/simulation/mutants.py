@@ -1,0 +1,373 @@
+"""Each safety rule, broken once: a seed must notice it.
+
+``python -m tests.simulation.mutants`` breaks one rule after the other, each in processes of its
+own, and runs histories until one fails. A rule that can be broken without anything failing is a
+rule that nothing tests: then the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.simulation import disk
+from tests.simulation.__main__ import PRELOADED
+from tests.simulation.history import run
+from weft_engine.document.document import Document
+from weft_engine.errors import MalformedRecord
+from weft_engine.events import fold
+from weft_engine.events.candidate import candidates
+from weft_engine.names import EventId, Hlc, Incarnation
+from weft_engine.records import gate
+from weft_engine.records.envelope import Record
+from weft_engine.records.gate import Outcome
+from weft_engine.records.identity import SignatureItem
+from weft_engine.replica.note import Notes
+from weft_engine.replica.projector import Projector
+from weft_engine.replica.scribe import Scribe
+from weft_engine.storage import journal, schema, shelf
+from weft_engine.storage.journal import SqliteJournal
+from weft_engine.storage.shelf import SqliteShelf
+from weft_engine.storage.writer import Writer
+from weft_engine.sync.outgoing import Outgoing
+from weft_engine.yjs.reader import read_update
+
+SEEDS_MAX: Final = 400
+_FOUND: Final = 3
+"""Exit status of a process in which a history failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`break_it` changes the engine in this process. None: the rule is of a part that is not
+    there yet, so there is nothing to break."""
+
+    rule: str
+    name: str
+    break_it: Callable[[], None] | None
+
+
+def _patch(owner: Any, name: str, value: Any) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name}: the mutant is out of date"
+    setattr(owner, name, value)
+
+
+# ---- how each one is broken -----------------------------------------------------------------
+
+
+def no_gate() -> None:
+    """Records are applied when they come, whether their past is here or not."""
+
+    def apply(self: Any, parked: gate.Parked) -> None:
+        self._shelf.append(parked.record)
+        self._shelf.unpark(parked.record.hash)
+        if parked.item is not None:
+            self._shelf.sign(parked.item)
+        self._held[parked.record.hash] = parked.record.envelope
+        self._outcome.applied.append(parked.record)
+
+    _patch(gate._Admission, "_missing", lambda self, record: [])
+    _patch(gate._Admission, "_apply", apply)
+
+
+def synchronous_normal() -> None:
+    connect = schema.connect
+
+    def normal(path: Path, *, readonly: bool) -> sqlite3.Connection:
+        connection = connect(path, readonly=readonly)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    _patch(journal, "connect", normal)
+
+
+def acknowledge_first() -> None:
+    admit = SqliteJournal.admit
+    running: list[asyncio.Task[Outcome]] = []
+
+    async def at_once(
+        self: SqliteJournal, records: Sequence[Record], items: Any, **options: Any
+    ) -> Outcome:
+        running.append(asyncio.create_task(admit(self, records, items, **options)))
+        return Outcome(applied=list(records))
+
+    _patch(SqliteJournal, "admit", at_once)
+
+
+def send_back() -> None:
+    committed = Outgoing.committed
+
+    def always(self: Outgoing, context: Any, position: Any, *, from_peer: bool) -> None:
+        committed(self, context, position, from_peer=False)
+
+    _patch(Outgoing, "committed", always)
+
+
+def last_set_holds() -> None:
+    _patch(fold._Fold, "_beats", lambda self, journaled, candidate, rank, rival: True)
+
+
+def by_arrival() -> None:
+    arrived = iter(range(1, 1 << 60))
+    _patch(fold, "event_id_hlc", lambda event: Hlc(next(arrived)))
+
+
+def refuse_equivocation() -> None:
+    append = SqliteShelf.append
+
+    def strict(self: SqliteShelf, record: Record) -> None:
+        for (hash_,) in self._connection.execute(
+            "SELECT hash FROM records WHERE seq = ? AND context = ? AND origin = ?",
+            (
+                record.envelope.seq,
+                self._ledger.head(record.envelope.context).id,
+                self._ledger.origin(record.envelope.origin),
+            ),
+        ):
+            if hash_ != record.hash:
+                raise MalformedRecord("there is a record of this number already")
+        append(self, record)
+
+    _patch(SqliteShelf, "append", strict)
+
+
+def refuse_taken_ids() -> None:
+    append = SqliteShelf.append
+
+    def strict(self: SqliteShelf, record: Record) -> None:
+        keys = {c.key for c in candidates(read_update(record.payload))} if record.payload else set()
+        for (payload,) in self._connection.execute("SELECT payload FROM records"):
+            if payload and not keys.isdisjoint(c.key for c in candidates(read_update(payload))):
+                raise MalformedRecord("there is an event of this id already")
+        append(self, record)
+
+    _patch(SqliteShelf, "append", strict)
+
+
+def document_ahead() -> None:
+    follow, edit = Notes._follow, Notes.edit
+
+    async def followed(self: Notes, writer: Incarnation | None) -> Document:
+        document = await follow(self, writer)
+        _kept[id(self)] = self._loaded
+        return document
+
+    async def edited(self: Notes, *arguments: Any) -> None:
+        try:
+            await edit(self, *arguments)
+        except BaseException:
+            loaded = _kept.get(id(self))
+            self._loaded = loaded
+            if loaded is not None:
+                loaded.writer = self._replica.scribe.incarnation
+            raise
+
+    _kept: dict[int, Any] = {}
+    _patch(Notes, "_follow", followed)
+    _patch(Notes, "edit", edited)
+
+
+def wait_without_end() -> None:
+    _patch(SqliteShelf, "_make_room", lambda self, record: True)
+
+
+def believe_everybody() -> None:
+    _patch(SignatureItem, "verify", lambda self: None)
+
+
+def go_on_after_failure() -> None:
+    """The next record takes the number after one that may or may not be on disk."""
+    failed = Scribe.failed
+
+    def keep(self: Scribe) -> None:
+        key, heads = self._key, dict(self._heads)
+        failed(self)
+        self._key = key
+        self._heads.update(heads)
+
+    _patch(Scribe, "failed", keep)
+
+
+def follow_any_clock() -> None:
+    _patch(shelf, "CLOCK_SKEW_MS_MAX", 1 << 50)
+
+
+def go_on_beside_a_copy() -> None:
+    committed = Scribe.committed
+
+    def blind(self: Scribe, stored: Any, session: bytes) -> Any:
+        key = self._key
+        if session and key is not None and stored.record.envelope.origin == key.incarnation:
+            return None
+        return committed(self, stored, session)
+
+    _patch(Scribe, "committed", blind)
+
+
+def tell_of_failures() -> None:
+    """What a batch would have brought is told although its commit failed."""
+    submit = Writer.submit
+
+    def remembering(self: Writer, job: Any, *, size: int, done: Any) -> None:
+        results: list[Any] = []
+
+        def remembered(connection: sqlite3.Connection) -> Any:
+            results.append(job(connection))
+            return results[-1]
+
+        submit(
+            self, remembered, size=size, done=lambda r, e: done(results[-1] if results else r, e)
+        )
+
+    _patch(Writer, "submit", remembering)
+
+
+def forget_earlier_names() -> None:
+    keys = Scribe.keys
+
+    async def present(self: Scribe) -> dict[Incarnation, Any]:
+        made = self._made
+        self._made = {name: key for name, key in made.items() if key is self._key}
+        try:
+            return await keys(self)
+        finally:
+            self._made = made
+
+    _patch(Scribe, "keys", present)
+
+
+def count_once_for_an_id() -> None:
+    count = Projector.count
+
+    def remembered(self: Projector, event: EventId, message: Any) -> int:
+        known = self._counts.get(event)
+        return known[1] if known is not None else count(self, event, message)
+
+    _patch(Projector, "count", remembered)
+
+
+def forget_ends() -> None:
+    """The frontier forgets what it should keep: the newest record alone."""
+    from weft_engine.storage import ledger
+
+    _patch(ledger, "advance", lambda frontier, parents, new: (new,))
+
+
+MUTANTS: Final = (
+    Mutant("a record is applied after its whole past", "no gate", no_gate),
+    Mutant("a commit is on disk", "synchronous = NORMAL", synchronous_normal),
+    Mutant("commit, then acknowledge", "acknowledge, then commit", acknowledge_first),
+    Mutant("only what is new here is forwarded", "known records go back", send_back),
+    Mutant("events are read from bytes", "the last set of an id holds", last_set_holds),
+    Mutant("an equivocation is admitted", "its second side is refused", refuse_equivocation),
+    Mutant("a peer refuses nothing for its state", "taken event ids are refused", refuse_taken_ids),
+    Mutant("the document follows the journal", "a failed edit stays in it", document_ahead),
+    Mutant("the waiting room has a limit", "it has none", wait_without_end),
+    Mutant("order does not depend on arrival", "order by arrival", by_arrival),
+    Mutant("a signature is verified", "it is not", believe_everybody),
+    Mutant("a number is used once", "heads survive a failed commit", go_on_after_failure),
+    Mutant("a skewed record moves no clock", "it moves everybody's", follow_any_clock),
+    Mutant("who was copied takes a new name", "it goes on under the old one", go_on_beside_a_copy),
+    Mutant("commit, then tell", "failed commits are told, too", tell_of_failures),
+    Mutant("earlier names can still sign", "their keys are forgotten", forget_earlier_names),
+    Mutant("tokens are those of the event shown", "those of any of its id", count_once_for_an_id),
+    Mutant("a frontier keeps all ends", "it keeps the newest", forget_ends),
+    Mutant("an unclean start takes a new epoch", "the epoch stays", None),
+    Mutant("an unclean start takes a new incarnation", "the old one goes on", None),
+    Mutant("a checkpoint is verified before it is used", "it is believed", None),
+    Mutant("an eraser comes before its stand-ins", "it comes after them", None),
+    Mutant("what is erased is never taken again", "it is taken", None),
+)
+
+
+# ---- running them ---------------------------------------------------------------------------
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("--only", help="mutants whose name contains this")
+    parser.add_argument("--seeds", default=f"0:{SEEDS_MAX}", help="FIRST:LAST")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    first, last = map(int, options.seeds.split(":"))
+    if options.inside is not None:
+        return _inside(options.inside, range(first, last))
+    chosen = [m for m in MUTANTS if options.only is None or options.only in m.name]
+    return _outside(chosen, range(first, last), options.jobs)
+
+
+def _inside(name: str, seeds: range) -> int:
+    """The first seed that fails with this mutant and holds without it."""
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    assert mutant.break_it is not None
+    mutant.break_it()
+    for seed in seeds:
+        broken = run(seed).broken
+        if broken is not None and _holds(seed):
+            print(f"{seed}\t{broken.splitlines()[0]}")
+            return _FOUND
+    return 0
+
+
+def _holds(seed: int) -> bool:
+    """Whether the engine as it is passes this history."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def _outside(mutants: Sequence[Mutant], seeds: range, jobs: int) -> int:
+    library = disk.build()
+    if library is None:
+        print("no C compiler: rules about disks can't be tested here")
+    environment = {**os.environ, PRELOADED: "1", "LD_PRELOAD": str(library or "")}
+    waiting = [mutant for mutant in mutants if mutant.break_it is not None]
+    running: list[tuple[Mutant, subprocess.Popen[str], float]] = []
+    survivors = 0
+    for mutant in mutants:
+        if mutant.break_it is None:
+            print(f"{mutant.rule:44} | {mutant.name:30} | not there yet")
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            mutant = waiting.pop(0)
+            command = [sys.executable, "-m", "tests.simulation.mutants", "--inside", mutant.name]
+            command += ["--seeds", f"{seeds.start}:{seeds.stop}"]
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            running.append((mutant, process, time.monotonic()))
+        for entry in list(running):
+            mutant, process, began = entry
+            if process.poll() is None:
+                continue
+            running.remove(entry)
+            said = process.communicate()[0].strip()
+            took = time.monotonic() - began
+            if process.returncode == 0:
+                survivors += 1
+                found = f"SURVIVED {len(seeds)} histories"
+            elif process.returncode == _FOUND:
+                seed, _, what = said.rpartition("\n")[2].partition("\t")
+                found = f"killed by seed {seed} ({took:.0f} s): {what[:90]}"
+            else:
+                found = f"killed: the process ended with {process.returncode}"
+            print(f"{mutant.rule:44} | {mutant.name:30} | {found}", flush=True)
+        time.sleep(0.05)
+    return int(survivors > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""Connections between machines on virtual time: slow, cut, one-way, half-open.
+
+Within a connection frames come in order or not at all, as with TCP; what a partition holds back
+comes when it heals, if the connection still lives. Everything here belongs to no life: what is
+under way outlives its sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass, field
+
+from tests.simulation.loop import Life, VirtualLoop
+from weft_engine.sync.faults import LinkLost
+
+_ROOM_BYTES = 256 * 1024
+"""What a connection takes in before a sender has to wait."""
+_NOBODY = Context()
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """One direction of a connection."""
+
+    arrives: float = 0.0
+    under_way: deque[tuple[float, bytes]] = field(default_factory=deque)
+    size: int = 0
+    inbox: deque[bytes] = field(default_factory=deque)
+    is_finished: bool = False
+    """Nothing more will be sent."""
+    is_planned: bool = False
+
+
+class WireEnd:
+    """One end of a connection (`sync.link.Transport`, `weft_server.relay.RelayTransport`)."""
+
+    def __init__(self, wire: Wire, machine: str, life: Life) -> None:
+        self.wire = wire
+        self.machine = machine
+        self.life = life
+        self.closing_code: int | None = None
+        self.is_open = True
+        self.is_reset = False
+        self.incoming = Lane()
+        self.changed = asyncio.Event()
+        self.other: WireEnd
+
+    async def send(self, frame: bytes, /) -> None:
+        self._check()
+        self.wire.network.sent(self, frame)
+        outgoing = self.other.incoming
+        network = self.wire.network
+        outgoing.arrives = max(network.loop.time() + network.latency(), outgoing.arrives)
+        outgoing.under_way.append((outgoing.arrives, frame))
+        outgoing.size += len(frame)
+        self.wire.plan(self.other)
+        while outgoing.size > _ROOM_BYTES:
+            self.changed.clear()
+            await self.changed.wait()
+            self._check()
+
+    async def receive(self) -> bytes | None:
+        while True:
+            if self.is_reset:
+                raise LinkLost("the connection was reset")
+            if self.incoming.inbox:
+                slow_s = self.wire.network.slow.get(self.machine)
+                if slow_s:
+                    await asyncio.sleep(slow_s)
+                    if self.is_reset:
+                        raise LinkLost("the connection was reset")
+                frame = self.incoming.inbox.popleft()
+                self.incoming.size -= len(frame)
+                self.other.changed.set()
+                self.wire.network.received(self, frame)
+                return frame
+            if not self.is_open or (self.incoming.is_finished and not self.incoming.under_way):
+                return None
+            self.changed.clear()
+            await self.changed.wait()
+
+    async def close(self, code: str, reason: str, /) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Close this end; what is under way still arrives."""
+        if self.is_open:
+            self.is_open = False
+            self.other.incoming.is_finished = True
+            self.changed.set()
+            self.other.changed.set()
+            self.wire.settle()
+
+    def _check(self) -> None:
+        if self.is_reset or not self.is_open:
+            raise LinkLost("the connection was reset")
+        if self.incoming.is_finished and not self.incoming.under_way and not self.incoming.inbox:
+            raise LinkLost("the connection was closed by the other end")
+
+
+class Wire:
+    """A connection of two ends."""
+
+    def __init__(self, network: Network, number: int, a: tuple[str, Life], b: tuple[str, Life]):
+        self.network = network
+        self.number = number
+        self.a, self.b = WireEnd(self, *a), WireEnd(self, *b)
+        self.a.other, self.b.other = self.b, self.a
+        self.swallows: set[str] = set()
+        """Machines that are gone without a word: nothing comes from them or to them."""
+
+    @property
+    def ends(self) -> tuple[WireEnd, WireEnd]:
+        return self.a, self.b
+
+    @property
+    def machines(self) -> tuple[str, str]:
+        return self.a.machine, self.b.machine
+
+    def plan(self, end: WireEnd) -> None:
+        """See that the next frame to `end` arrives."""
+        lane = end.incoming
+        if lane.is_planned or not lane.under_way:
+            return
+        if self.network.is_blocked(end.other.machine, end.machine) or self.swallows:
+            return
+        lane.is_planned = True
+        due, _ = lane.under_way[0]
+        loop = self.network.loop
+        loop.call_at(max(due, loop.time()), self._arrive, end, context=_NOBODY)
+
+    def _arrive(self, end: WireEnd) -> None:
+        lane = end.incoming
+        lane.is_planned = False
+        if not lane.under_way or end.is_reset:
+            return
+        if self.network.is_blocked(end.other.machine, end.machine) or self.swallows:
+            return
+        _, frame = lane.under_way.popleft()
+        lane.inbox.append(frame)
+        end.changed.set()
+        self.plan(end)
+
+    def reset(self) -> None:
+        """Both ends learn of it at once; what is under way is lost."""
+        for end in self.ends:
+            end.is_reset = True
+            end.is_open = False
+            end.incoming.under_way.clear()
+            end.changed.set()
+        self.settle()
+
+    def settle(self) -> None:
+        if not (self.a.is_open or self.b.is_open):
+            self.network.gone(self)
+
+
+class Network:
+    """`sent` and `received` are told of every frame, with the end that does it."""
+
+    def __init__(self, loop: VirtualLoop, seed: int | str) -> None:
+        self.loop = loop
+        self.wires: dict[Wire, None] = {}
+        self.frames = 0
+        self.bytes = 0
+        self.slow: dict[str, float] = {}
+        """Machine -> seconds that it takes to read one frame."""
+        self._rng = random.Random(f"network-{seed}")
+        self._blocked: dict[tuple[str, str], None] = {}
+        self._made = 0
+        self.on_sent: Callable[[WireEnd, bytes], None] = lambda end, frame: None
+        self.on_received: Callable[[WireEnd, bytes], None] = lambda end, frame: None
+        self.base_s = self._rng.choice((0.0005, 0.005, 0.05))
+
+    def latency(self) -> float:
+        return self.base_s * (0.5 + self._rng.random() * (8 if self._rng.random() < 0.1 else 1))
+
+    def connect(self, a: tuple[str, Life], b: tuple[str, Life]) -> Wire:
+        self._made += 1
+        wire = Wire(self, self._made, a, b)
+        self.wires[wire] = None
+        return wire
+
+    def sent(self, end: WireEnd, frame: bytes) -> None:
+        self.frames += 1
+        self.bytes += len(frame)
+        self.on_sent(end, frame)
+
+    def received(self, end: WireEnd, frame: bytes) -> None:
+        self.on_received(end, frame)
+
+    def gone(self, wire: Wire) -> None:
+        self.wires.pop(wire, None)
+
+    def is_blocked(self, sender: str, receiver: str) -> bool:
+        return (sender, receiver) in self._blocked
+
+    def block(self, sender: str, receiver: str) -> None:
+        """Nothing comes through in this direction until `heal`."""
+        self._blocked[sender, receiver] = None
+
+    def heal(self) -> None:
+        self._blocked.clear()
+        for wire in list(self.wires):
+            for end in wire.ends:
+                wire.plan(end)
+
+    def killed(self, life: Life) -> None:
+        """The process is gone and its machine goes on: it closes what it had open."""
+        for wire in list(self.wires):
+            for end in wire.ends:
+                if end.life is life:
+                    end.finish()
+
+    def vanished(self, life: Life) -> None:
+        """The machine is gone: nobody is told."""
+        for wire in list(self.wires):
+            for end in wire.ends:
+                if end.life is life:
+                    end.is_open = False
+                    wire.swallows.add(end.machine)
+                    wire.settle()

@@ -1,0 +1,287 @@
+"""What must hold when every fault has healed: the laws of the store, checked from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import pycrdt
+
+from tests.simulation.machine import Machine
+from tests.simulation.world import World, context_names
+from tests.worlds import causal_shuffle, reference_order
+from weft_engine.document.replay import replayed
+from weft_engine.errors import BudgetTooSmall, MissingRecords, WeftError
+from weft_engine.events.codec import encode_event
+from weft_engine.names import ContextName, EventId, RecordHash
+from weft_engine.records.envelope import Record
+from weft_engine.records.frontier import Frontier
+from weft_engine.storage.verify import verify
+from weft_engine.sync.session import State
+
+SETTLED_S: Final = 120.0
+"""Within this time after the last fault has healed everything has arrived: a dead link is noticed
+after 25 s, and the pause before another attempt is at most 30 s."""
+NOTES: Final = ("plan", "todo")
+_CONTEXTS_BYTES: Final = 220
+"""What one context may cost on a link whose ends agree: its name and its fingerprint, each way."""
+_HELLO_BYTES: Final = 700
+_REFERENCE_RECORDS_MAX: Final = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All that a replica shows of one context."""
+
+    fingerprint: str
+    events: tuple[tuple[str, bytes, int], ...]
+    history: tuple[str, ...]
+    problems: tuple[tuple[str, str], ...]
+    views: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+# ---- waiting --------------------------------------------------------------------------------
+
+
+def is_settled(world: World) -> bool:
+    for machine in world.machines.values():
+        if not machine.is_up or not (machine.kept or machine.region is not None):
+            return False
+        for kept in machine.kept:
+            link = kept.link
+            if link is None or link.state is not State.LIVE or not link.session.is_synced:
+                return False
+    return not _differences(world)
+
+
+def _differences(world: World) -> list[str]:
+    """Contexts that machines hold differently that take part in them."""
+    found: list[str] = []
+    states: dict[str, tuple[Frontier, str]] = {}
+    for machine in world.machines.values():
+        for name in context_names(machine):
+            frontier = machine.frontier(name)
+            first = states.setdefault(name, (frontier, machine.name))
+            if first[0] != frontier:
+                found.append(f"{name} at {first[1]} and {machine.name}")
+    return found
+
+
+async def settle(world: World) -> None:
+    """Wait until nothing is under way any more; a violation if that takes too long."""
+    end = world.loop.time() + SETTLED_S
+    while not is_settled(world):
+        world.check()
+        if world.loop.time() > end:
+            links = [
+                f"{machine.name}->{to}: {kept.status}"
+                + ("" if kept.link is None else f" synced={kept.link.session.is_synced}")
+                + f" {kept.error}"
+                for machine in world.machines.values()
+                for kept, to in machine.kept.items()
+            ]
+            world.fail(
+                f"not settled {SETTLED_S:.0f} s after the last fault: differs:"
+                f" {_differences(world)}; links: {links}"
+            )
+            world.check()
+        await asyncio.sleep(0.5)
+
+
+async def stay_quiet(world: World) -> None:
+    """Links whose ends agree say nothing but that they live; made anew, they find out that they
+    agree and send no record."""
+    before = world.wiretap.records
+    await asyncio.sleep(2.0)
+    if world.wiretap.records != before:
+        world.fail(f"{world.wiretap.records - before} records were sent though all is settled")
+    frames, size = world.network.frames, world.network.bytes
+    for wire in list(world.network.wires):
+        wire.reset()
+    await asyncio.sleep(1.0)
+    await settle(world)
+    if world.wiretap.records != before:
+        world.fail(f"{world.wiretap.records - before} records were sent between equal replicas")
+    links = sum(len(machine.kept) for machine in world.machines.values())
+    allowed = links * 2 * (_HELLO_BYTES + 3 * _CONTEXTS_BYTES)
+    if world.network.bytes - size > allowed:
+        world.fail(
+            f"{links} links between equal replicas cost {world.network.bytes - size} bytes in"
+            f" {world.network.frames - frames} frames"
+        )
+    world.check()
+
+
+def check_traffic(world: World) -> None:
+    """Nothing goes back to where it came from, and nothing goes twice over one connection."""
+    tap = world.wiretap
+    allowed = 2 + tap.records // 50
+    if tap.echoes > allowed:
+        world.fail(f"{tap.echoes} of {tap.records} records went back to where they came from")
+    if tap.repeats > allowed:
+        world.fail(f"{tap.repeats} of {tap.records} records went twice over one connection")
+
+
+# ---- records --------------------------------------------------------------------------------
+
+
+def check_kept(world: World) -> None:
+    """Everything acknowledged is held by everybody who takes part; nothing waits."""
+    held = {machine.name: machine.hashes() for machine in world.machines.values()}
+    journaled: set[RecordHash] = set().union(*held.values())
+    for machine in world.machines.values():
+        takes_part = set(context_names(machine))
+        lost = [
+            hash_
+            for hash_ in world.must
+            if hash_ not in held[machine.name] and world.contexts_of[hash_] in takes_part
+        ]
+        if lost:
+            world.fail(
+                f"{machine.name} lacks {len(lost)} records that were acknowledged, the first by"
+                f" {world.must[lost[0]]}"
+            )
+        if not held[machine.name].isdisjoint(world.impostors):
+            world.fail(f"{machine.name} has journaled what its writer never signed")
+        _check_waiting(world, machine, journaled)
+    world.counts["records kept"] += len(journaled)
+    world.counts["records acknowledged"] += len(world.must)
+
+
+def _check_waiting(world: World, machine: Machine, journaled: set[RecordHash]) -> None:
+    by_session: dict[bytes, int] = {}
+    for hash_, session, covered in machine.waiting():
+        by_session[session] = by_session.get(session, 0) + 1
+        if hash_ in journaled:
+            world.fail(f"{machine.name} lets a record wait that others have journaled")
+        elif covered and hash_ not in world.garbage:
+            world.fail(f"{machine.name} lets a record of an honest writer wait")
+    if max(by_session.values(), default=0) > world.waiting_records_max:
+        world.fail(f"{machine.name} lets {max(by_session.values())} records of one peer wait")
+
+
+# ---- what is shown --------------------------------------------------------------------------
+
+
+async def check_pictures(world: World, rng: random.Random) -> None:
+    """Replicas that hold the same records show the same; and what two other ways of working it
+    out from the records give."""
+    first: dict[str, tuple[str, Picture]] = {}
+    for machine in world.machines.values():
+        for name in context_names(machine):
+            picture = await _picture(machine, name)
+            if name not in first:
+                first[name] = machine.name, picture
+                _check_said(world, machine, name, picture)
+                records, _, _ = machine.look_at(name)
+                _check_order(world, name, picture, records)
+                _check_notes(world, name, picture, records, rng)
+            elif first[name][1] != picture:
+                other, theirs = first[name]
+                what = [
+                    field
+                    for field in Picture.__slots__
+                    if getattr(theirs, field) != getattr(picture, field)
+                ]
+                world.fail(f"{machine.name} and {other} show different {what} of {name}")
+
+
+async def _picture(machine: Machine, name: ContextName) -> Picture:
+    assert machine.replica is not None
+    context = machine.replica.context(name)
+    views = []
+    for budget in (None, 150):
+        try:
+            view = await context.view(budget=budget, trace_id="oracle")
+            views.append(f"{view.fingerprint} {view.openai()}")
+        except BudgetTooSmall as error:
+            views.append(str(error))
+    return Picture(
+        await context.fingerprint(),
+        tuple([(s.id, encode_event(s.event), s.time_ms) async for s in context.events()]),
+        tuple([said.id async for said in context.history()]),
+        tuple(sorted(await context.problems())),  # listed as they came
+        tuple(views),
+        tuple([await context.note(note).text() for note in NOTES]),
+    )
+
+
+def _check_said(world: World, machine: Machine, name: ContextName, picture: Picture) -> None:
+    """What was acknowledged is shown, word by word, whoever tried to overwrite it."""
+    shown = {id_: json for id_, json, _ in picture.events}
+    for id_, context in world.acked.items():
+        hash_, json = world.said[id_]
+        if context != name or hash_ in world.given_up:
+            continue
+        if shown.get(id_) != json:
+            world.fail(f"{machine.name} shows {shown.get(id_)!r} for the event {id_}: {json!r}")
+
+
+def _check_order(
+    world: World, name: ContextName, picture: Picture, records: Sequence[Record]
+) -> None:
+    if len(records) > _REFERENCE_RECORDS_MAX:
+        return
+    order = reference_order(list(records))
+    if len(order) != len(picture.history):
+        world.fail(f"{name} has {len(picture.history)} messages, the reference {len(order)}")
+        return
+    for id_, ids in zip(picture.history, order, strict=True):
+        if EventId(id_) not in ids:
+            world.fail(f"{name} has {id_} where the reference has {ids}")
+            return
+
+
+def _check_notes(
+    world: World,
+    name: ContextName,
+    picture: Picture,
+    records: Sequence[Record],
+    rng: random.Random,
+) -> None:
+    """The texts come out the same from another causal order, and from one merged update."""
+    kept = {record.hash for record in replayed(records)}
+    shuffled = [r for r in causal_shuffle(rng, list(records)) if r.hash in kept]
+    if not shuffled:
+        return
+    in_turn: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    for record in shuffled:
+        in_turn.apply_update(record.payload)
+    merged: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    merged.apply_update(pycrdt.merge_updates(*(r.payload for r in records if r.hash in kept)))
+    for way, doc in (("in another order", in_turn), ("merged first", merged)):
+        texts = tuple(str(doc.get(f"note:{note}", type=pycrdt.Text)) for note in NOTES)
+        if texts != picture.notes:
+            world.fail(f"the notes of {name} are {picture.notes!r}, {way} they are {texts!r}")
+
+
+async def check_receipts(world: World, rng: random.Random, *, most: int) -> None:
+    """A view that was given out comes out the same on every replica, now and for ever."""
+    for taken in rng.sample(world.receipts, min(most, len(world.receipts))):
+        for machine in world.machines.values():
+            context = taken.receipt.context
+            if machine.replica is None or context not in context_names(machine):
+                continue
+            try:
+                view = await machine.replica.context(context).replay(taken.receipt)
+            except MissingRecords as error:
+                if any(other.committed_any(error.missing) for other in world.machines.values()):
+                    world.fail(f"{machine.name} can't replay a view of {taken.by}: {error}")
+                continue
+            except WeftError as error:
+                world.fail(f"{machine.name} can't replay a view of {taken.by}: {error}")
+                continue
+            if repr(view.openai()) != taken.sent:
+                world.fail(f"{machine.name} replays a view of {taken.by} differently")
+            world.counts["views replayed"] += 1
+
+
+def check_file(world: World, machine: Machine) -> None:
+    report = verify(machine.path, progress=lambda what, done, total: None)
+    if not report.is_sound:
+        world.fail(f"the file of {machine.name} is not sound: {report.findings[0]}")
+    world.counts["files verified"] += 1

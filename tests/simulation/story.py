@@ -1,0 +1,84 @@
+"""A story: what happens in a history, step by step. Data, so that it can be drawn and shrunk."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """After `wait_ms` of virtual time `action` happens to machine number `who` (modulo how many
+    there are); `n` decides its details."""
+
+    wait_ms: int
+    action: str
+    who: int
+    n: int
+
+
+WORK: Final = {
+    "say": 30,
+    "answer": 16,
+    "burst": 4,
+    "tool": 4,
+    "note": 10,
+    "look": 6,
+    "import": 4,
+    "configure": 2,
+    "sync": 8,
+}
+FAULTS: Final = {
+    "kill": 4,
+    "kill_soon": 4,
+    "lose_power": 4,
+    "lose_power_soon": 4,
+    "stop": 3,
+    "start": 6,
+    "snapshot": 2,
+    "restore": 2,
+    "clone": 1,
+    "cut": 6,
+    "partition": 3,
+    "heal": 4,
+    "half_open": 2,
+    "slow": 2,
+    "roam": 4,
+    "go_offline": 3,
+    "second_link": 2,
+    "step_clock": 3,
+    "disk_full": 2,
+    "disk_free": 3,
+    "lying_disk": 1,
+    "overwrite": 2,
+    "forge": 2,
+    "equivocate": 2,
+    "skew": 1,
+    "park": 1,
+    "garbage": 2,
+    "impersonate": 1,
+}
+ACTIONS: Final = tuple({**WORK, **FAULTS})
+STEPS_MIN: Final = 15
+STEPS_MAX: Final = 50
+
+
+def make_story(rng: random.Random) -> list[Step]:
+    """A story in which work prevails; each one has a few kinds of faults, so that some of them
+    come together often."""
+    kinds = [kind for kind in FAULTS if rng.random() < rng.choice((0.1, 0.3, 0.6))]
+    weights = dict(WORK) | {kind: 2 * FAULTS[kind] for kind in kinds}
+    if any(kind in kinds for kind in ("kill", "kill_soon", "lose_power", "stop", "disk_full")):
+        weights |= {"start": FAULTS["start"], "disk_free": FAULTS["disk_free"]}
+    names, shares = list(weights), list(weights.values())
+    pace = rng.choice((20, 200, 1000))
+    return [
+        Step(
+            int(rng.expovariate(1 / pace)) if rng.random() < 0.8 else 0,
+            rng.choices(names, shares)[0],
+            rng.randrange(64),
+            rng.randrange(1 << 16),
+        )
+        for _ in range(rng.randint(STEPS_MIN, STEPS_MAX))
+    ]

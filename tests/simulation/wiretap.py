@@ -1,0 +1,114 @@
+"""Hears every frame between the machines, and holds what is said against what is on disk.
+
+* What a machine sends or acknowledges is committed in its file at that moment.
+* What it has sent or acknowledged is there again after every crash (`Machine.revealed`).
+* What came from a peer does not go back to it, and nothing is sent twice over one connection
+  unless it was asked for. Two ends may send the same at the same moment, so these are counted,
+  and the counts are bounded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+import msgpack
+
+from tests.simulation.machine import Machine
+from tests.simulation.network import WireEnd
+from weft_engine.names import RecordHash
+from weft_engine.records.digest import record_digest
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_RECORDS: Final = 4
+_ACK: Final = 5
+_WANT: Final = 6
+_HEARD_MAX: Final = 64
+
+
+@dataclass(slots=True)
+class _Said:
+    """What one end has said over its connection."""
+
+    open: dict[int, list[RecordHash]] = field(default_factory=dict)
+    flying: deque[list[RecordHash]] = field(default_factory=deque)
+    """What of it has not arrived."""
+    sent: set[RecordHash] = field(default_factory=set)
+    acked: set[RecordHash] = field(default_factory=set)
+    learned: set[RecordHash] = field(default_factory=set)
+    """What it had not heard of before the other end sent it."""
+    wanted: set[RecordHash] = field(default_factory=set)
+
+
+class Wiretap:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._said: WeakKeyDictionary[WireEnd, _Said] = WeakKeyDictionary()
+        self._first: dict[tuple[str, RecordHash], WireEnd] = {}
+        """By whom a machine was told of a record first."""
+        self.records = 0
+        self.echoes = 0
+        self.repeats = 0
+        self.heard: list[bytes] = []
+        """Some frames, for whoever wants to repeat or to spoil them."""
+
+    def sent(self, end: WireEnd, frame: bytes) -> None:
+        kind = frame[2] if len(frame) > 2 else -1
+        world = self._world
+        world.trace.frame(world.loop.time(), end.machine, "->", end.other.machine, frame)
+        if len(self.heard) < _HEARD_MAX:
+            self.heard.append(frame)
+        machine = world.machines.get(end.machine)
+        if machine is None or kind not in (_RECORDS, _ACK, _WANT):
+            return
+        fields: list[Any] = msgpack.unpackb(frame[1:])
+        mine, theirs = self._of(end), self._of(end.other)
+        if kind == _RECORDS:
+            hashes = [RecordHash(record_digest(envelope)) for envelope, _ in fields[3]]
+            self._count(mine, hashes)
+            mine.open[fields[1]] = hashes
+            mine.flying.append(hashes)
+            self._hold(machine, hashes, "sent")
+        elif kind == _ACK:
+            hashes = theirs.open.pop(fields[1], [])
+            mine.acked.update(hashes)
+            self._hold(machine, hashes, "acknowledged")
+        else:
+            theirs.wanted.update(fields[1])
+
+    def received(self, end: WireEnd, frame: bytes) -> None:
+        world = self._world
+        world.trace.frame(world.loop.time(), end.other.machine, "=>", end.machine, frame)
+        machine = world.machines.get(end.machine)
+        if machine is not None and machine.is_up and len(frame) > 2 and frame[2] == _RECORDS:
+            flying = self._of(end.other).flying
+            if flying:  # it came from a machine, not from a stranger
+                for hash_ in machine.lacks(flying.popleft()):
+                    # What two peers send at once may go back to the one that was slower.
+                    if self._first.setdefault((machine.name, hash_), end) is end:
+                        self._of(end).learned.add(hash_)
+
+    def _of(self, end: WireEnd) -> _Said:
+        said = self._said.get(end)
+        if said is None:
+            said = self._said[end] = _Said()
+        return said
+
+    def _count(self, mine: _Said, hashes: list[RecordHash]) -> None:
+        self.records += len(hashes)
+        for hash_ in hashes:
+            if hash_ in mine.wanted:
+                continue
+            self.echoes += hash_ in mine.acked and hash_ in mine.learned
+            self.repeats += hash_ in mine.sent
+        mine.sent.update(hashes)
+
+    def _hold(self, machine: Machine, hashes: list[RecordHash], what: str) -> None:
+        missing = len(hashes) - machine.committed(hashes)
+        if missing > 0:
+            self._world.fail(f"{machine.name} {what} {missing} records that it has not committed")
+        machine.revealed.update(hashes)

@@ -1,0 +1,349 @@
+"""A world: machines, a network between them, and what has to hold whatever happens.
+
+The world's own tasks belong to no life. What a step of the story does to a machine it does as that
+machine's process, so that a crash ends it like everything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from tests.simulation.disk import Disks
+from tests.simulation.loop import Life, VirtualLoop
+from tests.simulation.machine import Clock, Machine, start_or_stay_down
+from tests.simulation.network import Network
+from tests.simulation.trace import Trace
+from tests.simulation.wiretap import Wiretap
+from weft_engine.errors import MachineError, NotAStore, StoreClosed, StoreError
+from weft_engine.events.candidate import candidates
+from weft_engine.limits import CLOCK_SKEW_MS_MAX
+from weft_engine.names import ContextName, EventId, RecordHash, event_id_hlc
+from weft_engine.records.clock import hlc_ms
+from weft_engine.records.envelope import Kind
+from weft_engine.storage.ledger import Stored
+from weft_engine.storage.verify import verify
+from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.session import State
+from weft_engine.views.receipt import Receipt
+from weft_engine.yjs.reader import read_update
+
+CONTEXTS: Final = ("sim/a", "sim/b", "own/c")
+MACHINES_MAX: Final = 9
+WAITING_RECORDS_MAX: Final = 32
+"""Of one peer, for each machine: small, so that a history reaches it."""
+
+
+class Broken(AssertionError):
+    """Something that must hold does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A view that was given out on the way: it has to come out the same for ever."""
+
+    receipt: Receipt
+    sent: str
+    by: str
+
+
+class World:
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        root: Path,
+        *,
+        seed: int | str,
+        trace: Trace,
+        disks: Disks | None,
+    ) -> None:
+        self.loop = loop
+        self.network = Network(loop, seed)
+        self.rng = random.Random(f"world-{seed}")
+        self.trace = trace
+        self.disks = disks
+        self.counts: Counter[str] = Counter()
+        self.machines: dict[str, Machine] = {}
+        self.snapshots: dict[str, dict[str, bytes]] = {}
+        self.must: dict[RecordHash, str] = {}
+        """Records that hold something acknowledged, and who acknowledged it."""
+        self.given_up: set[RecordHash] = set()
+        """Acknowledged, and then lost by what no engine can help: lying disks, old copies."""
+        self.receipts: list[Taken] = []
+        self.garbage: set[RecordHash] = set()
+        """Records of hostile writers that wait for what does not exist."""
+        self.waiting_records_max = WAITING_RECORDS_MAX
+        self.strangers: list[Life] = []
+        self.said: dict[EventId, tuple[RecordHash, bytes]] = {}
+        """Every event that an honest process journaled: its record, and its JSON."""
+        self.acked: dict[EventId, ContextName] = {}
+        self.contexts_of: dict[RecordHash, ContextName] = {}
+        self.impostors: set[RecordHash] = set()
+        """Records under a name that is not their writer's."""
+        self._root = root
+        self._seed = seed
+        self._suspect: dict[str, None] = {}
+        self.broken: list[str] = []
+        self.wiretap = Wiretap(self)
+        self.network.on_sent = self.wiretap.sent
+        self.network.on_received = self.wiretap.received
+        loop.slowness = self.rng.choice((0.0002, 0.002, 0.02))
+
+    # ---- who is there -------------------------------------------------------------------------
+
+    def find(self, name: str) -> Machine:
+        return self.machines[name]
+
+    @property
+    def relays(self) -> list[Machine]:
+        return [machine for machine in self.machines.values() if machine.region is not None]
+
+    @property
+    def clients(self) -> list[Machine]:
+        return [machine for machine in self.machines.values() if machine.region is None]
+
+    def note(self, text: str) -> None:
+        self.trace.note(self.loop.time(), text)
+
+    def fail(self, text: str) -> None:
+        """Note that something does not hold; the history ends with it."""
+        self.note(f"BROKEN: {text}")
+        self.broken.append(text)
+
+    def check(self) -> None:
+        """Raise Broken if anything did not hold so far."""
+        for about in self.loop.faults:
+            self.fail(f"unhandled: {about.get('message')}: {about.get('exception')!r}")
+        self.loop.faults.clear()
+        if self.disks is not None:
+            for error in self.disks.faults:
+                self.fail(f"the simulated disk failed: {error!r}")
+            self.disks.faults.clear()
+        if self.broken:
+            raise Broken(self.broken[0])
+
+    def settle_in(self) -> None:
+        """One to three relays, two to five clients."""
+        rng = self.rng
+        relays = rng.choice((1, 1, 1, 2, 2, 3))
+        for index in range(relays):
+            self.add(f"relay{index}", region=f"r{index}")
+        for index in range(rng.choice((2, 2, 3, 3, 4, 5) if relays > 1 else (2, 2, 3, 4))):
+            narrow = index > 0 and rng.random() < 0.15
+            self.add(
+                f"client{index}",
+                interest=Interest.of(prefixes=["sim/"]) if narrow else EVERYTHING,
+            )
+        for machine in list(self.machines.values()):
+            self.bring_up(machine)
+
+    def add(
+        self, name: str, *, region: str | None = None, interest: Interest = EVERYTHING
+    ) -> Machine:
+        rng = self.rng
+        clock = Clock(
+            self.loop,
+            offset_ms=rng.choice((0, 0, rng.randint(-20_000, 20_000))),
+            rate=rng.choice((1.0, 1.0, 0.999, 1.002)),
+        )
+        machine = Machine(
+            name,
+            self._root / name,
+            self,
+            seed=self._seed,
+            disks=self.disks,
+            region=region,
+            interest=interest,
+            clock=clock,
+        )
+        machine.listener = partial(self._committed, machine)
+        self.machines[name] = machine
+        if machine.disk is not None:
+            machine.disk.failed = partial(self._disk_failed, machine)
+        return machine
+
+    # ---- lives --------------------------------------------------------------------------------
+
+    def bring_up(self, machine: Machine) -> bool:
+        """Start a machine that is down, and its links. False if its disk does not let it."""
+        if machine.is_up:
+            return True
+        try:
+            if not start_or_stay_down(machine):
+                return False
+            if machine.name in self._suspect:
+                self._examine(machine)
+        except NotAStore as error:
+            if machine.name not in self._suspect:
+                raise
+            self._start_afresh(machine, error.message)
+        self._check_kept(machine)
+        self._link_up(machine)
+        return True
+
+    def home(self, client: Machine) -> str:
+        return self.rng.choice(self.relays).name
+
+    def _link_up(self, machine: Machine) -> None:
+        if machine.region is None:
+            machine.link(self.home(machine))
+            return
+        # Each relay dials those that were there before it: one link for each pair.
+        for relay in self.relays:
+            if relay is machine:
+                break
+            machine.link(relay.name)
+
+    def link_again(self, machine: Machine) -> None:
+        """A link that a fault of its own machine has ended stays so: whoever uses the store makes
+        another when the fault is mended."""
+        for kept, to in list(machine.kept.items()):
+            if kept.status is State.CLOSED:
+                del machine.kept[kept]
+                machine.link(to)
+                self.counts["links ended by a fault of the machine"] += 1
+                self.work(machine, "close a link", kept.aclose)
+
+    def _examine(self, machine: Machine) -> None:
+        """What an operator does after a disk has lied: check, and begin anew if it is no good."""
+        del self._suspect[machine.name]
+        try:
+            report = verify(machine.path, progress=_nothing)
+            what = None if report.is_sound else str(report.findings[0])
+        except StoreError as error:
+            what = error.message
+        if what is not None:
+            self._suspect[machine.name] = None
+            machine.kill()
+            self._start_afresh(machine, what)
+
+    def _start_afresh(self, machine: Machine, why: str) -> None:
+        self.note(f"{machine.name} begins with an empty store: {why}")
+        self._suspect.pop(machine.name, None)
+        self.counts["stores given up"] += 1
+        machine.restore({})
+        machine.revealed.clear()
+        machine.start()
+
+    def kill(self, machine: Machine, *, power: bool) -> None:
+        if not machine.is_up:
+            return
+        disk = machine.disk
+        lied = disk is not None and disk.lies and power
+        before = machine.hashes() if lied else set()
+        machine.kill(power=self.rng if power and disk is not None else None)
+        if disk is not None and power:
+            self.counts["unsynced changes decided"] += disk.unsynced
+        if lied:
+            self._suspect[machine.name] = None
+            self.lost(machine, before)
+
+    def lost(self, machine: Machine, before: set[RecordHash]) -> None:
+        """A machine came back with other files: what only it had is gone, and nobody's fault."""
+        machine.losses += 1
+        after = self._held_safely(machine)
+        machine.revealed &= after
+        gone = (before - after) & self.must.keys()
+        if gone:
+            for other in self.machines.values():
+                if other is not machine:
+                    gone -= self._held_safely(other)
+        for hash_ in gone:
+            del self.must[hash_]
+        self.given_up |= gone
+        self.counts["acknowledged records given up with their disk"] += len(gone)
+
+    def _held_safely(self, machine: Machine) -> set[RecordHash]:
+        try:
+            return machine.hashes()
+        except Exception:
+            if machine.name not in self._suspect:
+                raise
+            return set()
+
+    def _check_kept(self, machine: Machine) -> None:
+        """What others were told is in the journal of this machine is in it after every start."""
+        missing = machine.revealed - machine.hashes()
+        if missing:
+            self.fail(
+                f"{machine.name} came back without {len(missing)} records that it had sent or"
+                " acknowledged"
+            )
+
+    def _disk_failed(self, machine: Machine) -> None:
+        """In the middle of an operation of its process: it ends when that returns."""
+        life = machine.life
+        if life is not None:
+            life.ends_at = life.steps + 1
+
+    # ---- what is acknowledged -----------------------------------------------------------------
+
+    def _committed(self, machine: Machine, stored: Sequence[Stored], session: bytes) -> None:
+        missing = len(stored) - machine.committed([one.record.hash for one in stored])
+        if missing:
+            self.fail(f"{machine.name} tells of {missing} records that it has not committed")
+        if session:
+            return
+        for one in stored:
+            if one.record.envelope.kind is Kind.NATIVE:
+                payload = one.record.payload
+                for found in candidates(read_update(payload)):
+                    json = payload[found.offset : found.offset + found.length]
+                    self.said[EventId(found.key)] = (one.record.hash, json)
+                    self.contexts_of[one.record.hash] = one.record.envelope.context
+
+    def acknowledged(self, machine: Machine, ids: Sequence[EventId]) -> None:
+        """An append returned."""
+        for id_ in ids:
+            ahead = hlc_ms(event_id_hlc(id_)) - machine.clock.highest_ms
+            if ahead > CLOCK_SKEW_MS_MAX + 1000:
+                self.fail(f"{machine.name} stamps {ahead} ms ahead of all that its clock showed")
+            found = self.said.get(id_)
+            if found is None:
+                self.fail(f"{machine.name} acknowledged {id_}, which it never journaled")
+                continue
+            hash_ = found[0]
+            self.must[hash_] = machine.name
+            self.acked[id_] = self.contexts_of[hash_]
+            machine.revealed.add(hash_)
+        self.counts["events acknowledged"] += len(ids)
+
+    def work(
+        self, machine: Machine, what: str, job: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Run a job as the machine's process. It may fail as its machine may; else it is a bug."""
+
+        async def run() -> None:
+            try:
+                await job()
+            except StoreClosed:
+                pass
+            except MachineError as error:
+                disk = machine.disk
+                if disk is None or not (disk.was_full or disk.is_off):
+                    self.fail(f"{machine.name}: {what}: {error!r}")
+                self.counts["work that failed with its disk"] += 1
+            except Exception as error:  # noqa: BLE001 - whatever it is, the history has failed
+                self.fail(f"{machine.name}: {what}: {error!r}")
+
+        machine.task(run())
+
+
+def context_names(machine: Machine) -> list[ContextName]:
+    """The contexts that a machine takes part in."""
+    return [ContextName(name) for name in CONTEXTS if machine.interest.covers(ContextName(name))]
+
+
+def _nothing(what: str, done: int, total: int) -> None:
+    pass
+
+
+async def wait(seconds: float) -> None:
+    if seconds > 0:
+        await asyncio.sleep(seconds)
