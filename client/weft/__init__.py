@@ -40,6 +40,7 @@ from weft_engine.errors import (
 from weft_engine.events.event import Message
 from weft_engine.replica.context import Context
 from weft_engine.replica.history import Said
+from weft_engine.replica.past import Past
 from weft_engine.replica.watching import Change
 from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
@@ -72,6 +73,7 @@ __all__ = [
     "NotFound",
     "OlderFormat",
     "OverBudget",
+    "Past",
     "PolicyMissing",
     "Receipt",
     "RendererMismatch",

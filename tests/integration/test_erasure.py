@@ -505,7 +505,7 @@ def test_the_command_line_erases_and_lists(tmp_path: Path) -> None:
     store = tmp_path / "s.db"
     event = run_weft("append", "a/b", "SECRET1", "--store", store).out.strip()
     run_weft("append", "a/b", "SECRET2", "--store", store)
-    where = ("--store", store, "--context", "a/b", "--reason", "private")
+    where = ("a/b", "--store", store, "--reason", "private")
     done = run_weft("erase", *where, "--event", event, "--json")
     assert done.code == 0
     (row,) = done.json()

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.command_line import TRANSCRIPTS, opened, record_set
+from tests.command_line import TRANSCRIPTS, record_set
 from weft_engine.formats.verbatim_json import Number, Verbatim, parse_verbatim, write_verbatim
+from weft_engine.storage.verify import verify
 from weft_server.cli import main
 from weft_server.cli.import_mark import rest_of, with_rest
 
@@ -158,9 +159,8 @@ def test_real_transcripts_come_back_equal(tmp_path: Path) -> None:
     exported = round_trip(tmp_path, lines, lambda store: None)
     as_text = {json.loads(line)["id"]: write_verbatim(parse_verbatim(line)) for line in lines}
     assert exported == [as_text[name] for name in sorted(as_text)]
-    with opened(tmp_path / "s.db") as connection:
-        (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
-    assert events == sum(len(json.loads(line)["messages"]) for line in lines)
+    report = verify(tmp_path / "s.db", progress=lambda *_: None)
+    assert report.events == sum(len(json.loads(line)["messages"]) for line in lines)
 
 
 @given(st.none() | st.just('{"title":1.0}'), st.none() | TEXT.map(json.dumps))

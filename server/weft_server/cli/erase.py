@@ -21,7 +21,7 @@ HELP: Final = "erase events, a note or a whole context, for good and on every re
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
-    parser.add_argument("--context", required=True, metavar="C", help="the context it stands in")
+    parser.add_argument("context", metavar="CONTEXT", help="its name, such as acme/chat-42")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--event", nargs="+", metavar="ID", help="events, by their ids")
     what.add_argument("--note", metavar="NAME", help="all text that was ever in a note")
