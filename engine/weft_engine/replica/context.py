@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from weft_engine.document.left_out import LeftOut
 from weft_engine.errors import CallerError, ReplayMismatch
@@ -13,14 +13,13 @@ from weft_engine.events.event import Config, Event, Message, Role
 from weft_engine.events.part import Result
 from weft_engine.formats.openai_chat import (
     SupportsModelDump,
-    export_message,
     import_message,
     link_results,
 )
 from weft_engine.limits import SEEN_MAX
 from weft_engine.names import ContextName, EventId, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
-from weft_engine.replica import history
+from weft_engine.replica import history, paging
 from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
 from weft_engine.replica.note import Note, Notes
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
 
 Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 """User text; a message as a dict of the OpenAI chat format; a `Message`; an SDK's message."""
-PAGE: Final = 200
 
 
 class Context:
@@ -249,7 +247,7 @@ class Context:
         a cut (hashes of records), or when a view was made (its receipt or trace id)."""
         return Past(self._replica, self.name, when)
 
-    async def history(
+    def history(
         self,
         *,
         after: EventId | None = None,
@@ -259,19 +257,7 @@ class Context:
         """Every message of the main branch in reading order, from the oldest on, or from behind
         the event `after`; with `newest_first` or `before` from the newest (or from in front of
         that event) back to the oldest. Reads in pages; what is committed meanwhile is seen."""
-        backwards = newest_first or before is not None
-        at = before if backwards else after
-        while True:
-            page = await self.page(
-                after=None if backwards else at,
-                before=at if backwards else None,
-                newest=backwards and at is None,
-            )
-            for said in reversed(page) if backwards else page:
-                yield said
-            if len(page) < PAGE:
-                return
-            at = page[0].id if backwards else page[-1].id
+        return paging.messages(self.page, after=after, before=before, newest_first=newest_first)
 
     async def page(
         self,
@@ -279,7 +265,7 @@ class Context:
         after: EventId | None = None,
         before: EventId | None = None,
         newest: bool = False,
-        limit: int = PAGE,
+        limit: int = paging.PAGE,
     ) -> list[Said]:
         """Up to `limit` messages in reading order, oldest first: those behind `after`, those right
         in front of `before`, the newest, or else the oldest."""
@@ -294,19 +280,14 @@ class Context:
             )
         return found or []
 
-    async def events(
+    def events(
         self, *, after: EventId | None = None, newest_first: bool = False
     ) -> AsyncIterator[Said]:
         """Every event of every kind and branch, imports once for each id, by (time, id): from the
         oldest or from behind `after` on, or with `newest_first` from the newest back."""
-        at = after
-        while True:
-            page = await self._replica.ask(self.name, partial(_events_page, at, newest_first))
-            for said in reversed(page or []) if newest_first else page or []:
-                yield said
-            if page is None or len(page) < PAGE:
-                return
-            at = page[0].id if newest_first else page[-1].id
+        return paging.events(
+            partial(self._replica.ask, self.name), after=after, newest_first=newest_first
+        )
 
     async def problems(self) -> list[tuple[str, str]]:
         """(key, reason) of everything that looks like an event and is none, and of what the losing
@@ -334,12 +315,7 @@ class Context:
     async def export(self) -> list[str]:
         """The messages of the main branch as JSON texts of the OpenAI chat format, as they were
         imported where they were."""
-        return [
-            text
-            async for said in self.history()
-            if isinstance(said.event.body, Message)
-            for text in export_message(said.event.body)
-        ]
+        return await paging.exported(self.history())
 
     async def frontier(self) -> Frontier:
         """The newest version of this context, as the hashes of its maximal records."""
@@ -483,11 +459,3 @@ def _draft(
 
 def _absent(calls: Sequence[EventId], table: EventTable, _: ContextState) -> set[EventId]:
     return not_in_order(table, calls)
-
-
-def _events_page(
-    at: EventId | None, backwards: bool, table: EventTable, _: ContextState
-) -> list[Said]:
-    if backwards:
-        return history.events(table, after=None, before=at, newest=at is None, limit=PAGE)
-    return history.events(table, after=at, before=None, limit=PAGE)

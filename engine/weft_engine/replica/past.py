@@ -16,11 +16,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 from weft_engine.errors import CallerError
-from weft_engine.events.event import Message
-from weft_engine.formats.openai_chat import export_message
 from weft_engine.names import ContextName, EventId, NoteName, RecordHash, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
-from weft_engine.replica import history
+from weft_engine.replica import history, paging
 from weft_engine.replica.cuts import state_at
 from weft_engine.replica.history import Said
 from weft_engine.replica.settings import Settings, resolve
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 When: TypeAlias = datetime | int | Collection[bytes] | Receipt | str
 """A moment: an aware `datetime`, or milliseconds since 1970. A cut: hashes of records; none of
 them is before everything. A receipt, or the trace id of a view of this store."""
-PAGE: Final = 200
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING_ASKED: Final = Asked()
 
@@ -139,7 +136,7 @@ class Past:
         document = await self._replica.cuts.document(self.name, await self.frontier())
         return document.text(name)
 
-    async def history(
+    def history(
         self,
         *,
         after: EventId | None = None,
@@ -147,19 +144,7 @@ class Past:
         newest_first: bool = False,
     ) -> AsyncIterator[Said]:
         """The messages of the main branch in their reading order of then; as `Context.history`."""
-        backwards = newest_first or before is not None
-        at = before if backwards else after
-        while True:
-            page = await self.page(
-                after=None if backwards else at,
-                before=at if backwards else None,
-                newest=backwards and at is None,
-            )
-            for said in reversed(page) if backwards else page:
-                yield said
-            if len(page) < PAGE:
-                return
-            at = page[0].id if backwards else page[-1].id
+        return paging.messages(self.page, after=after, before=before, newest_first=newest_first)
 
     async def page(
         self,
@@ -167,7 +152,7 @@ class Past:
         after: EventId | None = None,
         before: EventId | None = None,
         newest: bool = False,
-        limit: int = PAGE,
+        limit: int = paging.PAGE,
     ) -> list[Said]:
         """Up to `limit` messages, oldest first: those behind `after`, those right in front of
         `before`, the newest, or else the oldest. NotFound if that event was not there yet."""
@@ -177,19 +162,12 @@ class Past:
             lambda table, _: history.messages(table, after=after, before=before, limit=limit)
         )
 
-    async def events(
+    def events(
         self, *, after: EventId | None = None, newest_first: bool = False
     ) -> AsyncIterator[Said]:
         """Every event that was there, of every kind and branch, by (time, id); as
         `Context.events`."""
-        at = after
-        while True:
-            page = await self._ask(partial(_events_page, at, newest_first))
-            for said in reversed(page) if newest_first else page:
-                yield said
-            if len(page) < PAGE:
-                return
-            at = page[0].id if newest_first else page[-1].id
+        return paging.events(self._ask, after=after, newest_first=newest_first)
 
     async def problems(self) -> list[tuple[str, str]]:
         """(key, reason) of everything that looked like an event and was none."""
@@ -198,12 +176,7 @@ class Past:
 
     async def export(self) -> list[str]:
         """The messages of then as JSON texts of the OpenAI chat format; as `Context.export`."""
-        return [
-            text
-            async for said in self.history()
-            if isinstance(said.event.body, Message)
-            for text in export_message(said.event.body)
-        ]
+        return await paging.exported(self.history())
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -271,11 +244,3 @@ def _cut_of(name: ContextName, when: int | Frontier, connection: sqlite3.Connect
         state = reading.context(connection, name)
         return EMPTY if state is None else cut_at(connection, state, when)
     return maximal_of(connection, state_at(connection, name, when), when)
-
-
-def _events_page(
-    at: EventId | None, backwards: bool, table: EventTable, _: ContextState
-) -> list[Said]:
-    if backwards:
-        return history.events(table, after=None, before=at, newest=at is None, limit=PAGE)
-    return history.events(table, after=at, before=None, limit=PAGE)
