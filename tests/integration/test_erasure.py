@@ -95,6 +95,7 @@ async def test_an_event_goes_from_every_file_and_its_neighbours_stay(place: Path
         view = await chat.view(budget=100_000)
         assert len(view.messages) == 260 - len(gone)
         assert len(await chat.export()) == 260 - len(gone)
+        assert await chat.problems() == [], "what is gone on purpose is no problem"
         await chat.append("later")
         assert (await said(chat))[-1] == "later"
     for i in gone:

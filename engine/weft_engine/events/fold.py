@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from weft_engine.errors import InvalidMessage, LimitExceeded
-from weft_engine.events.candidate import Candidate, candidates, oddities
+from weft_engine.events.candidate import Candidate, Oddity, OddityKind, candidates, oddities
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Event, ImportedFrom, Message
 from weft_engine.events.message_class import class_digest
@@ -107,11 +107,15 @@ class _Fold:
         if journaled.record.envelope.kind not in (Kind.NATIVE, Kind.FOREIGN):
             return ()
         update = read_update(journaled.record.payload)
+        found: Sequence[Oddity] = oddities(update)
+        if any(odd.kind is OddityKind.DELETED for odd in found) and journaled.record.is_erased:
+            # What is gone on purpose is no problem.
+            found = [odd for odd in found if odd.kind is not OddityKind.DELETED]
         self._changes.problems.extend(
             Problem(
                 journaled.position, odd.client, odd.clock, odd.key or "", f"no event: {odd.kind}"
             )
-            for odd in oddities(update)
+            for odd in found
         )
         return candidates(update)
 

@@ -16,7 +16,7 @@ from weft_engine.errors import InvalidName, MalformedRecord
 from weft_engine.limits import CONTEXT_NAME_BYTES_MAX, DEPS_MAX, FORMAT_VERSION
 from weft_engine.names import ContextName, Hlc, Incarnation, RecordHash, context_name
 from weft_engine.records.clock import HLC_MAX
-from weft_engine.records.digest import record_digest
+from weft_engine.records.digest import payload_digest, record_digest
 
 # Nine fields, the longest of them 1,024 deps of 34 bytes.
 ENVELOPE_BYTES_MAX = 34 * DEPS_MAX + CONTEXT_NAME_BYTES_MAX + 256
@@ -79,6 +79,11 @@ class Record:
     def size(self) -> int:
         """Bytes on the wire, framing left out."""
         return len(self.envelope_bytes) + len(self.payload)
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether the payload is a stand-in for the one that the envelope names."""
+        return payload_digest(self.payload) != self.envelope.payload_hash
 
 
 def seal(envelope: Envelope, payload: bytes) -> Record:

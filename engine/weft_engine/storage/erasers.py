@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Final
 
 from weft_engine.names import ContextName, Position, RecordHash
-from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Kind, Record, decode_envelope
 from weft_engine.records.erasure import Eraser, decode_erasure
 from weft_engine.yjs.encoder import EVENTS_ROOT
@@ -58,7 +57,7 @@ class Erasers:
                 blank = Anatomy.of(record.payload).blank()
                 self._prove(record.hash, eraser)
                 record = replace(record, payload=blank)
-        return record, payload_digest(record.payload) != record.envelope.payload_hash
+        return record, record.is_erased
 
     def journaled(self, record: Record, position: Position, context: int) -> None:
         """An eraser has its place in the journal, and its work to do."""
