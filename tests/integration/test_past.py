@@ -237,7 +237,7 @@ def folds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found.append(1)
         return real(*words)
 
-    for name in ("at_cut", "replayed"):
+    for name in ("at_cut", "Assembly"):
         monkeypatch.setattr(cuts, name, partial(counted, getattr(cuts, name)))
     return found
 

@@ -1,0 +1,107 @@
+"""Writing while things go wrong around it: a lease that can't be taken up, callers that leave, an
+incarnation that ends in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stores import Clock, all_records, folder, open_replica
+from weft_engine.errors import StoreError
+from weft_engine.names import ContextName
+from weft_engine.replica.replica import Replica
+from weft_engine.storage.machine import Machine
+from weft_engine.storage.verify import verify
+
+CHAT = ContextName("a/b")
+HOME = Machine("home", "boot-1")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    with folder() as found:
+        yield found
+
+
+def open_at_home(path: Path) -> Replica:
+    return Replica.open(path, now_ms=Clock(), random=bytes_of(path), machine=HOME)
+
+
+def bytes_of(path: Path):  # type: ignore[no-untyped-def]
+    import random
+
+    return random.Random(path.name).randbytes
+
+
+def assert_sound(path: Path) -> None:
+    assert verify(path, progress=lambda *_: None).findings == ()
+
+
+async def test_what_was_refused_with_its_lease_is_no_link_of_a_chain(place: Path) -> None:
+    """The next append builds on nothing that was not written."""
+    path = place / "s.db"
+    async with open_at_home(path) as replica:
+        await replica.context(CHAT).append("one")
+    lease = path.with_name("s.db.lease")
+    kept = path.with_name("kept")
+    async with open_at_home(path) as replica:
+        chat = replica.context(CHAT)
+        lease.rename(kept)
+        lease.mkdir()  # can't be unlinked
+        both = [asyncio.create_task(chat.append(text)) for text in ("lost", "lost too")]
+        found = await asyncio.gather(*both, return_exceptions=True)
+        assert [type(error) for error in found] == [StoreError, StoreError]
+        lease.rmdir()
+        kept.rename(lease)
+        await chat.append("two")
+        assert [r.record.envelope.seq for r in await all_records(replica)] == [1, 1]
+    assert_sound(path)
+
+
+async def test_those_who_wait_behind_callers_that_left_are_served(place: Path) -> None:
+    async with open_replica(place / "s.db") as replica:
+        chat = replica.context(CHAT)
+        await chat.append("first")
+        held = asyncio.create_task(chat.append("a batch that is under way"))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(chat.append(str(n))) for n in range(300)]
+        await asyncio.sleep(0)
+        for task in waiting[:280]:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(held, *waiting[280:]), timeout=30)
+
+
+async def test_an_erasure_after_a_jump_of_the_clock_is_by_somebody_new(place: Path) -> None:
+    """The machine may have been set back to a snapshot: a sequence number is used once."""
+    now_ms, monotonic_ms = 1_700_000_000_000, 0
+    replica = Replica.open(
+        place / "s.db",
+        now_ms=lambda: now_ms,
+        random=bytes_of(place / "s.db"),
+        monotonic_ms=lambda: monotonic_ms,
+    )
+    async with replica:
+        chat = replica.context(CHAT)
+        (event,) = await chat.append("SECRET")
+        before = replica.scribe.incarnation
+        now_ms += 3_600_000
+        (row,) = await chat.erase(event=event, reason="private")
+        assert row.by != before
+
+
+async def test_who_begins_while_another_ends_sees_what_that_one_wrote(place: Path) -> None:
+    async with open_replica(place / "s.db") as replica:
+        chat = replica.context(CHAT)
+        await chat.append("first")
+        under_way = asyncio.create_task(chat.append("under way"))
+        await asyncio.sleep(0)
+        assert not under_way.done()
+        replica.scribe.retire()
+        await asyncio.gather(under_way, replica.scribe.settled_clock(CHAT))
+        await under_way
+        await chat.append("last")
+        assert len(await chat.frontier()) == 1
+    assert_sound(place / "s.db")
