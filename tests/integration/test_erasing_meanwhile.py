@@ -6,14 +6,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.stores import folder, open_replica
-from weft_engine.names import ContextName
+from tests.erasing import files_with
+from tests.stores import all_records, folder, give, open_replica
+from weft_engine.errors import StoreError
+from weft_engine.names import ContextName, EventId
+from weft_engine.records.identity import client_id
+from weft_engine.replica import erasing
+from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints
 from weft_engine.storage.checkpoints import Checkpoint
+from weft_engine.yjs.encoder import encode_event_append
 
 CHAT = ContextName("a/b")
 
@@ -30,8 +37,67 @@ async def test_a_store_that_is_opened_again_still_knows_what_was_erased(place: P
         (event,) = await replica.context(CHAT).append("SECRET")
         await replica.context(CHAT).erase(event=event, reason="private")
     async with open_replica(path, seed=1) as replica:
-        _, ledger = replica.journal._open_for_writing()
-        assert ledger.erasers.has_any
+        async with open_replica(place / "x.db", seed=2) as x:
+            await _write_again(x, event)
+            await give(x, replica)
+        texts = [one.event async for one in replica.context(CHAT).events()]
+        assert "SECRET" not in repr(texts)
+        assert not [one for one in await all_records(replica) if b"SECRET" in one.record.payload]
+
+
+async def _write_again(replica: Replica, event: EventId) -> None:
+    """Another's event, as an honest replica never does."""
+    clock = await replica.scribe.settled_clock(CHAT)
+    client = client_id(replica.scribe.incarnation, CHAT)
+    payload = encode_event_append(client, clock, [(event, b'{"x":"SECRET"}')]).payload
+    await replica.scribe.append_update(CHAT, payload, 1)
+
+
+async def test_an_erasure_that_the_disk_stops_goes_on_by_itself(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "_RETRY_LAST_S", 0.01)
+    path = place / "a.db"
+    async with open_replica(path) as replica:
+        chat = replica.context(CHAT)
+        (event,) = await chat.append("SECRET")
+        await _forbid(replica, "OF payload ON records")
+        with pytest.raises(StoreError):
+            await chat.erase(event=event, reason="private")
+        assert [row.is_done for row in await replica.erasing.all()] == [False]
+        await _allow(replica)
+        async with asyncio.timeout(20):
+            while not all(row.is_done for row in await replica.erasing.all()):
+                await asyncio.sleep(0.01)
+        assert files_with(place, b"SECRET") == []
+
+
+async def test_a_store_whose_erasing_failed_can_be_closed(place: Path) -> None:
+    path = place / "a.db"
+    async with open_replica(path) as replica:
+        chat = replica.context(CHAT)
+        (event,) = await chat.append("SECRET")
+        await _forbid(replica, "OF payload ON records")
+        with pytest.raises(StoreError):
+            await chat.erase(event=event, reason="private")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP TRIGGER fails")
+    async with open_replica(path, seed=1) as replica:
+        await replica.erasing.done()
+        assert [row.is_done for row in await replica.erasing.all()] == [True]
+
+
+async def _forbid(replica: Replica, what: str) -> None:
+    """From now on the database refuses an update as it does on a disk that fails."""
+    await replica.journal.write(
+        lambda c: c.execute(
+            f"CREATE TRIGGER fails BEFORE UPDATE {what} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    )
+
+
+async def _allow(replica: Replica) -> None:
+    await replica.journal.write(lambda c: c.execute("DROP TRIGGER fails"))
 
 
 async def test_no_checkpoint_is_written_while_an_eraser_waits_for_its_work(place: Path) -> None:

@@ -4,7 +4,9 @@ incarnation that ends in the middle."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import random
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,9 +32,7 @@ def open_at_home(path: Path) -> Replica:
     return Replica.open(path, now_ms=Clock(), random=bytes_of(path), machine=HOME)
 
 
-def bytes_of(path: Path):  # type: ignore[no-untyped-def]
-    import random
-
+def bytes_of(path: Path) -> Callable[[int], bytes]:
     return random.Random(path.name).randbytes
 
 
@@ -96,12 +96,18 @@ async def test_who_begins_while_another_ends_sees_what_that_one_wrote(place: Pat
     async with open_replica(place / "s.db") as replica:
         chat = replica.context(CHAT)
         await chat.append("first")
+        gate = threading.Event()
+        held = asyncio.create_task(replica.journal.write(lambda _: gate.wait()))
+        await asyncio.sleep(0)
         under_way = asyncio.create_task(chat.append("under way"))
         await asyncio.sleep(0)
-        assert not under_way.done()
         replica.scribe.retire()
-        await asyncio.gather(under_way, replica.scribe.settled_clock(CHAT))
-        await under_way
+        begun = asyncio.create_task(replica.scribe.settled_clock(CHAT))
+        while replica.scribe.clock_now(CHAT) is None:
+            await asyncio.sleep(0.001)
+        assert not under_way.done()
+        gate.set()
+        await asyncio.gather(held, under_way, begun)
         await chat.append("last")
         assert len(await chat.frontier()) == 1
     assert_sound(place / "s.db")
