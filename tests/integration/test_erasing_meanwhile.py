@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.erasing import files_with
+from tests.erasing import files_with, linked
+from tests.linked import pipe
 from tests.stores import all_records, folder, give, open_replica
 from weft_engine.errors import StoreError
 from weft_engine.names import ContextName, EventId
@@ -20,6 +21,7 @@ from weft_engine.replica import erasing
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints
 from weft_engine.storage.checkpoints import Checkpoint
+from weft_engine.sync.link import Link
 from weft_engine.yjs.encoder import encode_event_append
 
 CHAT = ContextName("a/b")
@@ -194,3 +196,26 @@ async def test_readers_of_the_past_see_what_was_or_what_is_left(place: Path) -> 
         await chat.erase(everything=True, reason="private")
         assert [one async for one in chat.at(cut).history()] == []
         assert not replica.projector._counts
+
+
+async def test_a_read_only_store_is_told_of_confirmations_in_vain(place: Path) -> None:
+    """It can keep none of them, and its link goes on all the same."""
+    path = place / "a.db"
+    async with open_replica(path) as a, open_replica(place / "b.db") as b:
+        (event,) = await a.context(CHAT).append("SECRET")
+        await a.context(CHAT).erase(event=event, reason="private")
+        async with linked(a, b) as link:
+            await link.settled()
+        async with open_replica(place / "c.db") as c, linked(b, c) as link:
+            await link.settled()
+        async with open_replica(path, readonly=True) as reader:
+            left, right = pipe()
+            links = (Link(left, reader), Link(right, b))
+            running = [asyncio.create_task(one.run()) for one in links]
+            await links[0].until_synced(timeout=20)
+            await links[1].until_synced(timeout=20)
+            for _ in range(3):  # questions of b that follow: its confirmations have been read
+                await b.journal.read(lambda _: None)
+                await asyncio.sleep(0.02)
+            links[1].close()
+            assert {end.code for end in await asyncio.gather(*running)} == {"closed"}

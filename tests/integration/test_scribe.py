@@ -7,13 +7,19 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.stores import Clock, all_records, folder, open_replica
+from tests.worlds import CONTEXT, Author
 from weft_engine.errors import StoreError
 from weft_engine.names import ContextName
+from weft_engine.records.certificate import RegionKey
+from weft_engine.records.clock import HybridClock
+from weft_engine.records.envelope import Kind
+from weft_engine.records.identity import WriterKey, client_id
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.machine import Machine
 from weft_engine.storage.verify import verify
@@ -90,6 +96,27 @@ async def test_an_erasure_after_a_jump_of_the_clock_is_by_somebody_new(place: Pa
         now_ms += 3_600_000
         (row,) = await chat.erase(event=event, reason="private")
         assert row.by != before
+
+
+async def test_a_note_can_be_edited_after_a_relay_wrote_under_our_client_id(place: Path) -> None:
+    """A foreign record may hold what any Yjs client wrote, ours among them."""
+    region = RegionKey(b"r" * 32)
+    async with open_replica(place / "s.db") as replica:
+        chat = replica.context(CONTEXT)
+        await chat.note("plan").append("mine")
+        clock = await replica.scribe.settled_clock(CONTEXT)
+        relay = Author(WriterKey(bytes(32)), HybridClock(), client_clock=clock, wall_ms=1)
+        before = replica.scribe.incarnation
+        record = relay.write(
+            [(relay.new_id(), b"{}")],
+            kind=Kind.FOREIGN,
+            foreign_client=client_id(before, CONTEXT),
+        )
+        item = replace(relay.key.sign(record.hash), certificate=region.certify(record.envelope.origin))
+        await replica.journal.admit([record], [item], session=b"x", now_ms=replica.now_ms())
+        await asyncio.wait_for(chat.note("plan").append(" and mine"), timeout=20)
+        assert await chat.note("plan").text() == "mine and mine"
+        assert replica.scribe.incarnation != before
 
 
 async def test_who_begins_while_another_ends_sees_what_that_one_wrote(place: Path) -> None:
