@@ -112,7 +112,9 @@ async def test_a_note_can_be_edited_after_a_relay_wrote_under_our_client_id(plac
             kind=Kind.FOREIGN,
             foreign_client=client_id(before, CONTEXT),
         )
-        item = replace(relay.key.sign(record.hash), certificate=region.certify(record.envelope.origin))
+        item = replace(
+            relay.key.sign(record.hash), certificate=region.certify(record.envelope.origin)
+        )
         await replica.journal.admit([record], [item], session=b"x", now_ms=replica.now_ms())
         await asyncio.wait_for(chat.note("plan").append(" and mine"), timeout=20)
         assert await chat.note("plan").text() == "mine and mine"
