@@ -308,7 +308,9 @@ class PipeEnd:
         await self._outgoing.put(frame)
 
     async def receive(self) -> bytes | None:
-        return None if self.is_closed else await self._incoming.get()
+        if self.is_closed and self._incoming.empty():
+            return None
+        return await self._incoming.get()
 
     async def close(self, code: str, reason: str) -> None:
         self.closed_with = self.closed_with or (code, reason)

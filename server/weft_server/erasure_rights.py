@@ -14,8 +14,10 @@ from weft_engine.sync.inspection import Inspected
 
 
 def refuse_foreign_erasures(offered: Inspected) -> None:
-    """LinkRefused if one of these sound records erases what its writer has not written."""
-    for record in offered.records:
+    """LinkRefused if one of these sound records, or of the erasers that came beside stand-ins,
+    erases what its writer has not written: a stand-in takes the place of what it stands for."""
+    beside = (eraser.record for erasers in offered.proofs.values() for eraser in erasers)
+    for record in (*offered.records, *beside):
         if record.envelope.kind is not Kind.ERASE:
             continue
         erasure = decode_erasure(record.payload, record.envelope.origin)

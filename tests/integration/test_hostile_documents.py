@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pycrdt
 
+from tests.command_line import weft
 from tests.stores import folder, give, open_replica
 from tests.unit.test_door import CONTEXT, KEY, chain_of, in_a_letter, nested
 from weft_engine.document.assembly import MISPLACED
@@ -45,6 +46,9 @@ def test_hostile_records_leave_a_context_readable_and_writable_and_are_listed() 
                 assert await b.context(CONTEXT).kept_out() == listed
                 assert await b.context(CONTEXT).note("n").text() == await context.note("n").text()
                 assert "mine" in await context.note("n").text()
+            shown = weft("history", CONTEXT, "--store", str(where / "a.weft"), "--events")
+            line = f"not in the notes: record {records[1].hash.hex()[:16]}: {MISPLACED}"
+            assert line in shown.out
 
     asyncio.run(run())
 

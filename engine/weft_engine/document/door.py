@@ -14,11 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft_engine.errors import MalformedRecord
-from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.envelope import Record
 from weft_engine.records.erasure import Erasure
-from weft_engine.records.sound import read_record
+from weft_engine.records.sound import read_with_update
 from weft_engine.yjs.encoder import EVENTS_ROOT
-from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import Kind as StructKind
 from weft_engine.yjs.update import Update
 
@@ -26,9 +25,8 @@ from weft_engine.yjs.update import Update
 def let_in(envelope: bytes, payload: bytes, *, erasures: Sequence[Erasure] = ()) -> Record:
     """The record in these bytes, sound and tried; MalformedRecord with what is wrong with it. Its
     payload may be a stand-in that one of `erasures`, which are of its context, gives."""
-    record = read_record(envelope, payload, erasures=erasures)
-    is_update = record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN)
-    if is_update and not is_plain(read_update(payload)):
+    record, update = read_with_update(envelope, payload, erasures=erasures)
+    if update is not None and not is_plain(update):
         try_out(record)
     return record
 

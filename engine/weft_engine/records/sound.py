@@ -22,6 +22,7 @@ from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope
 from weft_engine.records.erasure import Erasure, decode_erasure, proving
 from weft_engine.records.identity import client_id
 from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.update import Update
 
 _PAYLOAD_BYTES_MAX = {
     Kind.NATIVE: NATIVE_PAYLOAD_BYTES_MAX,
@@ -36,6 +37,13 @@ def read_record(
 ) -> Record:
     """The record in these bytes, checked as far as it can be without its `prev`. Its payload may be
     a stand-in that one of `erasures`, which are of its context, gives."""
+    return read_with_update(envelope_bytes, payload, erasures=erasures)[0]
+
+
+def read_with_update(
+    envelope_bytes: bytes, payload: bytes, *, erasures: Sequence[Erasure] = ()
+) -> tuple[Record, Update | None]:
+    """As `read_record`, with the update in the payload: reading one is most of the work."""
     envelope = decode_envelope(envelope_bytes)
     record = Record(RecordHash(record_digest(envelope_bytes)), envelope, envelope_bytes, payload)
     bytes_max = _PAYLOAD_BYTES_MAX[envelope.kind]
@@ -45,8 +53,9 @@ def read_record(
     is_original = payload_digest(payload) == envelope.payload_hash
     if not is_original and not (is_update and erasures):
         raise _unsound(record, "its payload is not the one its envelope names")
+    update = None
     if is_update:
-        _check_update(record)
+        update = _check_update(record)
     elif envelope.kind is Kind.ERASE:
         try:
             decode_erasure(payload, envelope.origin)
@@ -54,7 +63,7 @@ def read_record(
             raise _unsound(record, error.message) from None
     if not is_original and not proving(record.hash, payload, erasures):
         raise _unsound(record, "its payload was replaced, and no eraser beside it gives this one")
-    return record
+    return record, update
 
 
 def check_link(hash_: RecordHash, envelope: Envelope, prev: Envelope) -> None:
@@ -73,13 +82,13 @@ def check_dependency(hash_: RecordHash, envelope: Envelope, dep: Envelope) -> No
         raise _refused(hash_, envelope, f"it depends on a record of context {dep.context!r}")
 
 
-def _check_update(record: Record) -> None:
+def _check_update(record: Record) -> Update:
     try:
         update = read_update(record.payload)
     except MalformedUpdate as error:
         raise _unsound(record, f"its payload is no sound update: {error.message}") from None
     if record.envelope.kind is not Kind.NATIVE:
-        return
+        return update
     if update.woven > NATIVE_WOVEN_STRUCTS_MAX:
         raise _unsound(
             record, f"{update.woven} structs are interwoven; {NATIVE_WOVEN_STRUCTS_MAX} may be"
@@ -92,6 +101,7 @@ def _check_update(record: Record) -> None:
             record.envelope.hlc
         ):
             raise _unsound(record, f"event {candidate.key} is stamped after its record")
+    return update
 
 
 def _unsound(record: Record, why: str) -> MalformedRecord:

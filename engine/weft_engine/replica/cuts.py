@@ -1,13 +1,15 @@
 """What is kept in memory of past cuts of contexts: their event indexes and their documents.
 
 Making one costs a walk through the history up to its cut, so those used last are kept, few of
-each. They never change: nothing of the past does.
+each. They never change, nothing of the past does, until something of the context is erased: then
+they are made anew, whoever erased it, be it another process.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -17,6 +19,7 @@ from weft_engine.names import ClientId, ContextName
 from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import Frontier
 from weft_engine.storage import reading
+from weft_engine.storage.checkpoints import Erasures, erasures
 from weft_engine.storage.cut import nothing, records_of
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.journal import SqliteJournal
@@ -32,7 +35,14 @@ _NO_WRITER: Final = ClientId(0)
 
 T = TypeVar("T")
 _Key = tuple[ContextName, Frontier]
-_Index = tuple[sqlite3.Connection, EventTable, ContextState]
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    connection: sqlite3.Connection
+    table: EventTable
+    state: ContextState
+    erasures: Erasures
 
 
 class Cuts:
@@ -43,7 +53,7 @@ class Cuts:
         self._journal = journal
         self._count = count
         self._indexes: dict[_Key, _Index] = {}
-        self._documents: dict[_Key, Document] = {}
+        self._documents: dict[_Key, tuple[Document, Erasures]] = {}
         self._closed = False
 
     async def ask(
@@ -53,8 +63,11 @@ class Cuts:
         MissingRecords if a record of it is not held."""
 
         def asked(_: sqlite3.Connection) -> T:
-            _, table, state = self._index(name, cut)
-            return question(table, state)
+            index = self._begin(name, cut)
+            try:
+                return question(index.table, index.state)
+            finally:
+                index.connection.execute("COMMIT")
 
         return await self._journal.read(asked)
 
@@ -64,18 +77,31 @@ class Cuts:
         # pycrdt is loaded for notes only
         from weft_engine.document.document import Document, is_panic
 
-        document = self._documents.pop((name, cut), None)
-        if document is None:
+        def asked(connection: sqlite3.Connection) -> tuple[list[Record], Erasures]:
+            connection.execute("BEGIN")  # all of it is of one moment
+            try:
+                state = state_at(connection, name, cut)
+                records = list(records_of(connection, state, cut))
+                return records, erasures(connection, state.id)
+            finally:
+                connection.execute("ROLLBACK")
 
-            def asked(connection: sqlite3.Connection) -> list[Record]:
-                return list(records_of(connection, state_at(connection, name, cut), cut))
-
-            records = await self._journal.read(asked)
+        while True:
+            # Asked for what was just made as well: something may have been erased meanwhile.
+            now = await self._journal.read(
+                lambda connection: erasures(connection, state_at(connection, name, cut).id)
+            )
+            document, made_of = self._documents.pop((name, cut), (None, None))
+            if document is not None and made_of == now:
+                break
+            records, made_of = await self._journal.read(asked)
             assembly = Assembly(partial(Document, _NO_WRITER), is_panic)
             if not assembly.take(records):
                 assembly.take_all(records)
-            document = assembly.document
-        self._documents[name, cut] = document
+            if not made_of.is_settled:
+                return assembly.document
+            self._documents[name, cut] = (assembly.document, made_of)
+        self._documents[name, cut] = (document, now)
         while len(self._documents) > _KEPT_MAX:
             del self._documents[next(iter(self._documents))]
         return document
@@ -95,19 +121,26 @@ class Cuts:
 
     # ---- on the reader's thread ---------------------------------------------------------------
 
-    def _index(self, name: ContextName, cut: Frontier) -> _Index:
+    def _begin(self, name: ContextName, cut: Frontier) -> _Index:
+        """The index, with a transaction begun: what it points to is of the same moment."""
         if self._closed:
             raise StoreClosed("the store is closed")
         index = self._indexes.pop((name, cut), None)
+        if index is not None:
+            index.connection.execute("BEGIN")
+            now = erasures(index.connection, index.state.id)
+            if now != index.erasures or not now.is_settled:
+                index.connection.close()
+                index = None
         if index is None:
             while len(self._indexes) >= _KEPT_MAX:
-                self._indexes.pop(next(iter(self._indexes)))[0].close()
+                self._indexes.pop(next(iter(self._indexes))).connection.close()
             own = connect(self._journal.path, readonly=True)
             try:
-                own.execute("BEGIN")  # all of it is of one moment
+                own.execute("BEGIN")
                 state = state_at(own, name, cut)
-                index = (own, at_cut(own, state, cut, self._count), state)
-                own.execute("COMMIT")
+                table = at_cut(own, state, cut, self._count)
+                index = _Index(own, table, state, erasures(own, state.id))
             except BaseException:
                 own.close()
                 raise
@@ -120,7 +153,7 @@ class Cuts:
 
     def _drop(self, chosen: Callable[[_Key], bool]) -> None:
         for key in [key for key in self._indexes if chosen(key)]:
-            self._indexes.pop(key)[0].close()
+            self._indexes.pop(key).connection.close()
 
 
 def state_at(connection: sqlite3.Connection, name: ContextName, cut: Frontier) -> ContextState:

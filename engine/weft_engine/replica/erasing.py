@@ -18,6 +18,7 @@ from weft_engine.errors import (
     ErasedContent,
     InvalidMessage,
     LimitExceeded,
+    MachineError,
     NotFound,
 )
 from weft_engine.limits import (
@@ -69,6 +70,8 @@ class Erasing:
         self._forget = forget
         self._again = False
         self._working: asyncio.Task[None] | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._closed = False
         if journal.has_erasing_left:
             self.work()
 
@@ -143,10 +146,11 @@ class Erasing:
     def work(self) -> None:
         """An eraser is in the journal: begin, if that has not begun."""
         self._again = True
-        if self._working is None or self._working.done():
+        if not self._closed and (self._working is None or self._working.done()):
             self._working = asyncio.get_running_loop().create_task(
                 self._work(), name="weft-erasing"
             )
+            self._working.add_done_callback(self._ended)
 
     async def done(self) -> None:
         """Return when all work is done that there was when this was called; raises what stopped
@@ -156,13 +160,22 @@ class Erasing:
 
     async def close(self) -> None:
         """Stop; what is left is done at the next open."""
+        self._closed = True
         working, self._working = self._working, None
+        if self._retry is not None:
+            self._retry.cancel()
         if working is not None:
             working.cancel()
-            with suppress(asyncio.CancelledError):
+            # Who erases was told of the disk's fault; the rest is for the next open.
+            with suppress(asyncio.CancelledError, MachineError):
                 await working
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _ended(self, working: asyncio.Task[None]) -> None:
+        if not working.cancelled() and isinstance(working.exception(), MachineError):
+            # Whoever waits is told. Nobody may wait, and the disk may have room later.
+            self._retry = asyncio.get_running_loop().call_later(_RETRY_LAST_S, self.work)
 
     async def _work(self) -> None:
         while self._again:

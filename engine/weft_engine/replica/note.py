@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from weft_engine.document.assembly import Assembly
 from weft_engine.errors import InvalidMessage, StoreClosed, StoreError
@@ -16,13 +17,15 @@ from weft_engine.records.envelope import Record
 from weft_engine.records.identity import client_id
 from weft_engine.replica.checkpointing import write_checkpoint
 from weft_engine.replica.pages import page
-from weft_engine.storage import checkpoints
+from weft_engine.storage import checkpoints, reading
+from weft_engine.storage.checkpoints import Erasures
 from weft_engine.storage.reading import ContextState
 
 if TYPE_CHECKING:
     from weft_engine.document.document import Document
     from weft_engine.replica.replica import Replica
 
+_NONE: Final = Erasures(0, 0)
 Make = Callable[[ClientId], "Document"]
 
 
@@ -93,10 +96,11 @@ class Notes:
                 document = await self._follow(self._replica.scribe.incarnation)
                 if document.clock == clock == self._replica.scribe.clock_now(self._context):
                     break
-                if document.clock < clock == self._replica.scribe.clock_now(self._context):
+                if clock == self._replica.scribe.clock_now(self._context):
                     # What we wrote is left out of the document, with the losing side of an
                     # equivocation: under these clocks nothing that we write would ever be in it.
-                    self._replica.scribe.failed()
+                    # Or somebody else has written under our Yjs client id, as relays may.
+                    self._replica.scribe.retire()
             try:
                 start = len(document.text(name)) if at is None else at
                 payload = document.edit(name, start, delete, insert)
@@ -125,10 +129,13 @@ class Notes:
 
     async def _follow(self, writer: Incarnation | None) -> Document:
         """The document with everything that is committed, for edits by `writer`."""
-        state = await self._replica.state(self._context)
+        state, erasures = await self._replica.journal.read(partial(_state, self._context))
         loaded = self._loaded
-        if loaded is None or loaded.writer != writer:
+        # Another process may have erased something of what a read-only store has loaded.
+        if loaded is None or loaded.writer != writer or loaded.erasures != erasures:
+            loaded = self._loaded = None
             loaded = await self._begin(writer, state)
+            loaded.erasures = erasures
         if state is not None and loaded.position < state.position:
             new = await self._records(state, loaded.position)
             if loaded.assembly.take(new):
@@ -136,6 +143,7 @@ class Notes:
                 loaded.since_bytes += sum(len(record.payload) for record in new)
             else:
                 loaded = _Loaded.empty(writer, partial(self._document, writer))
+                loaded.erasures = erasures
                 loaded.assembly.take_all(await self._records(state, Position(0)))
             loaded.position = state.position
             self._consider_checkpoint(state, loaded)
@@ -197,6 +205,15 @@ class Notes:
         return found
 
 
+def _state(
+    name: ContextName, connection: sqlite3.Connection
+) -> tuple[ContextState | None, Erasures]:
+    state = reading.context(connection, name)
+    if state is None:
+        return None, _NONE
+    return state, checkpoints.erasures(connection, state.id)
+
+
 @dataclass(slots=True)
 class _Loaded:
     """A document and how far it has followed the journal. `since`: what it had to apply since its
@@ -205,6 +222,8 @@ class _Loaded:
     writer: Incarnation | None
     assembly: Assembly[Document]
     position: Position = Position(0)  # noqa: RUF009 - an int
+    erasures: Erasures = _NONE
+    """Those of the context when it was read."""
     since: int = 0
     since_bytes: int = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from weft_engine.errors import MachineError
@@ -22,6 +23,15 @@ _RETRY_S: Final = 1.0
 _COUNTS_MAX: Final = 8192
 
 
+@dataclass(slots=True)
+class _Turn:
+    """A lock, kept for as long as somebody has it or waits for it: one that is let go of shows as
+    free before the next one has it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
 class Projector:
     """`moved` is called with a context whose known messages changed places."""
 
@@ -29,7 +39,7 @@ class Projector:
         self._journal = journal
         self._moved = moved
         self._lagging: set[ContextName] = set()
-        self._locks: dict[ContextName, asyncio.Lock] = {}
+        self._locks: dict[ContextName, _Turn] = {}
         self._background: asyncio.Task[None] | None = None
         self._busy = False
         self._closed = False
@@ -57,33 +67,27 @@ class Projector:
 
     async def catch_up(self, context: ContextName) -> None:
         """Return when the index of `context` has all that was journaled when this was called."""
-        lock = self._locks.setdefault(context, asyncio.Lock())
         try:
-            async with lock:
+            async with self._turn(context):
                 self._lagging.discard(context)
                 while await self._step(context):
                     pass
         except BaseException:
             self._lags(context)
             raise
-        finally:
-            if not lock.locked():
-                self._locks.pop(context, None)
 
     @asynccontextmanager
     async def paused(self, context: ContextName) -> AsyncIterator[None]:
         """While the index of `context` is dropped: nothing is folded, and who reads it meanwhile
         (`resets`) reads again."""
-        lock = self._locks.setdefault(context, asyncio.Lock())
-        try:
-            async with lock:
-                self.resets += 1
-                self._counts.clear()
-                yield
-        finally:
-            if not lock.locked():
-                self._locks.pop(context, None)
+        async with self._turn(context):
+            self.resets += 1
+            yield
         self.note(context)
+
+    def forget(self) -> None:
+        """Forget the messages that are held in memory: some of them may have been erased."""
+        self._counts.clear()
 
     async def close(self) -> None:
         """Bring the indexes up that are known to lag, so that the next open finds them ready; but
@@ -99,6 +103,19 @@ class Projector:
             for context in sorted(self._lagging):
                 if loop.time() < end:
                     await self.catch_up(context)
+
+    @asynccontextmanager
+    async def _turn(self, context: ContextName) -> AsyncIterator[None]:
+        """Nobody else has the turn of this context meanwhile."""
+        turn = self._locks.setdefault(context, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._locks[context]
 
     def _lags(self, context: ContextName) -> None:
         self._lagging.add(context)

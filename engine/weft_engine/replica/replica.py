@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -30,6 +30,7 @@ from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
 from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
+from weft_engine.storage.checkpoints import Erasures, erasures
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.lane import Lane, ThreadLane
@@ -43,6 +44,16 @@ _RESIDENT_MAX: Final = 256
 
 T = TypeVar("T")
 Question = Callable[[EventTable, ContextState], T]
+
+
+@dataclass(frozen=True, slots=True)
+class _Overlay:
+    """An event index that is completed in the memory of a connection of its own."""
+
+    connection: sqlite3.Connection
+    state: ContextState
+    erasures: Erasures
+    table: EventTable
 
 
 class Replica:
@@ -68,7 +79,7 @@ class Replica:
         self.erasing = Erasing(journal, self.scribe, self.projector, forget=self._forget)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
-        self._overlay: tuple[ContextState, sqlite3.Connection, EventTable] | None = None
+        self._overlay: _Overlay | None = None
         self._closed = False
         self._region: RegionKey | None = None
 
@@ -138,7 +149,7 @@ class Replica:
                 await self.cuts.close()
             finally:
                 if self._overlay is not None:
-                    self._overlay[1].close()
+                    self._overlay.connection.close()
                 await self.journal.close(standing)
 
     @property
@@ -198,7 +209,7 @@ class Replica:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            return question(self._completed(state), state)
+            return self._ask_completed(name, question)
 
         while True:
             resets = self.projector.resets
@@ -208,36 +219,42 @@ class Replica:
             if resets == self.projector.resets:
                 return found
 
-    def _completed(self, state: ContextState) -> EventTable:
-        """The index of a context that a read-only store has to complete in memory; kept until the
-        next one is asked for or the context has grown. On the reader's thread."""
-        if self._overlay is None or self._overlay[0] != state:
-            if self._overlay is not None:
-                self._overlay[1].close()
+    def _ask_completed(self, name: ContextName, question: Question[T]) -> T | None:
+        """As `ask`, from the index of a context that a read-only store has to complete in memory;
+        kept until the next one is asked for, the context has grown, or something of it was erased.
+        On the reader's thread."""
+        if self._overlay is not None:
+            own = self._overlay.connection
+            own.execute("BEGIN")
+            state = reading.context(own, name)
+            if (
+                state != self._overlay.state
+                or not self._overlay.erasures.is_settled
+                or erasures(own, self._overlay.state.id) != self._overlay.erasures
+            ):
+                own.close()
                 self._overlay = None
+        if self._overlay is None:
             own = connect(self.path, readonly=True)
             try:
-                self._overlay = (state, own, completed(own, state, self.projector.count))
+                own.execute("BEGIN")  # all of it is of one moment
+                state = reading.context(own, name)
+                assert state is not None, "a context with records stays"
+                table = completed(own, state, self.projector.count)
+                self._overlay = _Overlay(own, state, erasures(own, state.id), table)
             except BaseException:
                 own.close()
                 raise
-        return self._overlay[2]
+        overlay = self._overlay
+        try:
+            return question(overlay.table, overlay.state)
+        finally:
+            overlay.connection.execute("COMMIT")
 
     async def ask_at(self, name: ContextName, cut: Frontier, question: Question[T]) -> T:
         """What `question` answers from the event index as it is for the causal past of `cut`.
         MissingRecords if a record of it is not held."""
-
-        while True:
-            resets = self.projector.resets
-            try:
-                found = await self.cuts.ask(name, cut, question)
-            except Exception:
-                # Payloads that change under a reader may make no sense to it.
-                if resets == self.projector.resets:
-                    raise
-            else:
-                if resets == self.projector.resets:
-                    return found
+        return await self.cuts.ask(name, cut, question)
 
     def used(self, context: Context) -> None:
         """`context` holds messages in memory; those unused for longest let go of theirs."""
@@ -299,6 +316,8 @@ class Replica:
         if context is not None:
             await context.forget()
         await self.cuts.forget(name)
+        # Who was reading meanwhile has ended: the reader's thread has been asked something since.
+        self.projector.forget()
 
     def _is_resident(self, name: ContextName) -> bool:
         context = self._contexts.get(name)

@@ -154,9 +154,7 @@ class Scribe:
         """Write erasing records with the payloads that `make` gives for their writer, durably and
         in one commit; their hashes. Their past is that of `after`, or all that is held (None)."""
         self._journal.check_process()
-        await self._go.wait()
-        while (head := self._heads.get(name)) is None:
-            await self._load(name)
+        head = await self._head(name)
         now = self._wall.now_ms()
         payloads = make(self._writer().incarnation)
         joins = head.joins_needed if after is None else 0
@@ -173,8 +171,7 @@ class Scribe:
 
     async def join(self, name: ContextName) -> None:
         """Tie a wide frontier together, durably."""
-        while (head := self._heads.get(name)) is None:
-            await self._load(name)
+        head = await self._head(name)
         now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
         if records:
@@ -185,9 +182,7 @@ class Scribe:
     async def settled_clock(self, name: ContextName) -> int:
         """Our next Yjs clock in a context, once all that we have written there is committed."""
         while True:
-            await self._go.wait()
-            if name not in self._heads:
-                await self._load(name)
+            await self._head(name)
             await self._journal.write(lambda _: None)
             clock = self.clock_now(name)
             if clock is not None:
@@ -236,7 +231,7 @@ class Scribe:
     def retire(self) -> None:
         """The next write begins a new incarnation: a sequence number is never used for two records,
         by nobody. What is under way ends as it began."""
-        self._key = None
+        self._key = None  # It stays in `_keys`: its last records are to be signed yet.
         self._resumable = self._resumed = None
         self._heads.clear()
         self._written.clear()
@@ -260,13 +255,14 @@ class Scribe:
             if arrived is not None:
                 arrived.append(stored)
         if not session:
+            if stored.record.envelope.origin != self._present():
+                # Of an incarnation that was retired while this was under way.
+                self._observe(stored)
             return self._written.pop(stored.record.hash, None)
         if stored.record.envelope.origin == self._present():
             self.retire()
             self.on_foreign(session)
-        head = self._heads.get(name)
-        if head is not None:
-            head.observe(stored.record)
+        self._observe(stored)
         if not stored.flags & SKEWED:
             self._clock.observe(stored.record.envelope.hlc)
         return None
@@ -276,10 +272,29 @@ class Scribe:
         end here."""
         self.retire()
 
+    def _observe(self, stored: Stored) -> None:
+        head = self._heads.get(stored.record.envelope.context)
+        if head is not None:
+            head.observe(stored.record)
+
     # ---- inside -------------------------------------------------------------------------------
+
+    async def _head(self, name: ContextName) -> Head:
+        """The head of a context, to be written with before anything is awaited."""
+        while True:
+            await self._go.wait()
+            if name not in self._heads:
+                await self._load(name)
+            if self.clock_now(name) is not None:
+                return self._heads[name]
 
     def _write_down(self) -> None:
         """Turn what waits into records and hand them to the journal."""
+        while self._waiting and not self._write_some():
+            pass
+
+    def _write_some(self) -> bool:
+        """The same of the next batch; False if nobody in it has anything to write any more."""
         requests = self._waiting[:BATCH_ITEMS_MAX]
         del self._waiting[:BATCH_ITEMS_MAX]
         if not self._go.is_set() or self._must_retire():
@@ -305,10 +320,11 @@ class Scribe:
             else:
                 asked.append((request, ids))
         if not asked:
-            return
+            return False
         records = [record for chapter in chapters.values() for record in self._records(chapter)]
         self._is_writing = True
         self._journal.submit(records, self._writer(), lambda error: self._settle(asked, error))
+        return True
 
     def _add(self, request: _Request, chapter: _Chapter, now: int) -> list[EventId]:
         """Put a request's events onto the pages of its context, all or none."""
@@ -431,7 +447,7 @@ class Scribe:
                 head.observe(stored.record)
         if len(self._heads) >= _HEADS_MAX:
             # A head can't be made twice, its chain would begin anew: so a new incarnation begins.
-            self.failed()
+            self.retire()
             head = Head(name, self._writer(), head.frontier)
         self._heads[name] = head
 

@@ -43,6 +43,11 @@ class Erasures:
     known: int
     done: int
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no payload is about to be replaced."""
+        return self.known == self.done
+
 
 def load(connection: sqlite3.Connection, state: ContextState) -> Checkpoint | None:
     """The newest sound checkpoint of a context that its journal reaches."""
@@ -77,11 +82,12 @@ def save(
     connection: sqlite3.Connection, state: ContextState, made: Checkpoint, before: Erasures
 ) -> bool:
     """Write a checkpoint and delete the older ones, inside the caller's transaction. False, and
-    nothing is written, if something was erased since `before` or the position is none."""
+    nothing is written, if something is being erased, or was since `before`, or the position is
+    none."""
     row = connection.execute(
         "SELECT hash FROM records WHERE position = ? AND context = ?", (made.position, state.id)
     ).fetchone()
-    if row is None or erasures(connection, state.id) != before:
+    if row is None or not before.is_settled or erasures(connection, state.id) != before:
         return False
     tips = _pack(made.tips)
     digest = _digest(state.name, made.position, row[0], made.state, tips)

@@ -36,6 +36,7 @@ class Erasers:
         """Erasers that were kept already, or are journaled; forgotten now and then."""
         self.has_any = False
         """Whether there is anything to ask `arriving` for."""
+        self.reset()
 
     def reset(self) -> None:
         """Forget what was cached; after a rollback too."""

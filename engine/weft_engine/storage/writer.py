@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from weft_engine.errors import StoreClosed, StoreError, WeftError
+from weft_engine.errors import CallerError, PeerError, StoreClosed, StoreError
 from weft_engine.limits import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, QUEUED_BYTES_MAX
 from weft_engine.storage.lane import Lane
 from weft_engine.storage.log_file import AFTER_COMMITS, grow_log
@@ -61,9 +61,10 @@ class Unit(Protocol):
 class Writer:
     """Owns the one writing connection and the lane that uses it.
 
-    A job runs inside the batch's transaction. It may raise a WeftError only before it has changed
-    anything; any other error rolls the whole batch back. Then every job of it fails, and so does
-    every job that was submitted before its callers knew: it may build on what was lost.
+    A job runs inside the batch's transaction. It may raise a CallerError or PeerError only before
+    it has changed anything; any other error, the machine's own among them, rolls the whole batch
+    back. Then every job of it fails, and so does every job that was submitted before its callers
+    knew: it may build on what was lost.
     """
 
     def __init__(
@@ -189,7 +190,7 @@ class Writer:
                     continue
                 try:
                     submitted.result = submitted.job(self._connection)
-                except WeftError as error:
+                except (CallerError, PeerError) as error:
                     submitted.error = error
             self._unit.flush()
             self._connection.execute("COMMIT")

@@ -24,15 +24,16 @@ class Confirming:
         self._received: list[tuple[RecordHash, tuple[bytes, ...]]] = []
 
     def next_read(self, interest: Interest, durable: Position | None) -> ReadConfirmations | None:
-        """What to read next. `durable`: what the peer holds of our journal."""
+        """What to ask the store now. `durable`: what the peer holds of our journal."""
         if not self.is_due or durable is None or durable < self._blocked_by:
             return None
+        self.is_due = False  # What comes while this is answered may not be in the answer.
         return ReadConfirmations(interest, self._after)
 
     def take(self, read: ConfirmationsRead, durable: Position | None) -> list[Erased]:
         """How the peer is told of what was read."""
         told: dict[RecordHash, set[bytes]] = {}
-        self.is_due = not read.is_last
+        self.is_due = self.is_due or not read.is_last
         for one in read.confirmations:
             if durable is None or one.position > durable:
                 self._blocked_by, self.is_due = one.position, True

@@ -55,10 +55,15 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
             if shown == arguments.limit:
                 break
         problems = await then.problems()
+        is_all = arguments.events and then is context
+        kept_out = await context.kept_out() if is_all else []
     if arguments.events:
         for key, reason in problems:
             output.say(f"no event: {one_line(key)!r}: {one_line(reason)}")
             output.data({"problem": reason, "key": key})
+        for record, reason in kept_out:
+            output.say(f"not in the notes: record {record[:16]}: {reason}")
+            output.data({"problem": reason, "record": record})
     elif problems:
         output.note(f"{len(problems)} entries are no events; --events lists them")
     return 0
