@@ -44,6 +44,7 @@ class Erasers:
         self._early = set()
         (self.has_any,) = self._connection.execute(
             "SELECT EXISTS (SELECT 1 FROM erasures) OR EXISTS (SELECT 1 FROM early_erasers)"
+            " OR EXISTS (SELECT 1 FROM stand_ins)"
         ).fetchone()
 
     def arriving(self, record: Record) -> tuple[Record, bool]:

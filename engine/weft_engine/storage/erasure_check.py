@@ -81,8 +81,8 @@ class ErasureCheck:
 
 
 def proofs_of(connection: sqlite3.Connection, record: Any) -> list[Erasure]:
-    """The erasers that are said to prove the stand-in of a record, journaled or come before their
-    turn, as far as they can be read."""
+    """The erasers that are said to prove the stand-in of a record, journaled, waiting or come
+    before their turn, as far as they can be read."""
     rows = connection.execute("SELECT eraser FROM stand_ins WHERE record = ?", (record,)).fetchall()
     found = [_erasure(connection, row[0]) for row in rows]
     return [erasure for erasure in found if erasure is not None]
@@ -98,7 +98,7 @@ def _decoded(envelope: bytes, payload: bytes) -> Erasure | None:
 
 
 def _erasure(connection: sqlite3.Connection, hash_: Any) -> Erasure | None:
-    for table in ("records", "early_erasers"):
+    for table in ("records", "early_erasers", "waiting"):
         row = connection.execute(
             f"SELECT envelope, payload FROM {table} WHERE hash = ?", (hash_,)
         ).fetchone()
