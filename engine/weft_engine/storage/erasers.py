@@ -73,6 +73,8 @@ class Erasers:
             (position, record.hash),
         )
         self._connection.execute("DELETE FROM early_erasers WHERE hash = ?", (record.hash,))
+        # Its row may not be written yet.
+        self._early.add(record.hash)
         self.has_any = True
 
     def came_early(self, hash_: RecordHash, erasers: Iterable[Eraser]) -> None:

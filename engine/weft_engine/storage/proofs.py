@@ -14,6 +14,8 @@ from weft_engine.names import ContextName, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.erasure import Eraser, Erasure, decode_erasure, proving
 from weft_engine.records.identity import SignatureItem
+from weft_engine.storage.erasure_check import is_gone
+from weft_engine.yjs.stand_in import Anatomy
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Proofs:
     ) -> tuple[list[RecordHash], list[Erasure]]:
         """The erasers that prove together that `payload`, a sound update, stands for that of a
         record, and what they say; none if they do not. Raises MalformedUpdate."""
+        anatomy = Anatomy.of(payload)
         listing = self._listing.get(hash_, [])
         blanking = self._blanking.get(context)
         for candidates in (
@@ -59,6 +62,9 @@ class Proofs:
             dict.fromkeys((*listing, *([] if blanking is None else [blanking]))),
         ):
             known = {one: self._erasures[one] for one in candidates if one in self._erasures}
+            # One that is not in its eraser's future may be listed all the same: that counts for
+            # nothing, and nothing of it was replaced.
+            known = {h: one for h, one in known.items() if is_gone(one, hash_, anatomy)}
             proven = proving(hash_, payload, known.values())
             if proven:
                 hashes = [h for h, erasure in known.items() if any(erasure is p for p in proven)]
