@@ -324,7 +324,7 @@ def test_figures_are_those_of_the_payloads(store: Path) -> None:
         assert one.json + one.framing + one.updates + one.erased == payloads
         ((events, json),) = rows(
             store,
-            "SELECT count(*), sum(size) FROM events JOIN contexts ON contexts.id = context"
+            "SELECT count(*), coalesce(sum(size), 0) FROM events JOIN contexts ON contexts.id = context"
             f" WHERE kind > 0 AND name = '{one.name}'",
         )
         assert (one.events, one.json) == (events, json)

@@ -65,6 +65,8 @@ class Salvage:
     writers: dict[Incarnation, WriterKey] = field(default_factory=dict)
     """Of this store's own incarnations."""
     certificates: dict[Incarnation, bytes] = field(default_factory=dict)
+    early: list[Cell] = field(default_factory=list)
+    """What looks like an eraser that came before its turn."""
     contexts: dict[int, Known] = field(default_factory=dict)
     tips: set[RecordHash] = field(default_factory=set)
     """What the frontiers of contexts name, sound or not."""
@@ -116,6 +118,26 @@ class Salvage:
                     items = [key.sign(found.record.hash)]
                 if found.is_named or items:
                     self.proofs.add(found.record, items)
+        for cell in self.early:
+            self._note_early(cell)
+
+    def _note_early(self, cell: Cell) -> None:
+        values = self.pages.values(cell)
+        if values is None:
+            return
+        _, _, envelope, payload, public_key, signature = values
+        assert type(envelope) is bytes
+        assert type(payload) is bytes
+        assert type(public_key) is bytes
+        assert type(signature) is bytes
+        try:
+            record = read_record(envelope, payload)
+            item = SignatureItem(public_key, record.hash, signature)
+            item.verify()
+        except MalformedRecord:
+            return
+        if record.envelope.kind is Kind.ERASE and item.incarnation == record.envelope.origin:
+            self.proofs.add(record, [item])
 
     def read(self, envelope: bytes, payload: bytes) -> tuple[Record, tuple[RecordHash, ...]]:
         """A sound record, and the erasers that prove its payload if that is a stand-in. Whatever
@@ -175,6 +197,8 @@ def look_through(pages: Pages) -> Salvage:
             _note_origin(salvage, cell)
         elif _is_context(types):
             _note_context(salvage, cell)
+        elif _is_early(types):
+            salvage.early.append(cell)
     return salvage
 
 
@@ -216,11 +240,21 @@ def _note_origin(salvage: Salvage, cell: Cell) -> None:
             salvage.writers[key.incarnation] = key
     certificate = values[4] if len(values) > 4 else None
     if type(certificate) is bytes:
-        try:
-            Certificate.unpack(certificate).verify(Incarnation(name))
-        except MalformedRecord:
-            return  # damaged; whoever has the records has another one
-        salvage.certificates[Incarnation(name)] = certificate
+        # What stands beside it may be damaged; a certificate says itself whom it is for.
+        names = {Incarnation(name)}
+        if type(public_key) is bytes:
+            names.add(Incarnation(origin_digest(public_key)))
+        salvage.certificates.update(
+            (incarnation, certificate) for incarnation in names if _certifies(certificate, incarnation)
+        )
+
+
+def _certifies(certificate: bytes, incarnation: Incarnation) -> bool:
+    try:
+        Certificate.unpack(certificate).verify(incarnation)
+    except MalformedRecord:
+        return False
+    return True
 
 
 def _note_context(salvage: Salvage, cell: Cell) -> None:
@@ -284,4 +318,16 @@ def _is_context(types: tuple[int, ...]) -> bool:
         and types[5] == _HLC
         and all(map(_is_integer, (types[3], types[4], types[6])))
         and _is_blob(types[7])
+    )
+
+
+def _is_early(types: tuple[int, ...]) -> bool:
+    return (
+        len(types) == 6
+        and types[0] == types[4] == _HASH
+        and types[1] >= 13
+        and types[1] % 2 == 1
+        and _is_blob(types[2])
+        and _is_blob(types[3])
+        and types[5] == _SIGNATURE
     )
