@@ -461,9 +461,7 @@ def rebuilt(file: Path, side: Path) -> Path:
     return draft
 
 
-def test_erased_records_keep_their_stand_ins_and_what_proves_them(
-    store: Path, whole: Path
-) -> None:
+def test_erased_records_keep_their_stand_ins_and_what_proves_them(store: Path, whole: Path) -> None:
     mend(store)
     assert len(stand_ins(whole)) > 5
     assert stand_ins(store) == stand_ins(whole)

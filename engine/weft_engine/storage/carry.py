@@ -33,9 +33,7 @@ _READ: Final = {
     "early_erasers": ("hash, envelope, payload, public_key, signature", "hash"),
 }
 """Tables with the columns that are read and those that order them."""
-_LATER: Final = frozenset(
-    {"quarantine", "erasures", "confirmations", "stand_ins", "early_erasers"}
-)
+_LATER: Final = frozenset({"quarantine", "erasures", "confirmations", "stand_ins", "early_erasers"})
 """Tables that stores of an earlier format do not have."""
 
 Row = tuple[Any, ...]

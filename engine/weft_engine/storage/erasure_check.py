@@ -82,9 +82,7 @@ def is_gone(erasure: Erasure, record: RecordHash, anatomy: Anatomy) -> bool:
     said = erasure.records.get(record)
     if said is None or anatomy.data == anatomy.blank():
         return True  # A blank has other structs than those that are listed.
-    return all(
-        index < len(anatomy.spans) and anatomy.is_empty(index) for index in said.originals
-    )
+    return all(index < len(anatomy.spans) and anatomy.is_empty(index) for index in said.originals)
 
 
 def proofs_of(connection: sqlite3.Connection, record: Any) -> list[Erasure]:

@@ -282,19 +282,14 @@ class Rebuild:
         own: what one may have waiting is limited, and here nothing may be turned away."""
         self._session += 1
         session = b"repair" + self._session.to_bytes(8, "big")
-        shelf = SqliteShelf(
-            connection, ledger, session=session, now_ms=self._now_ms, proofs=proofs
-        )
+        shelf = SqliteShelf(connection, ledger, session=session, now_ms=self._now_ms, proofs=proofs)
         outcome = admit(shelf, records, items)
         assert not outcome.dropped, "a batch is smaller than a waiting room"
         ledger.sign(shelf.items)
         ledger.flush()
         for stored in shelf.stored:
             envelope = stored.record.envelope
-            if (
-                envelope.kind is Kind.FOREIGN
-                and envelope.origin not in self._salvage.certificates
-            ):
+            if envelope.kind is Kind.FOREIGN and envelope.origin not in self._salvage.certificates:
                 self._uncertified_upto = stored.position
         offered = {record.hash for record in records}
         return {hash_ for hash_, _ in outcome.refused if hash_ in offered}
@@ -359,14 +354,15 @@ class Rebuild:
 
     def _keep_keys(self, connection: sqlite3.Connection, ledger: Ledger) -> None:
         salvage = self._salvage
-        for incarnation, public_key in salvage.public_keys.items():
+        # Of what waits there may be a certificate and no key yet.
+        for incarnation in {**salvage.public_keys, **salvage.certificates}:
             if incarnation not in self._origins and incarnation not in salvage.writers:
                 continue  # of nobody: a damaged key
             key = salvage.writers.get(incarnation)
             connection.execute(
                 "UPDATE origins SET public_key = ?, seed = ?, certificate = ? WHERE id = ?",
                 (
-                    public_key,
+                    salvage.public_keys.get(incarnation),
                     None if key is None else key.seed,
                     salvage.certificates.get(incarnation),
                     ledger.origin(incarnation),

@@ -245,7 +245,9 @@ def _note_origin(salvage: Salvage, cell: Cell) -> None:
         if type(public_key) is bytes:
             names.add(Incarnation(origin_digest(public_key)))
         salvage.certificates.update(
-            (incarnation, certificate) for incarnation in names if _certifies(certificate, incarnation)
+            (incarnation, certificate)
+            for incarnation in names
+            if _certifies(certificate, incarnation)
         )
 
 
