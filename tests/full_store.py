@@ -10,12 +10,18 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from tests.stores import all_records, folder
 from tests.worlds import World, causal_shuffle, make_world
 from weft_engine.errors import MalformedRecord
 from weft_engine.records.envelope import Record
+from weft_engine.records.identity import WriterKey
 from weft_engine.records.sound import read_record
 from weft_engine.replica.replica import Replica
+from weft_engine.storage import erasures
 from weft_engine.storage.verify import Report, verify
+
+GONE = "vanished-words"
+"""Stands in all that the full store has erased."""
 
 
 def now_ms() -> int:
@@ -50,9 +56,45 @@ async def receive(replica: Replica, world: World, rng: random.Random, *, drop: i
         )
 
 
+async def erase_some(replica: Replica) -> None:
+    """A message and a note beside others, and a whole context, all of which say GONE; and once
+    more from elsewhere: stand-ins that came before their erasers, one of them waits itself."""
+    chat = replica.context("acme/one")
+    _, gone, _ = await chat.append(["before", f"it is {GONE} now", "after"])
+    await chat.note("secrets").insert(0, f"also {GONE}")
+    await replica.context("acme/old").append([f"{GONE} {number}" for number in range(3)])
+    await chat.erase(event=gone, reason="a test")
+    await chat.erase(note="secrets", reason="a test")
+    await replica.context("acme/old").erase(everything=True, reason="a test")
+    with folder() as place:
+        async with Replica.open(place / "o.db", now_ms=now_ms, random=os.urandom) as other:
+            for name in ("acme/early", "acme/waits"):
+                await _give_early(other, replica, name, is_whole=name == "acme/early")
+
+
+async def _give_early(other: Replica, replica: Replica, name: str, *, is_whole: bool) -> None:
+    chat = other.context(name)
+    await chat.append("before")
+    (gone,) = await chat.append(f"{GONE} elsewhere")
+    (row,) = await chat.erase(event=gone, reason="a test")
+    stored = [one.record for one in await all_records(other) if one.record.envelope.context == name]
+    eraser = await other.journal.read(lambda connection: erasures.eraser(connection, row.eraser))
+    ((seed,),) = rows(other.journal.path, "SELECT seed FROM origins")
+    assert eraser is not None
+    assert isinstance(seed, bytes)
+    stand_in = stored[1]
+    await replica.journal.admit(
+        stored[:2] if is_whole else [stand_in],
+        [WriterKey(seed).sign(stand_in.hash)],
+        session=b"other",
+        now_ms=now_ms(),
+        proofs={stand_in.hash: [eraser]},
+    )
+
+
 async def fill(store: Path) -> None:
-    """Own messages, a long one, a note, a view's receipt, other writers with equivocations and
-    problems, a waiting room, an own chain that is signed in part."""
+    """Own messages, a long one, a note, a view's receipt, other writers with equivocations,
+    problems and erasers, what was erased, a waiting room, an own chain that is signed in part."""
     async with Replica.open(store, now_ms=now_ms, random=os.urandom) as replica:
         chat = replica.context("acme/one")
         for number in range(12):
@@ -61,12 +103,17 @@ async def fill(store: Path) -> None:
         await chat.configure(budget=40_000)
         await chat.view(trace_id="t")
         await chat.note("plan").insert(0, "first\nsecond\n")
+        await erase_some(replica)
         for number in range(6):
             await replica.context("acme/two").append([f"x {number}", "y"])
         await receive(replica, make_world(7, steps=60), random.Random(1))
+    # As after a crash: the next session writes under another name.
+    store.with_name(store.name + ".lease").unlink()
     async with Replica.open(store, now_ms=now_ms, random=os.urandom) as replica:
         await replica.context("acme/one").append("under another incarnation")
         await receive(replica, make_world(3, steps=40), random.Random(3), drop=2)
+        await receive(replica, make_world(5, steps=40, erasing=0.2), random.Random(5))
+        await replica.erasing.done()
 
 
 def make_full_store(store: Path) -> Path:
@@ -83,10 +130,6 @@ def make_full_store(store: Path) -> Path:
         connection.execute(
             "INSERT INTO issued_tickets (store, current, offered) VALUES (?, ?, ?)",
             (b"S" * 16, None, b"offered-ticket-1"),
-        )
-        connection.execute(
-            "INSERT INTO own_heads VALUES ('acme/one', 3, ?, 7)",
-            (b"own-head-hash" * 2 + b"123456",),
         )
     with closing(sqlite3.connect(store)) as connection:
         connection.execute("VACUUM")

@@ -7,29 +7,36 @@ import asyncio
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import weft
 from tests.command_line import conversation, main_of, record_set
-from tests.full_store import check, identity, make_full_store, now_ms, quiet, rows
+from tests.full_store import GONE, check, identity, make_full_store, now_ms, quiet, rows
 from tests.running_relay import running_relay
 from tests.stores import all_records
-from weft_engine.names import Hlc
+from weft_engine.names import Hlc, RecordHash
 from weft_engine.records.envelope import decode_envelope
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.replica import Replica
+from weft_engine.storage import erasures
 from weft_engine.storage.backup import back_up
 from weft_engine.storage.carry import read_side_tables
 from weft_engine.storage.diagnosis import examine
-from weft_engine.storage.ledger import Stored
+from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.pages import Pages
 from weft_engine.storage.repair import Rebuild, Repaired, repair
-from weft_engine.storage.salvage import ERASED, look_through
+from weft_engine.storage.salvage import look_through
 from weft_server.cli import main
 
 PAGE = 4096
@@ -41,14 +48,34 @@ class Peer:
 
     stored: Sequence[Stored]
     items: Sequence[SignatureItem]
+    proofs: Mapping[RecordHash, Sequence[Eraser]]
 
     async def send_all(self, store: Path) -> None:
         async with Replica.open(store, now_ms=now_ms, random=os.urandom) as replica:
             records = [one.record for one in self.stored]
             for start in range(0, len(records), 7):
                 await replica.journal.admit(
-                    records[start : start + 7], self.items, session=b"relay", now_ms=now_ms()
+                    records[start : start + 7],
+                    self.items,
+                    session=b"relay",
+                    now_ms=now_ms(),
+                    proofs=self.proofs,
                 )
+            replica.erasing.work()
+            await replica.erasing.done()
+
+
+def proofs_of(
+    connection: sqlite3.Connection, stored: Sequence[Stored]
+) -> dict[RecordHash, list[Eraser]]:
+    """The erasers that go along with those of the records that are stand-ins."""
+    proofs: dict[RecordHash, list[Eraser]] = {}
+    for one in stored:
+        if one.flags & ERASED:
+            hashes = erasures.eraser_hashes(connection, one.record.hash)
+            found = [erasures.eraser(connection, hash_) for hash_ in hashes]
+            proofs[one.record.hash] = [eraser for eraser in found if eraser is not None]
+    return proofs
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +91,8 @@ def peer(whole: Path) -> Peer:
     async def read() -> Peer:
         async with Replica.open(copy, now_ms=now_ms, random=os.urandom, readonly=True) as replica:
             stored = await all_records(replica)
-            return Peer(stored, await replica.signature_items(stored))
+            proofs = await replica.journal.read(partial(proofs_of, stored=stored))
+            return Peer(stored, await replica.signature_items(stored), proofs)
 
     return asyncio.run(read())
 
@@ -270,36 +298,53 @@ def test_what_hangs_on_a_lost_record_waits_and_is_named(store: Path, whole: Path
 # ---- damaged pages --------------------------------------------------------------------------
 
 
-def intact(whole: Path, changed: Callable[[int, int], bool]) -> set[object]:
-    """The records of which no byte, and nothing that leads to them on their pages, was changed.
-
-    Found by looking for their bytes, so that nothing is taken from the code under test. `changed`
-    tells whether a stretch of the file was.
-    """
-    content = whole.read_bytes()
-    found: set[object] = set()
-    for hash_, envelope, payload in rows(whole, "SELECT hash, envelope, payload FROM records"):
-        assert isinstance(hash_, bytes)
-        assert isinstance(envelope, bytes)
-        assert isinstance(payload, bytes)
-        start = content.find(hash_ + envelope)
-        assert start >= 0
-        page = start // PAGE * PAGE
-        # The header of the page with its list of rows, and the row's own header.
-        stretches = [(page, page + 512), (start - 32, start + len(hash_ + envelope))]
-        if content.find(hash_ + envelope + payload) >= 0:
-            stretches.append((start, start + len(hash_ + envelope + payload)))
-            payload = b""
-        for at in range(0, len(payload), 32):
-            piece = payload[at : at + 32]
-            # Where a payload goes on in another page a piece is in none, but its neighbours are.
-            where = content.find(piece)
-            if where >= 0:
-                stretches.append((where - 40, where + len(piece) + 40))
-                stretches.append((where // PAGE * PAGE, where // PAGE * PAGE + 4))
-        if not any(changed(start, end) for start, end in stretches):
-            found.add(hash_)
+def stretches(content: bytes, head: bytes, payload: bytes) -> list[tuple[int, int]]:
+    """Where in the file a row stands that begins with `head` and goes on with `payload`, with all
+    that leads to it on its pages. Found by looking for the bytes, so that nothing is taken from
+    the code under test."""
+    start = content.find(head)
+    assert start >= 0
+    page = start // PAGE * PAGE
+    # The header of the page with its list of rows, and the row's own header.
+    found = [(page, page + 512), (start - 32, start + len(head))]
+    if content.find(head + payload) >= 0:
+        found.append((start, start + len(head + payload)))
+        payload = b""
+    for at in range(0, len(payload), 32):
+        piece = payload[at : at + 32]
+        # Where a payload goes on in another page a piece is in none, but its neighbours are.
+        where = content.find(piece)
+        if where >= 0:
+            found.append((where - 40, where + len(piece) + 40))
+            found.append((where // PAGE * PAGE, where // PAGE * PAGE + 4))
     return found
+
+
+def intact(whole: Path, changed: Callable[[int, int], bool]) -> set[object]:
+    """The records of which no byte was changed, nor of the erasers that prove them if they are
+    stand-ins. `changed` tells whether a stretch of the file was."""
+    content = whole.read_bytes()
+    sound: set[object] = set()
+    for question in (
+        "SELECT hash, x'', envelope, payload FROM records",
+        "SELECT hash, CAST(context AS BLOB), envelope, payload FROM early_erasers",
+    ):
+        for hash_, between, envelope, payload in rows(whole, question):
+            assert isinstance(hash_, bytes)
+            assert isinstance(between, bytes)
+            assert isinstance(envelope, bytes)
+            assert isinstance(payload, bytes)
+            where = stretches(content, hash_ + between + envelope, payload)
+            if not any(changed(start, end) for start, end in where):
+                sound.add(hash_)
+    proofs: dict[object, list[object]] = {}
+    for record, eraser in rows(whole, "SELECT record, eraser FROM stand_ins"):
+        proofs.setdefault(record, []).append(eraser)
+    return {
+        hash_
+        for (hash_,) in rows(whole, "SELECT hash FROM records")
+        if hash_ in sound and sound.issuperset(proofs.get(hash_, ()))
+    }
 
 
 def check_damage(store: Path, whole: Path, peer: Peer, broken: bytes) -> None:
@@ -403,33 +448,137 @@ async def test_the_file_is_lost_and_its_log_is_not(tmp_path: Path) -> None:
 # ---- erased ---------------------------------------------------------------------------------
 
 
-# ---- erased ---------------------------------------------------------------------------------
+def stand_ins(store: Path) -> set[tuple[object, ...]]:
+    return set(rows(store, f"SELECT hash, payload FROM records WHERE flags & {ERASED}"))
 
 
-def test_an_erased_record_keeps_its_flag_and_its_stand_in(store: Path, whole: Path) -> None:
-    """And a row of it from before the erasure, on whatever page, does not bring it back."""
-    ((hash_, old),) = rows(whole, "SELECT hash, payload FROM records WHERE position = 3")
-    with main_of(store) as connection:
-        connection.execute(
-            "UPDATE records SET flags = ?, payload = x'0000' WHERE position = 3", (ERASED,)
-        )
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    # The whole file once more behind itself: each old row stands on some page.
-    broken = store.with_name("broken.db")
-    broken.write_bytes(store.read_bytes() + whole.read_bytes())
-    draft = store.with_name("draft.db")
-    with Pages(broken) as pages:
-        rebuild = Rebuild(look_through(pages), read_side_tables(store), now_ms(), quiet)
+def rebuilt(file: Path, side: Path) -> Path:
+    """What a repair makes of the pages of one file and the side tables of another."""
+    draft = file.with_name("draft.db")
+    with Pages(file) as pages:
+        rebuild = Rebuild(look_through(pages), read_side_tables(side), now_ms(), quiet)
         rebuild.write(draft, b"S" * 16, b"E" * 8)
-    assert record_set(draft) == record_set(whole)
-    assert isinstance(hash_, bytes)
-    ((payload, flags),) = rows(
-        draft, f"SELECT payload, flags FROM records WHERE hash = x'{hash_.hex()}'"
+    return draft
+
+
+def test_erased_records_keep_their_stand_ins_and_what_proves_them(store: Path, whole: Path) -> None:
+    mend(store)
+    assert len(stand_ins(whole)) > 5
+    assert stand_ins(store) == stand_ins(whole)
+    for question in (
+        "SELECT * FROM stand_ins ORDER BY 1, 2",
+        "SELECT hash, payload, signature FROM early_erasers ORDER BY 1",
+        "SELECT hash, is_done FROM erasures JOIN records USING (position) ORDER BY 1",
+        "SELECT eraser, store FROM confirmations ORDER BY 1, 2",
+    ):
+        assert rows(whole, question)
+        assert rows(store, question) == rows(whole, question), question
+    assert GONE.encode() not in store.read_bytes()
+
+
+@pytest.mark.parametrize("table", ["stand_ins", "early_erasers", "erasures", "confirmations"])
+async def test_what_proves_a_stand_in_is_found_again(
+    store: Path, whole: Path, peer: Peer, table: str
+) -> None:
+    """But for an eraser that is nowhere else: then what it proves is lost here."""
+    damage(store, f"DROP TABLE {table}")
+    done = await asyncio.to_thread(mend, store)
+    assert done.unreadable == (table,)
+    if table != "early_erasers":
+        assert stand_ins(store) == stand_ins(whole)
+        assert waiting_set(store) == waiting_set(whole)
+    assert check(store).erasures_pending == 0
+    await check_comes_back(store, whole, peer)
+
+
+def test_a_stand_in_that_no_eraser_proves_is_not_kept(store: Path, whole: Path) -> None:
+    """Nor is a row taken that is said to be erased and is not."""
+    ((good,),) = rows(whole, "SELECT hash FROM records WHERE position = 3")
+    ((bad, bad_hash),) = rows(
+        whole, f"SELECT min(position), hash FROM records WHERE flags & {ERASED}"
     )
-    assert (payload, flags) == (b"\0\0", ERASED)
-    assert old != payload
-    ((erased,),) = rows(draft, f"SELECT count(*) FROM records WHERE flags & {ERASED}")
-    assert erased == 1
+    damage(
+        store,
+        f"UPDATE records SET flags = {ERASED} WHERE position = 3",
+        f"UPDATE records SET payload = x'00' WHERE position = {bad}",
+    )
+    done = mend(store)
+    assert done.lost == 1
+    assert rows(store, f"SELECT flags FROM records WHERE hash = x'{good.hex()}'") == [(0,)]  # type: ignore[attr-defined]
+    assert kept_set(whole) - kept_set(store) == {bad_hash}
+
+
+async def erased_store(place: Path) -> tuple[Path, Path]:
+    """A store as it was before something of it was erased, and as it is now."""
+    path, before = place / "e.db", place / "before.db"
+    async with Replica.open(path, now_ms=now_ms, random=os.urandom) as replica:
+        chat = replica.context("a")
+        ids = [(await chat.append(f"{number} {GONE} {number}"))[0] for number in range(5)]
+        await chat.note("plan").insert(0, GONE)
+    shutil.copy(path, before)
+    async with Replica.open(path, now_ms=now_ms, random=os.urandom) as replica:
+        await replica.context("a").erase(events=ids, reason="a test")
+        await replica.context("a").erase(note="plan", reason="a test")
+    assert GONE.encode() not in path.read_bytes()
+    return path, before
+
+
+async def test_an_older_row_brings_back_nothing_that_was_erased(tmp_path: Path) -> None:
+    path, before = await erased_store(tmp_path)
+    both = tmp_path / "both.db"
+    for content in (path.read_bytes() + before.read_bytes(), before.read_bytes() * 2):
+        # The whole file once more behind itself: each old row stands on some page.
+        both.write_bytes(content)
+        draft = await asyncio.to_thread(rebuilt, both, path)
+        if len(content) > 2 * len(before.read_bytes()):
+            assert GONE.encode() not in draft.read_bytes()
+            assert stand_ins(draft) == stand_ins(path)
+        draft.unlink()
+
+
+async def test_old_rows_are_erased_again_by_an_eraser_that_is_left(tmp_path: Path) -> None:
+    """The stand-ins are lost, the originals stand on old pages, and so does the eraser on its."""
+    path, before = await erased_store(tmp_path)
+    wanted = stand_ins(path)
+    damage(path, f"DELETE FROM records WHERE flags & {ERASED}")
+    both = tmp_path / "both.db"
+    both.write_bytes(path.read_bytes() + before.read_bytes())
+    draft = await asyncio.to_thread(rebuilt, both, path)
+    assert stand_ins(draft) == wanted
+    assert GONE.encode() not in draft.read_bytes()
+    assert check(draft).findings == ()
+    assert check(draft).erasures_pending == 0
+
+
+async def test_an_old_row_does_not_stand_in_for_a_damaged_stand_in(tmp_path: Path) -> None:
+    path, before = await erased_store(tmp_path)
+    damage(
+        path,
+        f"UPDATE records SET payload = x'0000' WHERE flags & {ERASED}",
+        "DELETE FROM records WHERE position IN (SELECT position FROM erasures)",
+    )
+    both = tmp_path / "both.db"
+    both.write_bytes(path.read_bytes() + before.read_bytes())
+    draft = await asyncio.to_thread(rebuilt, both, path)
+    assert GONE.encode() not in draft.read_bytes()
+    assert record_set(draft) == set()
+
+
+@pytest.mark.parametrize("what", ["event", "note", "everything"])
+def test_an_erasure_that_was_interrupted_is_done_by_the_repair(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "e.db"
+    script = Path(__file__).with_name("erase_and_die.py")
+    died = subprocess.run([sys.executable, str(script), str(path), what], timeout=60)
+    assert died.returncode == -signal.SIGKILL
+    before = record_set(path)
+    done = mend(path)
+    assert (done.lost, done.waiting) == (0, 0)
+    assert record_set(path) == before
+    texts = {"event": b"the SECRET", "note": b"a SECRET plan"}
+    for one, text in texts.items():
+        assert (text in path.read_bytes()) == (what not in (one, "everything"))
+    report = check(path)
+    assert (report.findings, report.erasures, report.erasures_pending) == ((), 1, 0)
 
 
 # ---- how it ends ----------------------------------------------------------------------------

@@ -15,7 +15,15 @@ from pathlib import Path
 
 from weft_engine.errors import NotAStore, StoreError
 from weft_engine.storage.copying import Identity, copy_store, source_uri
-from weft_engine.storage.draft import drafted, kept_name, place, refuse_existing, swap
+from weft_engine.storage.draft import (
+    REPLACED,
+    drafted,
+    kept_name,
+    place,
+    refuse_existing,
+    swap,
+    undo_unfinished,
+)
 from weft_engine.storage.folding import fold_log
 from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.migration import STORE_FORMAT
@@ -79,6 +87,7 @@ def restore(
     lock = WriterLock(store)
     lock.acquire()
     try:
+        undo_unfinished(store)
         with _brought_up(backup, store, random) as source, drafted(store, random(8)) as draft:
             copied = _copy(
                 source, draft, is_still=True, now_ms=now_ms, random=random, check=progress
@@ -87,7 +96,7 @@ def restore(
             if store.exists():
                 if not replace:
                     refuse_existing(store)
-                kept = kept_name(store, "replaced", now_ms)
+                kept = kept_name(store, REPLACED, now_ms)
                 fold_log(store)
                 swap(draft, store, kept=kept)
             else:

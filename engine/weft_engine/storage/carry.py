@@ -8,7 +8,7 @@ Must never know: the journal, how it is rebuilt.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from weft_engine.errors import MalformedRecord
 from weft_engine.names import RecordHash
-from weft_engine.records.envelope import Record
+from weft_engine.records.envelope import Kind, Record, decode_envelope
 from weft_engine.records.identity import SignatureItem
 from weft_engine.records.sound import read_record
+from weft_engine.storage.proofs import Proofs
 
 _READ: Final = {
     "meta": ("key, value", "key"),
@@ -28,12 +29,18 @@ _READ: Final = {
     "quarantine": ("id, at_ms, sender, context, hash, reason, size, evidence", "id"),
     "erasures": ("position, is_done", "position"),
     "confirmations": ("eraser, store", "eraser, store"),
+    "stand_ins": ("record, eraser", "record, eraser"),
+    "early_erasers": ("hash, envelope, payload, public_key, signature", "hash"),
 }
 """Tables with the columns that are read and those that order them."""
-_LATER: Final = frozenset({"quarantine", "erasures", "confirmations"})
+_LATER: Final = frozenset({"quarantine", "erasures", "confirmations", "stand_ins", "early_erasers"})
 """Tables that stores of an earlier format do not have."""
 
 Row = tuple[Any, ...]
+Parked = tuple[Record, tuple[RecordHash, ...]]
+"""A record, and the erasers that prove its payload if that is a stand-in."""
+Reading = Callable[[bytes, bytes], Parked]
+"""A record from its envelope and payload, or MalformedRecord."""
 
 
 @dataclass(slots=True)
@@ -42,22 +49,52 @@ class SideTables:
     that were not read to their end."""
 
     store_id: bytes | None = None
+    uncertified_upto: int | None = None
+    """Up to this position foreign records have no certificates; None if that is not known."""
     rows: dict[str, list[Row]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
-    def waiting(self) -> Iterator[tuple[Record, list[SignatureItem]]]:
+    def waiting(self, read: Reading) -> Iterator[tuple[Parked, list[SignatureItem]]]:
         """The sound ones of the records that were parked, with their own signatures."""
         for hash_, envelope, payload, public_key, signature in self.rows.get("waiting", ()):
             if type(envelope) is not bytes or type(payload) is not bytes:
                 continue
             try:
-                record = read_record(envelope, payload)
+                record, erasers = read(envelope, payload)
             except MalformedRecord:
                 continue
             items = _item(record, public_key, signature)
             # A damaged envelope may still be one, of a record that never was.
             if record.hash == hash_ or items:
-                yield record, items
+                yield (record, erasers), items
+
+    def find_erasers(self, proofs: Proofs) -> None:
+        """Add the sound erasers that are not journaled, and what is said of which prove what."""
+        for table in ("waiting", "early_erasers"):
+            for hash_, envelope, payload, public_key, signature in self.rows.get(table, ()):
+                if type(envelope) is not bytes or type(payload) is not bytes:
+                    continue
+                try:
+                    if decode_envelope(envelope).kind is not Kind.ERASE:
+                        continue
+                    record = read_record(envelope, payload)
+                except MalformedRecord:
+                    continue
+                items = _item(record, public_key, signature)
+                if record.hash == hash_ or items:
+                    proofs.add(record, items)
+        for record_hash, eraser in self.rows.get("stand_ins", ()):
+            if type(record_hash) is bytes and type(eraser) is bytes:
+                proofs.tell(RecordHash(record_hash), RecordHash(eraser))
+
+    def done(self, hashes: Mapping[int, RecordHash]) -> frozenset[RecordHash]:
+        """The erasers of which nothing was left in the damaged file. `hashes` are those of the
+        records by their positions."""
+        return frozenset(
+            hashes[position]
+            for position, is_done in self.rows.get("erasures", ())
+            if is_done == 1 and position in hashes
+        )
 
 
 def _item(record: Record, public_key: Any, signature: Any) -> list[SignatureItem]:
@@ -93,6 +130,9 @@ def read_side_tables(store: Path) -> SideTables:
     store_id = meta.get(b"store")
     if type(store_id) is bytes and len(store_id) == 16:
         side.store_id = store_id
+    upto = meta.get(b"uncertified_upto")
+    if type(upto) is int:
+        side.uncertified_upto = upto
     side.unreadable = tuple(unreadable)
     return side
 
@@ -113,11 +153,8 @@ def _rows(
     return list(found), False
 
 
-def write_side_tables(
-    connection: sqlite3.Connection, side: SideTables, hashes: Mapping[int, RecordHash]
-) -> None:
-    """Write down what is well formed. `hashes` are those of the records by the position that they
-    had, because positions are new."""
+def write_side_tables(connection: sqlite3.Connection, side: SideTables) -> None:
+    """Write down what is well formed."""
     _write_receipts(connection, side)
     for id_, at_ms, sender, context, hash_, reason, size, evidence in side.rows.get(
         "quarantine", ()
@@ -134,16 +171,14 @@ def write_side_tables(
                 "INSERT OR IGNORE INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (id_, at_ms, sender, where, hash_, why, size, evidence),
             )
-    for position, is_done in side.rows.get("erasures", ()):
-        if position in hashes and is_done in (0, 1):
-            connection.execute(
-                "INSERT OR IGNORE INTO erasures"
-                " SELECT position, context, ? FROM records WHERE hash = ?",
-                (is_done, hashes[position]),
-            )
     for eraser, store in side.rows.get("confirmations", ()):
-        if type(eraser) is bytes and type(store) is bytes:
-            connection.execute("INSERT OR IGNORE INTO confirmations VALUES (?, ?)", (eraser, store))
+        # What this very file is rid of is found out anew.
+        if type(eraser) is bytes and type(store) is bytes and store != side.store_id:
+            connection.execute(
+                "INSERT OR IGNORE INTO confirmations (eraser, store) SELECT ?1, ?2"
+                " WHERE EXISTS (SELECT 1 FROM records WHERE hash = ?1)",
+                (eraser, store),
+            )
 
 
 def _write_receipts(connection: sqlite3.Connection, side: SideTables) -> None:

@@ -44,6 +44,7 @@ def check_checkpoints(
             findings.add(
                 f"the checkpoint at position {position!r} is damaged or of another journal",
                 context=name,
+                is_spare=True,
             )
             continue
         while done < checkpoint.position:
@@ -58,6 +59,7 @@ def check_checkpoints(
             findings.add(
                 f"the checkpoint at position {position} is not the document of its records",
                 context=name,
+                is_spare=True,
             )
     return len(found)
 

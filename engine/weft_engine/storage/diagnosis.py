@@ -17,13 +17,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from weft_engine.errors import MalformedRecord, NewerFormat, OlderFormat, StoreError
+from weft_engine.errors import (
+    MalformedRecord,
+    MalformedUpdate,
+    NewerFormat,
+    OlderFormat,
+    StoreError,
+)
 from weft_engine.limits import MIB
+from weft_engine.names import Position
 from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import decode_envelope
-from weft_engine.storage.draft import BESIDE, DRAFT_SUFFIX, beside
+from weft_engine.storage import reading
+from weft_engine.storage.draft import (
+    BESIDE,
+    DRAFT_SUFFIX,
+    LEASE_SUFFIX,
+    beside,
+    kept_files,
+    second_names,
+)
+from weft_engine.storage.findings import Finding
+from weft_engine.storage.lease import Lease, is_valid
 from weft_engine.storage.ledger import SKEWED
 from weft_engine.storage.lock import writing_process
+from weft_engine.storage.machine import this_machine
 from weft_engine.storage.schema import check_header, connect, damaged
 from weft_engine.storage.verify import Progress, Report, verify
 
@@ -71,6 +89,7 @@ def examine(store: Path, *, progress: Progress) -> Examination:
             connection.text_factory = lambda data: data.decode(errors="replace")
             try:
                 connection.execute("BEGIN")
+                found += _of_lease(store, connection)
                 found += _of_contents(connection)
             except sqlite3.Error as error:
                 raise damaged(store, error) from error
@@ -117,7 +136,11 @@ _MEANS_DAMAGE: Final = (
 def _of_files(store: Path) -> Iterator[Diagnosis]:
     if not store.is_file():
         return
-    files = [path for path in (store, *(beside(store, s) for s in BESIDE)) if path.exists()]
+    files = [
+        path
+        for path in (store, *(beside(store, s) for s in (*BESIDE, LEASE_SUFFIX)))
+        if path.exists()
+    ]
     open_to_all = [path for path in files if stat.S_IMODE(path.stat().st_mode) & 0o077]
     if open_to_all:
         yield Diagnosis(
@@ -148,6 +171,7 @@ def _of_files(store: Path) -> Iterator[Diagnosis]:
             is_wrong=False,
         )
     yield from _of_log(store, is_written=writer is not None)
+    yield from _of_replacements(store)
     drafts = sorted(store.parent.glob(f"{_escaped(store.name)}.*{DRAFT_SUFFIX}*"))
     if drafts:
         yield Diagnosis(
@@ -159,6 +183,59 @@ def _of_files(store: Path) -> Iterator[Diagnosis]:
             is_wrong=False,
             count=len(drafts),
         )
+
+
+def _of_replacements(store: Path) -> Iterator[Diagnosis]:
+    """What a repair or a restore left beside the store."""
+    twice = second_names(store)
+    if twice:
+        yield Diagnosis(
+            "replacement",
+            f"{twice[0].name} is another name of this very file",
+            "a repair or a restore ended in the middle: the store is the file from before it, and"
+            " part of its log may stand under that other name",
+            "open the store for writing, or repair or restore once more: each takes that back first."
+            " Do not write to the other name",
+            is_wrong=True,
+            count=len(twice),
+        )
+    kept = [path for path in kept_files(store) if path not in twice]
+    if kept:
+        yield Diagnosis(
+            "kept files",
+            "files that were replaced are kept beside it",
+            "they hold what they held then: private keys, records that may be in no other place,"
+            " and what has been erased since",
+            "when nothing of them is needed any more: rm " + shlex.join(str(path) for path in kept),
+            is_wrong=False,
+            count=len(kept),
+            details=tuple(path.name for path in kept[:_EXAMPLES_MAX]),
+        )
+
+
+def _of_lease(store: Path, connection: sqlite3.Connection) -> Iterator[Diagnosis]:
+    """Whether the next open for writing finds that the last close was clean."""
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    lease, incarnation = Lease.of(meta.get("lease")), meta.get("incarnation")
+    has_file = beside(store, LEASE_SUFFIX).exists()
+    if writing_process(store) is not None or (lease is None and not has_file):
+        return
+    known = incarnation if type(incarnation) is bytes else None
+    if lease is not None and is_valid(lease, store, this_machine(), incarnation=known):
+        return
+    if has_file:
+        what = f"{store.name}{LEASE_SUFFIX} is not the lease that the store's last close left"
+    else:
+        what = "its last close left a lease that is gone"
+    yield Diagnosis(
+        "lease",
+        what,
+        "it was copied, moved or restored since, its machine was started anew, or its last writer"
+        " did not close it; so it may be one of two copies. The next writer begins under a new name"
+        " and every link compares once; nothing is lost",
+        "nothing",
+        is_wrong=False,
+    )
 
 
 def _of_log(store: Path, *, is_written: bool) -> Iterator[Diagnosis]:
@@ -199,26 +276,29 @@ def _escaped(name: str) -> str:
 
 
 def _of_report(store: Path, report: Report) -> Iterator[Diagnosis]:
-    if not report.is_sound:
+    damage = [finding for finding in report.findings if not finding.is_spare]
+    spare = [finding for finding in report.findings if finding.is_spare]
+    if damage:
         yield Diagnosis(
             "damage",
             "the store contradicts itself",
             _MEANS_DAMAGE,
             repair_command(store),
             is_wrong=True,
-            count=report.findings_total,
-            details=tuple(
-                ": ".join(
-                    part
-                    for part in (
-                        finding.context and f"context {finding.context}",
-                        finding.record and f"record {finding.record[:16]}",
-                        finding.what,
-                    )
-                    if part
-                )
-                for finding in report.findings[:_EXAMPLES_MAX]
-            ),
+            count=report.findings_total - len(spare),
+            details=tuple(map(_found, damage[:_EXAMPLES_MAX])),
+        )
+    if spare:
+        yield Diagnosis(
+            "checkpoints",
+            "checkpoints of documents do not agree with the journal",
+            "they are damaged, or another version of weft made them. One that is whole in itself"
+            " may be used: then a note shows what its records do not say. The records are sound,"
+            " nothing is lost",
+            repair_command(store) + " (the new file has none; they are made anew)",
+            is_wrong=True,
+            count=len(spare),
+            details=tuple(map(_found, spare[:_EXAMPLES_MAX])),
         )
     if report.unsigned:
         yield Diagnosis(
@@ -229,6 +309,15 @@ def _of_report(store: Path, report: Report) -> Iterator[Diagnosis]:
             is_wrong=False,
             count=report.unsigned,
         )
+
+
+def _found(finding: Finding) -> str:
+    parts = (
+        finding.context and f"context {finding.context}",
+        finding.record and f"record {finding.record[:16]}",
+        finding.what,
+    )
+    return ": ".join(part for part in parts if part)
 
 
 def _of_contents(connection: sqlite3.Connection) -> Iterator[Diagnosis]:
@@ -245,6 +334,7 @@ def _of_contents(connection: sqlite3.Connection) -> Iterator[Diagnosis]:
         " both sides are kept, nothing is lost",
         to_do="use `weft backup` and `weft restore` for copies: they get an identity of their own",
     )
+    yield from _left_out(connection)
     yield from _counted(
         connection,
         "SELECT c.name || ': origin ' || lower(hex(o.incarnation)) || ': ' || count(*), count(*)"
@@ -253,7 +343,8 @@ def _of_contents(connection: sqlite3.Connection) -> Iterator[Diagnosis]:
         " GROUP BY r.context, r.origin ORDER BY c.name",
         code="skewed",
         what="records came from a clock that was far ahead of this one",
-        means="they are kept like all others and move nobody's clock; nothing is lost",
+        means="they are kept like all others, stand at the time they say and move nobody's clock;"
+        " nothing is lost",
         to_do="set the clocks of their writers, or this machine's",
     )
     yield from _counted(
@@ -272,7 +363,8 @@ def _of_contents(connection: sqlite3.Connection) -> Iterator[Diagnosis]:
         " GROUP BY sender, reason ORDER BY count(*) DESC",
         code="quarantine",
         what="what others sent was refused and is kept as evidence",
-        means="nothing of it was stored as a record, and nothing of yours is lost",
+        means="nothing of it was stored as a record, and nothing of yours is lost. The oldest"
+        " evidence goes when there is too much; an erasure of its context takes it along",
         to_do="look at its senders, named here by their ids",
     )
     yield from _counted(
@@ -281,8 +373,31 @@ def _of_contents(connection: sqlite3.Connection) -> Iterator[Diagnosis]:
         " JOIN contexts AS c ON c.id = e.context WHERE e.is_done = 0 GROUP BY e.context",
         code="erasures",
         what="what was to be erased is still in this file",
-        means="the erasing record is journaled; its work goes on when the store is open",
-        to_do="open the store for writing",
+        means="the erasing record is journaled; its work goes on when the store is open. Until it"
+        " is done this store does not confirm it to others, and a backup has the content, too",
+        to_do="open the store for writing; end processes that read it for long",
+    )
+    yield from _counted(
+        connection,
+        "SELECT c.name || ': ' || count(*) || ', confirmed by at least ' || min(n) || ' stores',"
+        " count(*) FROM (SELECT e.context, (SELECT count(*) FROM confirmations WHERE eraser ="
+        " r.hash) AS n FROM erasures AS e JOIN records AS r USING (position) WHERE e.is_done = 1)"
+        " AS d JOIN contexts AS c ON c.id = d.context GROUP BY d.context ORDER BY c.name",
+        code="confirmations",
+        what="what was erased is gone from this file; these stores have said the same of theirs",
+        means="a store confirms when nothing is left in its files. One that was never linked since"
+        " has not heard of it; what anybody copied elsewhere, and backups, are not counted",
+        to_do="link stores that may hold it, and see `weft erasures`; delete old backups",
+    )
+    yield from _counted(
+        connection,
+        "SELECT context || ': ' || count(*), count(*) FROM early_erasers GROUP BY context"
+        " ORDER BY context",
+        code="early erasers",
+        what="erasers came beside what they erased, and before what they build on",
+        means="what they name was never in this file; other content of their kind stays until they"
+        " are journaled",
+        to_do="link the store to a replica that has the missing records",
     )
     yield from _counted(
         connection,
@@ -291,9 +406,44 @@ def _of_contents(connection: sqlite3.Connection) -> Iterator[Diagnosis]:
         " GROUP BY c.id ORDER BY c.name",
         code="index",
         what="records are not in the event index yet",
-        means="it follows the journal; who reads brings it up first, so nothing is missing",
+        means="it follows the journal; who reads brings it up first, so nothing is missing. A close"
+        " goes on indexing for 2 s at most, so after a large import some is left for the next open,"
+        " whose first reading of these contexts takes longer",
         to_do="nothing",
     )
+
+
+def _left_out(connection: sqlite3.Connection) -> Iterator[Diagnosis]:
+    """What losing sides of equivocations wrote into notes: no document shows it."""
+    from weft_engine.document.left_out import left_out  # for damaged and cloned stores only
+
+    found: list[str] = []
+    for (name,) in connection.execute("SELECT name FROM contexts ORDER BY name").fetchall():
+        state = reading.context(connection, name)
+        if state is None or not reading.has_sides(connection, state):
+            continue
+        stored = reading.records_after(
+            connection, state.id, Position(0), records_max=state.records, bytes_max=1 << 62
+        )
+        try:
+            texts = left_out([one.record for one in stored])
+        except (MalformedRecord, MalformedUpdate):
+            continue  # it is among the findings
+        found += [
+            f"{name}: note {lost.note}: by {lost.origin.hex()[:16]}: {lost.text!r}"
+            for lost in texts
+        ]
+    if found:
+        yield Diagnosis(
+            "left out",
+            "notes do not show what the losing side of an equivocation wrote",
+            "of two records with one number a document can hold one; the other is kept, and its"
+            " text is told here so that nobody's words are lost",
+            "copy what is wanted into the note again",
+            is_wrong=False,
+            count=len(found),
+            details=tuple(found[:_EXAMPLES_MAX]),
+        )
 
 
 def _counted(

@@ -44,6 +44,7 @@ class Erasers:
         self._early = set()
         (self.has_any,) = self._connection.execute(
             "SELECT EXISTS (SELECT 1 FROM erasures) OR EXISTS (SELECT 1 FROM early_erasers)"
+            " OR EXISTS (SELECT 1 FROM stand_ins)"
         ).fetchone()
 
     def arriving(self, record: Record) -> tuple[Record, bool]:
@@ -72,6 +73,8 @@ class Erasers:
             (position, record.hash),
         )
         self._connection.execute("DELETE FROM early_erasers WHERE hash = ?", (record.hash,))
+        # Its row may not be written yet.
+        self._early.add(record.hash)
         self.has_any = True
 
     def came_early(self, hash_: RecordHash, erasers: Iterable[Eraser]) -> None:

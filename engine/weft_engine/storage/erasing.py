@@ -155,6 +155,8 @@ def proving(connection: sqlite3.Connection, record: RecordHash) -> list[Erasure]
         "SELECT r.envelope, r.payload FROM stand_ins JOIN records AS r ON r.hash = eraser"
         " WHERE record = ?1 UNION ALL"
         " SELECT e.envelope, e.payload FROM stand_ins JOIN early_erasers AS e ON e.hash = eraser"
+        " WHERE record = ?1 UNION"
+        " SELECT w.envelope, w.payload FROM stand_ins JOIN waiting AS w ON w.hash = eraser"
         " WHERE record = ?1",
         (record,),
     )

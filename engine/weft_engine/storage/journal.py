@@ -20,6 +20,7 @@ from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.erasure import Eraser
 from weft_engine.records.gate import Outcome, admit
 from weft_engine.records.identity import SignatureItem, WriterKey
+from weft_engine.storage.draft import undo_unfinished
 from weft_engine.storage.erasing import Plan, clear_rooms, pending
 from weft_engine.storage.erasures import keep_confirmations
 from weft_engine.storage.identity import NOBODY, Resumable, Standing, renew, take_up
@@ -113,6 +114,8 @@ class SqliteJournal:
                     created_ms=now_ms,
                     machine=machine,
                 )
+            if lock is not None:
+                undo_unfinished(path)
             connection = connect(path, readonly=readonly)
             try:
                 if not readonly:

@@ -3,8 +3,9 @@
 One mechanism for every kind of damage. The damaged file is read page by page (`salvage`); what is
 proved by its own hashes and a signature is journaled anew, in order; what depends on a record that
 is lost here waits, as it would if it had come from a peer, and is journaled when a peer brings
-that record. Event indexes are made anew. Then the new file takes the old one's place, which stays
-under another name.
+that record. Event indexes are made anew. What erasers name is
+replaced in the new file whatever was found of it. Then the new file takes the old one's place,
+which stays under another name.
 Must never know: who asks, how it is told.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +22,21 @@ from typing import Final
 
 from weft_engine.errors import NotAStore, StoreError
 from weft_engine.events.event import Message
+from weft_engine.limits import ERASING_STEP_RECORDS
 from weft_engine.names import EventId, Incarnation, RecordHash
-from weft_engine.records.envelope import Record
+from weft_engine.records.envelope import Kind, Record, decode_envelope
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.gate import admit
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.carry import SideTables, read_side_tables, write_side_tables
-from weft_engine.storage.draft import beside, drafted, kept_name, swap
+from weft_engine.storage.draft import DAMAGED, beside, drafted, kept_name, swap, undo_unfinished
+from weft_engine.storage.erasing import clear_rooms, finish, pending, plan, step
 from weft_engine.storage.folding import fold_log
 from weft_engine.storage.ledger import Ledger
 from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.pages import Pages
 from weft_engine.storage.projection import next_step, save_step
-from weft_engine.storage.salvage import ERASED, Found, Salvage, look_through
+from weft_engine.storage.salvage import Found, Salvage, look_through
 from weft_engine.storage.schema import APPLICATION_ID, make_tables
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.verify import Progress, verify
@@ -92,9 +96,10 @@ def repair(
     lock = WriterLock(store)
     lock.acquire()
     try:
+        undo_unfinished(store)
         side = read_side_tables(store)
         _check_room(store)
-        kept = kept_name(store, "damaged", now_ms)
+        kept = kept_name(store, DAMAGED, now_ms)
         with drafted(store, random(8)) as draft:
             with Pages(store) as pages:
                 rebuild = Rebuild(look_through(pages), side, now_ms, progress)
@@ -144,8 +149,11 @@ class Rebuild:
         self._sound: Counter[str] = Counter()
         """Journaled records that can be read, by context."""
         self._origins: set[Incarnation] = set()
-        self._batches = 0
+        self._session = 0
+        self._uncertified_upto = 0
         self._tokenizer = Tokenizer(DEFAULT_TOKENIZER)
+        side.find_erasers(salvage.proofs)
+        salvage.find_erasers()
 
     @property
     def has_anything(self) -> bool:
@@ -161,6 +169,7 @@ class Rebuild:
         with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute("PRAGMA journal_mode = MEMORY")
+            connection.execute("PRAGMA secure_delete = ON")
             make_tables(connection, store_id=store_id, epoch=epoch, created_ms=self._now_ms)
             connection.execute("BEGIN")
             ledger = Ledger(connection)
@@ -168,8 +177,14 @@ class Rebuild:
                 self._admit(connection, ledger, batch)
             for waiting in self._batches_of(self._parked()):
                 self._admit(connection, ledger, waiting)
+            self._sign_waiting(connection, ledger)
             self._keep_keys(connection, ledger)
-            write_side_tables(connection, self._side, self._positions)
+            connection.execute(
+                "UPDATE meta SET value = ? WHERE key = 'uncertified_upto'",
+                (self._uncertified_upto,),
+            )
+            write_side_tables(connection, self._side)
+            self._erase(connection, ledger, store_id)
             self._index(connection)
             connection.execute("COMMIT")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -204,8 +219,8 @@ class Rebuild:
         self._positions[found.position] = found.record.hash
 
     def _parked(self) -> Iterator[tuple[Found, list[SignatureItem]]]:
-        for record, items in self._side.waiting():
-            yield Found(0, record, erased=False, is_named=True), items
+        for (record, erasers), items in self._side.waiting(self._salvage.read):
+            yield Found(0, record, erasers, is_named=True), items
 
     @staticmethod
     def _batches_of(
@@ -228,37 +243,98 @@ class Rebuild:
         ledger: Ledger,
         batch: Sequence[tuple[Found, list[SignatureItem]]],
     ) -> None:
-        """Through the gate, as if a peer had sent it. Each batch is a session of its own, because
-        what one session may have waiting is limited, and here nothing may be turned away."""
-        self._batches += 1
-        session = b"repair" + self._batches.to_bytes(8, "big")
-        shelf = SqliteShelf(connection, ledger, session=session, now_ms=self._now_ms)
-        erased = {one.record.hash for one, _ in batch if one.erased}
-        held = ledger.held(
-            parent for one, _ in batch if one.erased for parent in one.record.envelope.parents
-        )
-        records = [one.record for one, _ in batch]
-        self._origins.update(record.envelope.origin for record in records)
-        offered = {record.hash for record in records}
-        # A stand-in does not prove itself, so it can't wait: its eraser's peers have it.
-        records = [
-            record
-            for record in records
-            if record.hash not in erased
-            or all(parent in held or parent in offered for parent in record.envelope.parents)
-        ]
-        items = [item for _, some in batch for item in some]
-        items += self._own_items(records, {item.tip for item in items})
+        """Through the gate, as if a peer had sent it."""
+        proofs = {}
+        for one, _ in batch:
+            if one.erasers:
+                proofs[one.record.hash] = self._salvage.proofs.signed(one.erasers)
+                connection.executemany(
+                    "INSERT OR IGNORE INTO stand_ins VALUES (?, ?)",
+                    [(one.record.hash, eraser) for eraser in one.erasers],
+                )
+        if proofs:
+            ledger.erasers.reset()
+        self._origins.update(one.record.envelope.origin for one, _ in batch)
+        left = [(one, items) for one, items in batch if self._is_certified(one) or not items]
+        left += [(one, []) for one, items in batch if items and not self._is_certified(one)]
+        while True:
+            records = [one.record for one, _ in left]
+            items = [item for _, some in left for item in some]
+            items += self._own_items(records, {item.tip for item in items})
+            refused = self._offer(connection, ledger, records, items, proofs)
+            if not refused:
+                break
+            # Nothing is stored of what has something wrong in it: again, without that.
+            for one, _ in left:
+                if one.record.hash in refused and one.position:
+                    self._sound[one.record.envelope.context] -= 1
+            left = [(one, some) for one, some in left if one.record.hash not in refused]
+
+    def _offer(
+        self,
+        connection: sqlite3.Connection,
+        ledger: Ledger,
+        records: Sequence[Record],
+        items: Sequence[SignatureItem],
+        proofs: Mapping[RecordHash, Sequence[Eraser]],
+    ) -> set[RecordHash]:
+        """Which of the records were refused; then none was taken. Each call is a session of its
+        own: what one may have waiting is limited, and here nothing may be turned away."""
+        self._session += 1
+        session = b"repair" + self._session.to_bytes(8, "big")
+        shelf = SqliteShelf(connection, ledger, session=session, now_ms=self._now_ms, proofs=proofs)
         outcome = admit(shelf, records, items)
-        assert not outcome.dropped
+        assert not outcome.dropped, "a batch is smaller than a waiting room"
         ledger.sign(shelf.items)
         ledger.flush()
-        for hash_ in erased:
-            connection.execute(
-                "UPDATE records SET flags = flags | ? WHERE hash = ?", (ERASED, hash_)
-            )
-            connection.execute("DELETE FROM waiting WHERE hash = ?", (hash_,))
-            connection.execute("DELETE FROM waiting_for WHERE hash = ?", (hash_,))
+        for stored in shelf.stored:
+            envelope = stored.record.envelope
+            if envelope.kind is Kind.FOREIGN and envelope.origin not in self._salvage.certificates:
+                self._uncertified_upto = stored.position
+        offered = {record.hash for record in records}
+        return {hash_ for hash_, _ in outcome.refused if hash_ in offered}
+
+    def _is_certified(self, found: Found) -> bool:
+        """Whether a signature may count for it. A foreign record whose certificate is lost waits
+        for somebody who has it, unless it is from before there were any."""
+        envelope = found.record.envelope
+        upto = self._side.uncertified_upto
+        return (
+            envelope.kind is not Kind.FOREIGN
+            or envelope.origin in self._salvage.certificates
+            or upto is None
+            or 0 < found.position <= upto
+        )
+
+    def _sign_waiting(self, connection: sqlite3.Connection, ledger: Ledger) -> None:
+        """What we wrote ourselves need not wait for the signature of something later that waits:
+        sign whatever could be journaled."""
+        items: list[SignatureItem] = []
+        for hash_, envelope in connection.execute(
+            "SELECT hash, envelope FROM waiting WHERE lacks = 0 AND signature IS NULL"
+        ):
+            decoded = decode_envelope(envelope)
+            key = self._salvage.writers.get(decoded.origin)
+            if key is not None and (
+                decoded.kind is not Kind.FOREIGN or decoded.origin in self._salvage.certificates
+            ):
+                items.append(key.sign(RecordHash(hash_)))
+        if items:
+            self._offer(connection, ledger, (), items, {})
+
+    def _erase(self, connection: sqlite3.Connection, ledger: Ledger, store_id: bytes) -> None:
+        """Do the work of every eraser in the new file: an old page may have brought back what it
+        names."""
+        done = self._side.done(self._positions)
+        positions = pending(connection)
+        for number, position in enumerate(positions, start=1):
+            self._progress("erasing", number, len(positions))
+            work = plan(connection, position)
+            for start in range(0, len(work.positions), ERASING_STEP_RECORDS):
+                step(connection, work, work.positions[start : start + ERASING_STEP_RECORDS])
+            if work.hash not in done:
+                clear_rooms(connection, ledger.erasers, work)
+            finish(connection, work, store_id)
 
     def _own_items(
         self, records: Sequence[Record], signed: set[RecordHash]
@@ -268,19 +344,25 @@ class Rebuild:
         continued = {record.envelope.prev for record in records}
         for record in records:
             key = self._salvage.writers.get(record.envelope.origin)
-            if key is not None and record.hash not in continued and record.hash not in signed:
+            if (
+                key is not None
+                and record.hash not in signed
+                # An eraser has one of its own, to go along with what it proves.
+                and (record.hash not in continued or record.envelope.kind is Kind.ERASE)
+            ):
                 yield key.sign(record.hash)
 
     def _keep_keys(self, connection: sqlite3.Connection, ledger: Ledger) -> None:
         salvage = self._salvage
-        for incarnation, public_key in salvage.public_keys.items():
+        # Of what waits there may be a certificate and no key yet.
+        for incarnation in {**salvage.public_keys, **salvage.certificates}:
             if incarnation not in self._origins and incarnation not in salvage.writers:
                 continue  # of nobody: a damaged key
             key = salvage.writers.get(incarnation)
             connection.execute(
                 "UPDATE origins SET public_key = ?, seed = ?, certificate = ? WHERE id = ?",
                 (
-                    public_key,
+                    salvage.public_keys.get(incarnation),
                     None if key is None else key.seed,
                     salvage.certificates.get(incarnation),
                     ledger.origin(incarnation),

@@ -11,17 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from weft_engine.errors import InvalidName, MalformedRecord
+from weft_engine.errors import InvalidName, MalformedRecord, MalformedUpdate
 from weft_engine.names import Incarnation, RecordHash, context_name
-from weft_engine.records.digest import origin_digest, record_digest
-from weft_engine.records.envelope import Record, decode_envelope
+from weft_engine.records.certificate import Certificate
+from weft_engine.records.digest import origin_digest, payload_digest, record_digest
+from weft_engine.records.envelope import Kind, Record, decode_envelope
 from weft_engine.records.frontier import unpack
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.records.sound import read_record
+from weft_engine.storage.ledger import ERASED
 from weft_engine.storage.pages import Cell, Pages, Value
+from weft_engine.storage.proofs import Proofs
 
-ERASED: Final = 2
-"""Flag of a record: its payload was erased and a stand-in holds its place."""
 _NULL: Final = 0
 _HASH: Final = 12 + 2 * 32
 _INCARNATION: Final = 12 + 2 * 16
@@ -42,13 +43,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A sound record and where it stood. `erased`: with a stand-in for its payload. `is_named`: it
-    stood there under its own hash. A damaged envelope may still be one, of a record that never
-    was, so without that something else has to name it."""
+    """A sound record and where it stood. `erasers`: if it has a stand-in for its payload, those
+    that prove it. `is_named`: it stood there under its own hash. A damaged envelope may still be
+    one, of a record that never was, so without that something else has to name it."""
 
     position: int
     record: Record
-    erased: bool
+    erasers: tuple[RecordHash, ...]
     is_named: bool
 
 
@@ -64,9 +65,12 @@ class Salvage:
     writers: dict[Incarnation, WriterKey] = field(default_factory=dict)
     """Of this store's own incarnations."""
     certificates: dict[Incarnation, bytes] = field(default_factory=dict)
+    early: list[Cell] = field(default_factory=list)
+    """What looks like an eraser that came before its turn."""
     contexts: dict[int, Known] = field(default_factory=dict)
     tips: set[RecordHash] = field(default_factory=set)
     """What the frontiers of contexts name, sound or not."""
+    proofs: Proofs = field(default_factory=Proofs)
 
     @property
     def positions_max(self) -> int:
@@ -76,18 +80,91 @@ class Salvage:
     def records_at(self, position: int) -> list[Found]:
         """The sound records that stand at a position: none if all its rows are damaged."""
         found: dict[RecordHash, Found] = {}
+        erased: set[RecordHash] = set()
         for cell in self.rows[position]:
             values = self.pages.values(cell)
             if values is None:
                 continue
-            one = _found(position, values)
+            said = _said_erased(values)
+            if said is not None:
+                erased.add(said)
+            one = self._found(position, values)
             if one is None:
                 continue
             known = found.get(one.record.hash)
             # Once erased, always erased: an older row of it does not bring it back.
-            if known is None or (one.erased, one.is_named) > (known.erased, known.is_named):
+            if known is None or (bool(one.erasers), one.is_named) > (
+                bool(known.erasers),
+                known.is_named,
+            ):
                 found[one.record.hash] = one
-        return list(found.values())
+        # Nor where what stands in its place is damaged: then it is lost here.
+        return [one for hash_, one in found.items() if one.erasers or hash_ not in erased]
+
+    def find_erasers(self) -> None:
+        """Fill `proofs` with every sound eraser of the journal. Before anything else is read, for
+        it may stand anywhere."""
+        for position, cells in self.rows.items():
+            for cell in cells:
+                values = self.pages.values(cell)
+                if values is None or not _is_eraser(values):
+                    continue
+                found = self._found(position, values)
+                if found is None:
+                    continue
+                items = list(self.items(found))
+                key = self.writers.get(found.record.envelope.origin)
+                if found.is_named and not items and key is not None:
+                    items = [key.sign(found.record.hash)]
+                if found.is_named or items:
+                    self.proofs.add(found.record, items)
+        for cell in self.early:
+            self._note_early(cell)
+
+    def _note_early(self, cell: Cell) -> None:
+        values = self.pages.values(cell)
+        if values is None:
+            return
+        _, _, envelope, payload, public_key, signature = values
+        assert type(envelope) is bytes
+        assert type(payload) is bytes
+        assert type(public_key) is bytes
+        assert type(signature) is bytes
+        try:
+            record = read_record(envelope, payload)
+            item = SignatureItem(public_key, record.hash, signature)
+            item.verify()
+        except MalformedRecord:
+            return
+        if record.envelope.kind is Kind.ERASE and item.incarnation == record.envelope.origin:
+            self.proofs.add(record, [item])
+
+    def read(self, envelope: bytes, payload: bytes) -> tuple[Record, tuple[RecordHash, ...]]:
+        """A sound record, and the erasers that prove its payload if that is a stand-in. Whatever
+        is said of it: what an eraser proves is right, nothing else is. MalformedRecord."""
+        decoded = decode_envelope(envelope)
+        hash_ = RecordHash(record_digest(envelope))
+        if (
+            payload_digest(payload) == decoded.payload_hash
+            or decoded.kind is Kind.ERASE
+            or decoded.kind is Kind.JOIN
+        ):
+            return read_record(envelope, payload), ()
+        try:
+            hashes, erasures = self.proofs.of(hash_, decoded.context, payload)
+        except MalformedUpdate as error:
+            raise MalformedRecord(error.message) from None
+        return read_record(envelope, payload, erasures=erasures), tuple(hashes)
+
+    def _found(self, position: int, values: tuple[Value, ...]) -> Found | None:
+        hash_, envelope, payload, flags = values[4:8]
+        if type(envelope) is not bytes or type(payload) is not bytes or type(flags) is not int:
+            return None
+        try:
+            record, erasers = self.read(envelope, payload)
+        except MalformedRecord:
+            return None
+        return Found(position, record, erasers, record.hash == hash_)
 
     def items(self, found: Found) -> Iterator[SignatureItem]:
         """The signatures of which this record is the tip, verified."""
@@ -120,32 +197,31 @@ def look_through(pages: Pages) -> Salvage:
             _note_origin(salvage, cell)
         elif _is_context(types):
             _note_context(salvage, cell)
+        elif _is_early(types):
+            salvage.early.append(cell)
     return salvage
 
 
-def stand_in_holds(record: Record) -> bool:
-    """Whether a record flagged as erased may be kept with the stand-in it has for a payload.
-
-    The rules of erasure belong here: which bytes may stand in, beside which eraser. A row with the
-    flag is never read as an ordinary one, and never brings its old payload back.
-    """
-    return bool(record.hash)
-
-
-def _found(position: int, values: tuple[Value, ...]) -> Found | None:
-    hash_, envelope, payload, flags = values[4:8]
+def _said_erased(values: tuple[Value, ...]) -> RecordHash | None:
+    """The record of which this row says that it was erased, if it holds another payload."""
+    _, envelope, payload, flags = values[4:8]
     if type(envelope) is not bytes or type(payload) is not bytes or type(flags) is not int:
         return None
     try:
-        if flags & ERASED:
-            decoded = decode_envelope(envelope)
-            record = Record(RecordHash(record_digest(envelope)), decoded, envelope, payload)
-            holds = stand_in_holds(record)
-            return Found(position, record, True, record.hash == hash_) if holds else None
-        record = read_record(envelope, payload)
-        return Found(position, record, False, record.hash == hash_)
+        decoded = decode_envelope(envelope)
     except MalformedRecord:
         return None
+    if not flags & ERASED or payload_digest(payload) == decoded.payload_hash:
+        return None
+    return RecordHash(record_digest(envelope))
+
+
+def _is_eraser(values: tuple[Value, ...]) -> bool:
+    envelope = values[5]
+    try:
+        return type(envelope) is bytes and decode_envelope(envelope).kind is Kind.ERASE
+    except MalformedRecord:
+        return False
 
 
 def _note_origin(salvage: Salvage, cell: Cell) -> None:
@@ -164,7 +240,23 @@ def _note_origin(salvage: Salvage, cell: Cell) -> None:
             salvage.writers[key.incarnation] = key
     certificate = values[4] if len(values) > 4 else None
     if type(certificate) is bytes:
-        salvage.certificates[Incarnation(name)] = certificate
+        # What stands beside it may be damaged; a certificate says itself whom it is for.
+        names = {Incarnation(name)}
+        if type(public_key) is bytes:
+            names.add(Incarnation(origin_digest(public_key)))
+        salvage.certificates.update(
+            (incarnation, certificate)
+            for incarnation in names
+            if _certifies(certificate, incarnation)
+        )
+
+
+def _certifies(certificate: bytes, incarnation: Incarnation) -> bool:
+    try:
+        Certificate.unpack(certificate).verify(incarnation)
+    except MalformedRecord:
+        return False
+    return True
 
 
 def _note_context(salvage: Salvage, cell: Cell) -> None:
@@ -228,4 +320,16 @@ def _is_context(types: tuple[int, ...]) -> bool:
         and types[5] == _HLC
         and all(map(_is_integer, (types[3], types[4], types[6])))
         and _is_blob(types[7])
+    )
+
+
+def _is_early(types: tuple[int, ...]) -> bool:
+    return (
+        len(types) == 6
+        and types[0] == types[4] == _HASH
+        and types[1] >= 13
+        and types[1] % 2 == 1
+        and _is_blob(types[2])
+        and _is_blob(types[3])
+        and types[5] == _SIGNATURE
     )

@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import NotFound
-from weft_engine.storage.draft import beside
-from weft_engine.storage.salvage import ERASED
+from weft_engine.storage.draft import LEASE_SUFFIX, beside, kept_files
+from weft_engine.storage.ledger import ERASED
 from weft_engine.storage.schema import check_header, connect, damaged
 
-_TABLES: Final = {
+TABLES: Final = {
     "signatures": ("signatures",),
     "event index": ("events", "problems"),
     "receipts and specs": ("receipts", "specs"),
     "document checkpoints": ("checkpoints",),
-    "waiting room": ("waiting", "waiting_for"),
+    "waiting room": ("waiting", "waiting_for", "waiting_room"),
     "quarantine": ("quarantine",),
+    "erasers and proofs of them": ("erasures", "confirmations", "stand_ins", "early_erasers"),
+    "who and where": ("meta", "origins", "contexts", "own_heads", "tickets", "issued_tickets"),
 }
-"""Uses that have tables of their own; the indexes of a table go with it."""
+"""Uses that have tables of their own; the indexes of a table go with it. All tables but `records`,
+which is counted by what stands in it."""
 _CONTENT: Final = {
     "signatures": "SELECT sum(length(signature)) FROM signatures",
     "event index": "SELECT sum(length(key) + coalesce(length(class), 0)) FROM events",
@@ -41,12 +44,13 @@ _CONTENT: Final = {
 }
 _RECORDS: Final = f"""
 SELECT c.name, count(*), sum(length(envelope)),
-    sum(iif(flags & {ERASED}, length(payload), 0)),
+    sum(iif(flags & {ERASED}, length(payload) - coalesce(e.size, 0), 0)),
     sum(iif(flags & {ERASED} OR r.position <= projected, 0, length(payload))),
-    sum(iif(flags & {ERASED} OR r.position > projected OR e.size IS NULL, 0, length(payload))),
+    sum(iif(flags & {ERASED} OR r.position > projected OR e.size IS NULL, 0,
+        length(payload) - e.size)),
     sum(iif(flags & {ERASED} OR r.position > projected OR e.size IS NOT NULL, 0, length(payload))),
-    coalesce(sum(iif(flags & {ERASED}, 0, e.size)), 0),
-    coalesce(sum(iif(flags & {ERASED}, 0, e.events)), 0),
+    coalesce(sum(e.size), 0),
+    coalesce(sum(e.events), 0),
     count(s.signature)
 FROM records AS r JOIN contexts AS c ON c.id = r.context
 LEFT JOIN (SELECT position, sum(size) AS size, count(*) AS events FROM events
@@ -62,7 +66,9 @@ _SIGNATURE_BYTES: Final = 64
 class ContextUsage:
     """Bytes of one context's content. `json` stands in the payloads of records, `framing` is what
     is around it there; `updates` are payloads without an event: notes and what is overwritten;
-    `unindexed` are payloads of which it is not known yet, because the event index is behind."""
+    `unindexed` are payloads of which it is not known yet, because the event index is behind;
+    `erased` is what is left of payloads of which something was erased, but for the JSON of events
+    that stay."""
 
     name: str
     records: int
@@ -84,11 +90,14 @@ class ContextUsage:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Bytes of a store. `uses` add up to `file`, which is what all that is committed takes in the
-    file; `on_disk` and `log` are the files as they lie there now. Contexts: the largest first."""
+    file; `on_disk`, `log` and `lease` are the files as they lie there now, and `kept` are those that
+    were replaced and stay. Contexts: the largest first."""
 
     file: int
     on_disk: int
     log: int
+    lease: int
+    kept: int
     is_estimate: bool
     uses: dict[str, int]
     contexts: tuple[ContextUsage, ...]
@@ -137,7 +146,7 @@ def _measure(connection: sqlite3.Connection, store: Path, context: str | None) -
         in_records = sum(uses.values())
         uses["rows of records, unfilled pages"] = trees.pop("records", 0) - in_records
         uses["finding records"] = sum(trees.pop(name) for name in _indexes(connection, "records"))
-        for use, tables in _TABLES.items():
+        for use, tables in TABLES.items():
             names = [name for table in tables for name in (table, *_indexes(connection, table))]
             uses[use] = sum(trees.pop(name, 0) for name in names)
         uses["all else"] = sum(trees.values())
@@ -150,7 +159,16 @@ def _measure(connection: sqlite3.Connection, store: Path, context: str | None) -
         contexts = tuple(one for one in contexts if one.name == context)
         if not contexts:
             raise NotFound(f"the store has no context {context!r}", hint="see `weft contexts`")
-    return Usage(file, _size(store), _size(beside(store, "-wal")), trees is None, uses, contexts)
+    return Usage(
+        file=file,
+        on_disk=_size(store),
+        log=_size(beside(store, "-wal")),
+        lease=_size(beside(store, LEASE_SUFFIX)),
+        kept=sum(_size(path) + _size(beside(path, "-wal")) for path in kept_files(store)),
+        is_estimate=trees is None,
+        uses=uses,
+        contexts=contexts,
+    )
 
 
 def _contexts(connection: sqlite3.Connection) -> list[ContextUsage]:
@@ -160,7 +178,7 @@ def _contexts(connection: sqlite3.Connection) -> list[ContextUsage]:
             records=records,
             events=events,
             json=json,
-            framing=with_events - json,
+            framing=framing,
             updates=without,
             unindexed=unindexed,
             erased=erased,
@@ -173,7 +191,7 @@ def _contexts(connection: sqlite3.Connection) -> list[ContextUsage]:
             envelopes,
             erased,
             unindexed,
-            with_events,
+            framing,
             without,
             json,
             events,

@@ -54,6 +54,8 @@ _STRAYS = (
     ("counts of waiting records", "SELECT count(*) FROM waiting_room AS r WHERE (records, bytes) <>"
                                   " (SELECT count(*), sum(length(envelope) + length(payload))"
                                   " FROM waiting WHERE waiting.session = r.session)"),
+    ("waiting records that are not counted", "SELECT count(*) FROM waiting WHERE session NOT IN"
+                                             " (SELECT session FROM waiting_room)"),
     ("receipts", "SELECT count(*) FROM receipts WHERE spec NOT IN (SELECT id FROM specs)"
                  " OR length(fingerprint) <> 32 OR length(cut) % 32 <> 0"),
     ("own chains", "SELECT count(*) FROM own_heads WHERE NOT EXISTS (SELECT 1 FROM records"

@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             "file": usage.file,
             "on_disk": usage.on_disk,
             "log": usage.log,
+            "lease": usage.lease,
+            "kept": usage.kept,
             "estimate": usage.is_estimate,
             "uses": usage.uses,
             "events": usage.events,
@@ -65,6 +67,8 @@ def _say_uses(usage: Usage, output: Output) -> None:
         if size:
             output.say(f"{_human(size):>10}  {size / max(1, usage.file):6.1%}  {use}")
     output.say(f"{_human(usage.on_disk):>10}  on disk now, and a log of {_human(usage.log)}")
+    if usage.kept:
+        output.say(f"{_human(usage.kept):>10}  in files beside it that were replaced and kept")
     if usage.unindexed:
         output.say("the event index is behind, so not every event is counted yet")
     elif usage.json:
