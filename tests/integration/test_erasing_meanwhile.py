@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.erasing import files_with, linked
+from tests.erasing import files_with, linked, until
 from tests.linked import pipe
 from tests.stores import all_records, folder, give, open_replica
 from weft_engine.errors import StoreError
@@ -68,9 +68,11 @@ async def test_an_erasure_that_the_disk_stops_goes_on_by_itself(
             await chat.erase(event=event, reason="private")
         assert [row.is_done for row in await replica.erasing.all()] == [False]
         await _allow(replica)
-        async with asyncio.timeout(20):
-            while not all(row.is_done for row in await replica.erasing.all()):
-                await asyncio.sleep(0.01)
+
+        async def is_done() -> bool:
+            return all(row.is_done for row in await replica.erasing.all())
+
+        await until(is_done)
         assert files_with(place, b"SECRET") == []
 
 

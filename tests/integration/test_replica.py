@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.stores import Clock, all_records, folder, give, hashes, open_replica
+from weft_engine.document.document import Document
 from weft_engine.errors import (
     CallerError,
     InvalidMessage,
@@ -23,6 +25,7 @@ from weft_engine.errors import (
 from weft_engine.formats.openai_chat import Conversation, import_conversation
 from weft_engine.limits import DEPS_MAX, SEEN_MAX
 from weft_engine.names import EventId
+from weft_engine.replica import replica as replica_module
 from weft_engine.replica.replica import Replica
 from weft_engine.views.policy import LastN
 from weft_engine.views.receipt import Receipt
@@ -352,3 +355,17 @@ async def test_a_closed_store_says_so(place: Path) -> None:
     with pytest.raises(StoreClosed):
         await replica.contexts()
     await replica.close()
+
+
+async def test_documents_of_notes_that_were_long_unused_are_let_go_of(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_module, "_RESIDENT_MAX", 2)
+    async with open_replica(place / "s.db") as replica:
+        for number in range(5):
+            await replica.context(f"c/{number}").note("n").append(f"note {number}")
+        gc.collect()
+        assert sum(isinstance(one, Document) for one in gc.get_objects()) == 2
+        for number in range(5):
+            await replica.context(f"c/{number}").note("n").append("!")
+            assert await replica.context(f"c/{number}").note("n").text() == f"note {number}!"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.erasing import until
 from tests.stores import Clock, all_records, folder, open_replica
 from tests.worlds import CONTEXT, Author
 from weft_engine.errors import StoreError
@@ -132,8 +133,11 @@ async def test_who_begins_while_another_ends_sees_what_that_one_wrote(place: Pat
         await asyncio.sleep(0)
         replica.scribe.retire()
         begun = asyncio.create_task(replica.scribe.settled_clock(CHAT))
-        while replica.scribe.clock_now(CHAT) is None:
-            await asyncio.sleep(0.001)
+
+        async def has_begun() -> bool:
+            return replica.scribe.clock_now(CHAT) is not None
+
+        await until(has_begun)
         assert not under_way.done()
         gate.set()
         await asyncio.gather(held, under_way, begun)

@@ -91,8 +91,8 @@ class Cuts:
             now = await self._journal.read(
                 lambda connection: erasures(connection, state_at(connection, name, cut).id)
             )
-            document, made_of = self._documents.pop((name, cut), (None, None))
-            if document is not None and made_of == now:
+            kept = self._documents.pop((name, cut), None)
+            if kept is not None and kept[1] == now:
                 break
             records, made_of = await self._journal.read(asked)
             assembly = Assembly(partial(Document, _NO_WRITER), is_panic)
@@ -101,10 +101,10 @@ class Cuts:
             if not made_of.is_settled:
                 return assembly.document
             self._documents[name, cut] = (assembly.document, made_of)
-        self._documents[name, cut] = (document, now)
+        self._documents[name, cut] = kept
         while len(self._documents) > _KEPT_MAX:
             del self._documents[next(iter(self._documents))]
-        return document
+        return kept[0]
 
     async def forget(self, name: ContextName, cut: Frontier | None = None) -> None:
         """Let go of what is kept of a cut, or of all of a context."""

@@ -148,6 +148,7 @@ class Notes:
             loaded.position = state.position
             self._consider_checkpoint(state, loaded)
         self._loaded = loaded
+        self._replica.used(self._replica.context(self._context))
         return loaded.assembly.document
 
     async def _begin(self, writer: Incarnation | None, state: ContextState | None) -> _Loaded:

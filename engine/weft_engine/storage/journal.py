@@ -299,9 +299,11 @@ class SqliteJournal:
 
     async def confirm(self, confirmations: Sequence[tuple[RecordHash, Sequence[bytes]]]) -> None:
         """Keep which stores say that they have erased what a record names; whoever listens for
-        that hears of it if something is new. Erasers that are not held are passed over; a store that
-        is open for reading only keeps nothing."""
-        if not self.readonly and await self.write(partial(keep_confirmations, confirmations)):
+        that hears of it if something is new. Erasers that are not held are passed over, and a
+        store that is open for reading only keeps nothing."""
+        if self.readonly:
+            return
+        if await self.write(partial(keep_confirmations, confirmations)):
             self.tell_confirmed()
 
     def listen_confirmed(self, listener: Callable[[], None]) -> Callable[[], None]:

@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 _HELP: Final = {
     "read": "may read",
-    "append": "may append",
-    "admin": "may erase and administer",
+    "append": "may append, and erase what its bearer's own store wrote",
+    "admin": "may erase what others wrote, notes and whole contexts",
     "peer": "may carry records of others, as another region does",
 }
 
