@@ -138,11 +138,12 @@ class Scribe:
         """Write a native update that is not an event append, durably. Its clocks are ours from
         `clock_now` on, so nothing is awaited before it takes its place."""
         head = self._heads[name]
+        key = self._writer()  # Before the head moves: a record that is not submitted is none.
         now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
         records.append(head.append(payload, structs, self._clock.tick(now)))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
+        self._journal.submit(records, key, lambda error: settle(future, None, error))
         await future
 
     async def append_erasures(
@@ -175,11 +176,12 @@ class Scribe:
         """Tie a wide frontier together, durably."""
         while (head := self._heads.get(name)) is None:
             await self._load(name)
+        key = self._writer()
         now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
         if records:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
+            self._journal.submit(records, key, lambda error: settle(future, None, error))
             await future
 
     async def settled_clock(self, name: ContextName) -> int:
