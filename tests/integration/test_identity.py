@@ -630,3 +630,23 @@ async def test_appends_do_not_wait_for_ever_for_what_a_peer_holds(place: Path) -
                 await b.context(CHAT).append("3")
     who = incarnations(place / "b.db")
     assert who[-1] != who[0]
+
+
+async def test_an_edit_that_comes_while_the_store_closes_leaves_no_trace_in_its_chain(
+    store: Path,
+) -> None:
+    async with opened(store) as replica:
+        chat = replica.context(CHAT)
+        await chat.append("one")
+        await chat.note("plan").append("first")
+        # What `close` does first; the end of an edit comes before it is through.
+        await replica.scribe.close()
+        with pytest.raises(StoreClosed):
+            await replica.scribe.append_update(chat.name, b"\x00\x00", 1)
+    async with opened(store) as replica:
+        await replica.context(CHAT).append("two")
+        written = await all_records(replica)
+    assert len(set(incarnations(store))) == 1
+    hashes = {one.record.hash for one in written}
+    assert all(one.record.envelope.prev in {None, *hashes} for one in written)
+    assert verify(store, progress=lambda *_: None).is_sound

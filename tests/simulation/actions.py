@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -216,35 +217,87 @@ def _start(world: World, machine: Machine, rng: random.Random) -> None:
 
 
 def _snapshot(world: World, machine: Machine, rng: random.Random) -> None:
-    world.snapshots[machine.name] = machine.files()
+    world.snapshots[machine.name] = machine.snapshot()
 
 
 def _restore(world: World, machine: Machine, rng: random.Random) -> None:
-    files = world.snapshots.get(machine.name)
-    if files is None:
+    """An older state comes back: its files, with or without the lease, or the whole disk."""
+    snapshot = world.snapshots.get(machine.name)
+    if snapshot is None:
         return
+    way = rng.choice(("files", "files", "without the lease", "disk", "machine"))
     before = machine.hashes()
     if machine.is_up:
         world.kill(machine, power=False)
-    machine.restore(files)
+    if way == "without the lease":
+        files = {n: d for n, d in snapshot.files.items() if not n.endswith(".lease")}
+        snapshot = replace(snapshot, files=files)
+    machine.restore(snapshot, is_image=way in ("disk", "machine"))
+    if way == "machine":
+        # As it was, without a start in between: nothing shows it.
+        machine.boots = snapshot.boots
+        world.copied(snapshot)
+    else:
+        machine.boots = max(machine.boots, snapshot.boots) + (way == "disk")
     world.lost(machine, before)
     world.bring_up(machine)
 
 
 def _clone(world: World, machine: Machine, rng: random.Random) -> None:
     """A live file is copied to another machine, and both go on."""
-    if machine.region is not None or len(world.machines) >= MACHINES_MAX or not machine.is_up:
-        return
+    if machine.region is None and len(world.machines) < MACHINES_MAX and machine.is_up:
+        _twin(world, machine, is_image=False)
+
+
+def _twin(world: World, machine: Machine, *, is_image: bool) -> None:
     twin = world.add(f"{machine.name}-twin{len(world.machines)}", interest=machine.interest)
     twin.clock.highest_ms = machine.clock.highest_ms
-    twin.restore(machine.files())
+    if is_image:
+        twin.machine_id, twin.boots = machine.machine_id, machine.boots
+        world.file_table.places[str(twin.folder)] = str(machine.folder)
+    snapshot = machine.snapshot()
+    twin.restore(snapshot, is_image=is_image)
+    if is_image:
+        world.copied(snapshot)
     world.bring_up(twin)
+
+
+def _clone_disk(world: World, machine: Machine, rng: random.Random) -> None:
+    """A machine is stopped well, and its disk copied: nothing tells the copy from the original."""
+
+    def clone() -> None:
+        if len(world.machines) < MACHINES_MAX and not machine.is_up and machine.path.exists():
+            world.counts["disks copied"] += machine.lease_path.exists()
+            _twin(world, machine, is_image=True)
+        if rng.random() < 0.8:
+            world.bring_up(machine)
+
+    if machine.region is None and len(world.machines) < MACHINES_MAX:
+        world.when_down(machine, clone)
+
+
+def _reopen(world: World, machine: Machine, rng: random.Random) -> None:
+    """A clean close, and the next process goes on; now and then behind a start of the machine."""
+
+    def again() -> None:
+        if not machine.is_up:
+            machine.boots += rng.random() < 0.3
+            world.bring_up(machine)
+
+    world.when_down(machine, again)
+
+
+def _suspend(world: World, machine: Machine, rng: random.Random) -> None:
+    """The lid is closed: no process runs, the monotonic clock stands still."""
+    life = machine.life
+    if life is not None and not life.is_asleep:
+        world.sleep(machine, rng.choice((2.0, 8.0, 30.0, 90.0)))
 
 
 def _step_clock(world: World, machine: Machine, rng: random.Random) -> None:
     year = 365 * 86_400_000
     machine.clock.offset_ms += rng.choice(
-        (-3_600_000, -5_000, 5_000, rng.randint(-100_000, 100_000), year, -year)
+        (-3_600_000, -5_000, 5_000, rng.randint(-100_000, 100_000), year, 13 * year, -year)
     )
 
 
@@ -353,6 +406,9 @@ _ACTIONS: Final[dict[str, Action]] = {
     "roam": _roam,
     "go_offline": _go_offline,
     "second_link": _second_link,
+    "clone_disk": _clone_disk,
+    "reopen": _reopen,
+    "suspend": _suspend,
     "step_clock": _step_clock,
     "disk_full": _disk_full,
     "disk_free": _disk_free,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import random
 import shutil
 import time
@@ -26,7 +27,7 @@ from tests.simulation.story import Step, make_story
 from tests.simulation.trace import Trace
 from tests.simulation.world import WAITING_RECORDS_MAX, Broken, World
 from tests.stores import FAST_DISK
-from weft_engine.storage import log_file, shelf
+from weft_engine.storage import identity, lease, log_file, shelf
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 
 _LOG_BYTES: Final = 64 * 1024
@@ -69,7 +70,7 @@ def run(
     broken: str | None = None
     try:
         asyncio.set_event_loop(loop)
-        with _small_limits():
+        with _small_limits(), _made_up_files(world):
             loop.run_until_complete(_play(world, story))
     except Broken as error:
         broken = str(error)
@@ -112,6 +113,8 @@ async def _judge(world: World) -> None:
     """Heal every fault, wait, and look."""
     rng = random.Random(f"judge-{world.rng.random()}")
     world.note("* every fault heals")
+    world.is_healing = True
+    await asyncio.gather(*world.errands)
     healed = world.loop.time()
     for life in world.strangers:
         life.is_over = True
@@ -179,6 +182,16 @@ def _bury(world: World) -> None:
                 # It may want to wait for something on its way out.
                 with suppress(RuntimeError):
                     task.get_coro().close()
+
+
+@contextmanager
+def _made_up_files(world: World) -> Iterator[None]:
+    """Stores see the inodes and the paths of their machines."""
+    try:
+        vars(identity)["os"] = vars(lease)["os"] = world.file_table
+        yield
+    finally:
+        vars(identity)["os"] = vars(lease)["os"] = os
 
 
 @contextmanager

@@ -31,6 +31,9 @@ class Life:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_over = False
+        self.is_asleep = False
+        """Its machine is suspended: what would run now runs when it wakes."""
+        self.held: list[events.Handle] = []
         self.steps = 0
         self.ends_at: int | None = None
         """The number of steps after which `on_end` is called."""
@@ -103,6 +106,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
             life = handle._context.get(LIFE)
             if life is None:
                 handle._run()
+            elif life.is_asleep:
+                life.held.append(handle)
             elif not life.is_over:
                 handle._run()
                 life.steps += 1
@@ -111,6 +116,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._steps += 1
         if self._steps > _STEPS_MAX or self._now > self.seconds_max:
             raise Stuck(f"no end after {self._steps} steps and {self._now:.0f} s of virtual time")
+
+    def wake(self, life: Life) -> None:
+        life.is_asleep = False
+        held, life.held = life.held, []
+        self._ready.extend(held)  # type: ignore[attr-defined]
 
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None

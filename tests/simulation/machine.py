@@ -12,12 +12,15 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.simulation.disk import Disk, Disks
+from tests.simulation.file_table import FileTable, Inode
 from tests.simulation.loop import Life, VirtualLane, VirtualLoop, in_life
 from tests.simulation.network import Network, Wire, WireEnd
+from tests.simulation.tenures import Tenure
 from weft_engine.errors import StoreError
 from weft_engine.names import ContextName, Incarnation, Position, RecordHash
 from weft_engine.records.envelope import Record
@@ -25,6 +28,7 @@ from weft_engine.records.frontier import Frontier
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import reading
 from weft_engine.storage.journal import Listener
+from weft_engine.storage.machine import Machine as Place
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.keeping import KeptLink, keep_linked
@@ -50,11 +54,22 @@ class Clock:
         return now
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A machine's folder as it was: its files, which files they were, and since when it ran."""
+
+    files: dict[str, bytes]
+    inodes: dict[str, Inode]
+    boots: int
+    wrote_last: Tenure | None
+
+
 class Company(Protocol):
     """Who else is there."""
 
     network: Network
     loop: VirtualLoop
+    file_table: FileTable
 
     def find(self, name: str) -> Machine: ...
 
@@ -79,6 +94,13 @@ class Machine:
         self.clock = clock
         self.machine_id = f"{seed}-{name}"
         self.boots = 0
+        self.slept_s = 0.0
+        self.tenure: Tenure | None = None
+        self.wrote_last: Tenure | None = None
+        """Who wrote last in its file."""
+        self.generation = 0
+        self._lease: tuple[bytes, Inode] | None = None
+        """The one that the process found, and may have consumed."""
         self._company = company
         self._seed = seed
         self._disks = disks
@@ -105,6 +127,13 @@ class Machine:
         return self.folder / STORE
 
     @property
+    def lease_path(self) -> Path:
+        return self.folder / f"{STORE}.lease"
+
+    def monotonic_ms(self) -> int:
+        return int((self._company.loop.time() - self.slept_s) * 1000)
+
+    @property
     def is_up(self) -> bool:
         return self.life is not None
 
@@ -117,14 +146,26 @@ class Machine:
         if self.disk is not None:
             self.disk.was_full = self.disk.is_full
         life = Life(self.name)
+        lease = self.lease_path
+        if lease.exists():
+            self._lease = lease.read_bytes(), self._company.file_table.stat(lease)
         rng = random.Random(f"{self._seed}-{self.name}-{self._opens}")
         replica = in_life(
             life,
             lambda: Replica.open(
-                self.path, now_ms=self.clock.now_ms, random=rng.randbytes, lane=VirtualLane
+                self.path,
+                now_ms=self.clock.now_ms,
+                random=rng.randbytes,
+                monotonic_ms=self.monotonic_ms,
+                machine=Place(self.machine_id, f"boot {self.boots}"),
+                lane=VirtualLane,
             ),
         )
         self.life, self.replica, self._rng = life, replica, rng
+        found = self._connection.execute("SELECT 1 FROM records LIMIT 1").fetchone()
+        self.tenure = Tenure(
+            self.name, self.generation, self.boots, self.wrote_last, was_empty=found is None
+        )
         self.is_stopping = False
         replica.journal.listen(self.listener)
         if self.region is not None:
@@ -196,6 +237,8 @@ class Machine:
                     life.on_end()  # The power failed while it closed its files.
                 else:
                     self.let_go()
+                    if self.tenure is not None:
+                        self.tenure.is_clean = True
                     self._ended()
 
     # ---- the end of a process -----------------------------------------------------------------
@@ -211,7 +254,8 @@ class Machine:
         else:
             self.boots += 1
             self._company.network.vanished(life)
-        self._replace(self.files(power=power))
+        inodes = self._inodes()
+        self._replace(self.files(power=power), inodes)
         self._ended()
 
     def files(self, *, power: random.Random | None = None) -> dict[str, bytes]:
@@ -232,10 +276,23 @@ class Machine:
             if not path.name.endswith(("-shm", ".lock"))
         }
 
-    def restore(self, files: dict[str, bytes]) -> None:
-        """Put back other files, while nothing runs."""
+    def snapshot(self) -> Snapshot:
+        wrote_last = self.wrote_last
+        if self.tenure is not None and self.tenure.has_written:
+            wrote_last = self.tenure
+        return Snapshot(self.files(), self._inodes(), self.boots, wrote_last)
+
+    def restore(self, snapshot: Snapshot | None, *, is_image: bool = False) -> None:
+        """Put back other files (None: an empty folder), while nothing runs: copies of them, or with
+        `is_image` the whole disk."""
         assert self.life is None
-        self._replace(files)
+        self._replace(
+            {} if snapshot is None else snapshot.files,
+            snapshot.inodes if snapshot is not None and is_image else {},
+        )
+        self.generation += 1
+        self.wrote_last = None if snapshot is None else snapshot.wrote_last
+        self._lease = None
 
     def hashes(self) -> set[RecordHash]:
         """The records that its file holds: what is committed at this moment."""
@@ -297,7 +354,16 @@ class Machine:
         question = f"SELECT hash FROM records WHERE hash IN ({marks})"
         return set(hashes).difference(row[0] for row in self._connection.execute(question, hashes))
 
-    def _replace(self, files: dict[str, bytes]) -> None:
+    def _inodes(self) -> dict[str, Inode]:
+        """Which files there are."""
+        table = self._company.file_table
+        return {
+            path.name: table.stat(path)
+            for path in sorted(self.folder.iterdir())
+            if not path.name.endswith(("-shm", ".lock"))
+        }
+
+    def _replace(self, files: dict[str, bytes], inodes: dict[str, Inode]) -> None:
         if self._disks is not None:
             self._disks.paused = True
         try:
@@ -307,6 +373,12 @@ class Machine:
             for name, data in files.items():
                 (self.folder / name).write_bytes(data)
                 (self.folder / name).chmod(0o600)
+                inode = inodes.get(name)
+                if self._lease is not None and name == self.lease_path.name:
+                    # A power loss may bring it back after it was consumed.
+                    content, was = self._lease
+                    inode = was if data == content and inodes else inode
+                self._company.file_table.give(self.folder / name, inode)
             if self.disk is not None:
                 self.disk.forget()
         finally:
@@ -320,7 +392,7 @@ class Machine:
         journal = self.replica.journal
         overlay = self.replica._overlay
         if overlay is not None:
-            overlay[1].close()
+            overlay.connection.close()
         if journal._reading is not None:
             journal._reading.close()
         if journal._writing is not None:
@@ -334,6 +406,9 @@ class Machine:
             self.disk.countdown = None
         self.life.is_over = True
         self.lived.append(self.life)
+        if self.tenure is not None and self.tenure.has_written:
+            self.wrote_last = self.tenure
+        self.tenure = None
         self.life = self.replica = self.relay = None
         self.kept.clear()
 

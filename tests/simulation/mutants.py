@@ -67,16 +67,19 @@ def _patch(owner: Any, name: str, value: Any) -> None:
 def no_gate() -> None:
     """Records are applied when they come, whether their past is here or not."""
 
-    def apply(self: Any, parked: gate.Parked) -> None:
-        self._shelf.append(parked.record)
-        self._shelf.unpark(parked.record.hash)
-        if parked.item is not None:
-            self._shelf.sign(parked.item)
-        self._held[parked.record.hash] = parked.record.envelope
-        self._outcome.applied.append(parked.record)
+    def at_once(
+        shelf: gate.Shelf, records: Sequence[Record], items: Sequence[SignatureItem]
+    ) -> Outcome:
+        held = shelf.held([record.hash for record in records])
+        outcome = Outcome()
+        for record in {r.hash: r for r in records if r.hash not in held}.values():
+            shelf.append(record)
+            outcome.applied.append(record)
+        for item in items:
+            shelf.sign(item)
+        return outcome
 
-    _patch(gate._Admission, "_missing", lambda self, record: [])
-    _patch(gate._Admission, "_apply", apply)
+    _patch(journal, "admit", at_once)
 
 
 def synchronous_normal() -> None:
@@ -235,12 +238,7 @@ def forget_earlier_names() -> None:
     keys = Scribe.keys
 
     async def present(self: Scribe) -> dict[Incarnation, Any]:
-        made = self._made
-        self._made = {name: key for name, key in made.items() if key is self._key}
-        try:
-            return await keys(self)
-        finally:
-            self._made = made
+        return {name: key for name, key in (await keys(self)).items() if key is self._key}
 
     _patch(Scribe, "keys", present)
 

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.simulation.disk import Disks
+from tests.simulation.file_table import FileTable
 from tests.simulation.loop import Life, VirtualLoop
-from tests.simulation.machine import Clock, Machine, start_or_stay_down
+from tests.simulation.machine import Clock, Machine, Snapshot, start_or_stay_down
 from tests.simulation.network import Network
+from tests.simulation.tenures import Tenures
 from tests.simulation.trace import Trace
 from tests.simulation.wiretap import Wiretap
 from weft_engine.errors import MachineError, NotAStore, StoreClosed, StoreError
@@ -64,13 +66,15 @@ class World:
         disks: Disks | None,
     ) -> None:
         self.loop = loop
+        self.file_table = FileTable()
+        self.tenures = Tenures(self)
         self.network = Network(loop, seed)
         self.rng = random.Random(f"world-{seed}")
         self.trace = trace
         self.disks = disks
         self.counts: Counter[str] = Counter()
         self.machines: dict[str, Machine] = {}
-        self.snapshots: dict[str, dict[str, bytes]] = {}
+        self.snapshots: dict[str, Snapshot] = {}
         self.must: dict[RecordHash, str] = {}
         """Records that hold something acknowledged, and who acknowledged it."""
         self.given_up: set[RecordHash] = set()
@@ -90,6 +94,9 @@ class World:
         self._seed = seed
         self._suspect: dict[str, None] = {}
         self.broken: list[str] = []
+        self.errands: list[asyncio.Task[None]] = []
+        """What the world itself has under way."""
+        self.is_healing = False
         self.wiretap = Wiretap(self)
         self.network.on_sent = self.wiretap.sent
         self.network.on_received = self.wiretap.received
@@ -227,7 +234,7 @@ class World:
         self.note(f"{machine.name} begins with an empty store: {why}")
         self._suspect.pop(machine.name, None)
         self.counts["stores given up"] += 1
-        machine.restore({})
+        machine.restore(None)
         machine.revealed.clear()
         machine.start()
 
@@ -276,6 +283,44 @@ class World:
                 " acknowledged"
             )
 
+    def copied(self, snapshot: Snapshot) -> None:
+        """A disk was copied, or set back, with all that would tell it."""
+        last = snapshot.wrote_last
+        if last is not None and last.is_clean:
+            self.tenures.copied |= {identity.store for identity in last.identities}
+            self.tenures.may_fork |= last.incarnations
+
+    def when_down(self, machine: Machine, then: Callable[[], None]) -> None:
+        """Stop a machine in good order, then go on."""
+
+        async def run() -> None:
+            life = machine.life
+            if life is not None:
+                self.work(machine, "stop", machine.stop)
+                until = self.loop.time() + 30.0
+                while machine.life is life and self.loop.time() < until:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            then()
+
+        self.errands.append(asyncio.get_running_loop().create_task(run()))
+
+    def sleep(self, machine: Machine, seconds: float) -> None:
+        life = machine.life
+        assert life is not None
+        began = self.loop.time()
+
+        async def wake() -> None:
+            end = began + seconds
+            while (  # noqa: ASYNC110 - three things may end it
+                self.loop.time() < end and not self.is_healing and not life.is_over
+            ):
+                await asyncio.sleep(min(1.0, end - self.loop.time()))
+            machine.slept_s += self.loop.time() - began
+            self.loop.wake(life)
+
+        life.is_asleep = True
+        self.errands.append(asyncio.get_running_loop().create_task(wake()))
+
     def _disk_failed(self, machine: Machine) -> None:
         """In the middle of an operation of its process: it ends when that returns."""
         life = machine.life
@@ -288,6 +333,9 @@ class World:
         missing = len(stored) - machine.committed([one.record.hash for one in stored])
         if missing:
             self.fail(f"{machine.name} tells of {missing} records that it has not committed")
+        if machine.tenure is not None and machine.replica is not None:
+            own = {one.record.envelope.origin for one in stored} if not session else set()
+            self.tenures.wrote(machine.tenure, machine.replica.identity, own)
         if session:
             return
         for one in stored:
@@ -300,8 +348,10 @@ class World:
 
     def acknowledged(self, machine: Machine, ids: Sequence[EventId]) -> None:
         """An append returned."""
+        # The clock of a relay corrects that of a device; no other one does.
+        highest_ms = max(machine.clock.highest_ms, *(r.clock.highest_ms for r in self.relays))
         for id_ in ids:
-            ahead = hlc_ms(event_id_hlc(id_)) - machine.clock.highest_ms
+            ahead = hlc_ms(event_id_hlc(id_)) - highest_ms
             if ahead > CLOCK_SKEW_MS_MAX + 1000:
                 self.fail(f"{machine.name} stamps {ahead} ms ahead of all that its clock showed")
             found = self.said.get(id_)

@@ -76,3 +76,16 @@ def test_without_a_monotonic_clock_no_jump_is_seen() -> None:
     wall = WallClock(lambda: clocks.wall_ms)
     clocks.wall_ms += DAY_MS
     assert not wall.has_jumped()
+
+
+def test_a_correction_that_came_after_the_jump_stays() -> None:
+    clocks = Clocks()
+    wall = clock(clocks)
+    clocks.wall_ms += 365 * DAY_MS
+    wall.correct(NOW_MS)
+    assert wall.has_jumped()
+    assert wall.now_ms() == NOW_MS
+    assert wall.latest_ms() == NOW_MS + CLOCK_SKEW_MS_MAX
+    clocks.wall_ms += CLOCK_JUMP_MS_MAX + 1
+    assert wall.has_jumped()
+    assert wall.now_ms() == clocks.wall_ms

@@ -138,11 +138,12 @@ class Scribe:
         """Write a native update that is not an event append, durably. Its clocks are ours from
         `clock_now` on, so nothing is awaited before it takes its place."""
         head = self._heads[name]
+        key = self._writer()  # Before the head moves: a record that is not submitted is none.
         now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
         records.append(head.append(payload, structs, self._clock.tick(now)))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
+        self._journal.submit(records, key, lambda error: settle(future, None, error))
         await future
 
     async def append_erasures(
@@ -155,8 +156,9 @@ class Scribe:
         in one commit; their hashes. Their past is that of `after`, or all that is held (None)."""
         self._journal.check_process()
         head = await self._head(name)
+        key = self._writer()
         now = self._wall.now_ms()
-        payloads = make(self._writer().incarnation)
+        payloads = make(key.incarnation)
         joins = head.joins_needed if after is None else 0
         records = [head.join(self._clock.tick(now)) for _ in range(joins)]
         for payload in payloads:
@@ -165,18 +167,19 @@ class Scribe:
             # Those that follow have it behind the first one.
             after = EMPTY if after is not None else None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
+        self._journal.submit(records, key, lambda error: settle(future, None, error))
         await future
         return [record.hash for record in records[joins:]]
 
     async def join(self, name: ContextName) -> None:
         """Tie a wide frontier together, durably."""
         head = await self._head(name)
+        key = self._writer()
         now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
         if records:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._journal.submit(records, self._writer(), lambda error: settle(future, None, error))
+            self._journal.submit(records, key, lambda error: settle(future, None, error))
             await future
 
     async def settled_clock(self, name: ContextName) -> int:

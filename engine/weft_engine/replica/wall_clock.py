@@ -31,7 +31,7 @@ class WallClock:
         self._monotonic_ms = monotonic_ms
         self._offset_ms = 0
         self._is_corrected = False
-        self._drift_ms = self._drift()
+        self._drift_ms = self._corrected_at_ms = self._drift()
 
     def now_ms(self) -> int:
         """Milliseconds since 1970, as far as that is known."""
@@ -44,16 +44,18 @@ class WallClock:
         offset_ms = relay_ms - self._now_ms()
         self._offset_ms = offset_ms if abs(offset_ms) >= CLOCK_OFFSET_MS_MIN else 0
         self._is_corrected = True
+        self._corrected_at_ms = self._drift()
 
     def has_jumped(self) -> bool:
         """Whether the wall clock has gone another way than the monotonic one since this was asked
         before: the machine was suspended, or set back to a snapshot, or the clock was set. What a
-        relay said about it is void then."""
+        relay said about it before is void then."""
         before, self._drift_ms = self._drift_ms, self._drift()
         if abs(self._drift_ms - before) <= CLOCK_JUMP_MS_MAX:
             return False
-        self._offset_ms = 0
-        self._is_corrected = False
+        if abs(self._drift_ms - self._corrected_at_ms) > CLOCK_JUMP_MS_MAX:
+            self._offset_ms = 0
+            self._is_corrected = False
         return True
 
     def latest_ms(self) -> int | None:
