@@ -294,15 +294,14 @@ class Rebuild:
         return {hash_ for hash_, _ in outcome.refused if hash_ in offered}
 
     def _is_certified(self, found: Found) -> bool:
-        """Whether a signature may count for it. A foreign record whose certificate is lost waits
-        for somebody who has it, unless it is from before there were any."""
+        """Whether a signature may count for it. A foreign record that was journaled came with a
+        certificate, or before there were any: if that is lost here, the record is let pass and
+        `uncertified_upto` says so. One that waits has to wait for somebody who has it."""
         envelope = found.record.envelope
-        upto = self._side.uncertified_upto
         return (
             envelope.kind is not Kind.FOREIGN
             or envelope.origin in self._salvage.certificates
-            or upto is None
-            or 0 < found.position <= upto
+            or found.position > 0
         )
 
     def _sign_waiting(self, connection: sqlite3.Connection, ledger: Ledger) -> None:
