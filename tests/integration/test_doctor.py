@@ -19,8 +19,8 @@ from tests.command_line import weft as run
 from tests.full_store import make_full_store, quiet, rows
 from weft_engine.storage import usage
 from weft_engine.storage.diagnosis import Diagnosis, Examination, examine
-from weft_engine.storage.lock import WriterLock, writing_process
 from weft_engine.storage.ledger import ERASED
+from weft_engine.storage.lock import WriterLock, writing_process
 from weft_engine.storage.usage import Usage, measure
 from weft_server.cli import main
 
@@ -90,6 +90,31 @@ def test_what_is_worth_knowing(store: Path, code: str, statement: str, detail: s
     assert code not in found(store)
     change(store, statement)
     assert detail in found(store)[code].details[0]
+
+
+def test_what_is_told_of_erasures(store: Path) -> None:
+    notes = found(store)
+    assert notes["confirmations"].details[0].startswith("acme/old: 1, confirmed by at least 1 ")
+    ((done,),) = rows(store, "SELECT count(*) FROM erasures")
+    assert notes["confirmations"].count == done
+    assert notes["early erasers"].details == ("acme/early: 1", "acme/waits: 1")
+    change(store, "UPDATE erasures SET is_done = 0 WHERE context = 1")
+    assert found(store)["confirmations"].count == int(str(done)) - 2
+
+
+async def test_checkpoints_that_do_not_agree(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    async with weft.open(path) as opened:
+        await opened.context("a").note("plan").insert(0, "text")
+    change(path, "INSERT INTO checkpoints VALUES (1, 1, x'00', x'', zeroblob(32))")
+    examination = look(path)
+    assert not examination.is_sound
+    notes = {one.code: one for one in examination.diagnoses}
+    assert "damage" not in notes
+    assert notes["checkpoints"].is_wrong
+    assert notes["checkpoints"].count == 1
+    assert main(["doctor", "--store", str(path), "--repair"]) == 0
+    assert "checkpoints" not in found(path)
 
 
 @pytest.mark.parametrize(
@@ -324,8 +349,8 @@ def test_figures_are_those_of_the_payloads(store: Path) -> None:
         assert one.json + one.framing + one.updates + one.erased == payloads
         ((events, json),) = rows(
             store,
-            "SELECT count(*), coalesce(sum(size), 0) FROM events JOIN contexts ON contexts.id = context"
-            f" WHERE kind > 0 AND name = '{one.name}'",
+            "SELECT count(*), coalesce(sum(size), 0) FROM events JOIN contexts"
+            f" ON contexts.id = context WHERE kind > 0 AND name = '{one.name}'",
         )
         assert (one.events, one.json) == (events, json)
     note = next(one for one in contexts if one.name == "acme/one")

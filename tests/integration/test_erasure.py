@@ -768,3 +768,13 @@ class _Mallory:
         from weft_engine.records.erasure import prove
 
         return prove(self.key.seed, event, self.key.incarnation)
+
+
+async def test_a_record_erased_in_part_and_then_wholly_is_sound(place: Path) -> None:
+    """Its blank has fewer structs than the first eraser lists."""
+    async with open_in(place, "a") as replica:
+        chat = replica.context("a/b")
+        ids = await chat.append([f"{number}" for number in range(5)])
+        await chat.erase(event=ids[4], reason="test")
+        await chat.erase(everything=True, reason="test")
+    assert_sound(place / "a" / "a.db")

@@ -22,9 +22,10 @@ import weft
 from tests.command_line import conversation, main_of, record_set
 from tests.full_store import GONE, check, identity, make_full_store, now_ms, quiet, rows
 from tests.running_relay import running_relay
-from tests.stores import all_records
+from tests.stores import all_records, give
 from weft_engine.names import Hlc, RecordHash
-from weft_engine.records.envelope import decode_envelope
+from weft_engine.records.digest import record_digest
+from weft_engine.records.envelope import Kind, decode_envelope
 from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.replica import Replica
@@ -443,6 +444,143 @@ async def test_the_file_is_lost_and_its_log_is_not(tmp_path: Path) -> None:
     done = await asyncio.to_thread(mend, path)
     assert done.saved == 30
     assert check(path).is_sound
+
+
+# ---- signatures and certificates ------------------------------------------------------------
+
+
+async def test_own_records_do_not_wait_for_a_later_one_that_does(tmp_path: Path) -> None:
+    """One signature covers them all, and its record hangs on one that is lost: what comes before
+    it is signed anew."""
+    path, other = tmp_path / "s.db", tmp_path / "o.db"
+    async with (
+        Replica.open(path, now_ms=now_ms, random=os.urandom) as replica,
+        Replica.open(other, now_ms=now_ms, random=os.urandom) as elsewhere,
+    ):
+        for number in range(3):
+            await replica.context("a").append(f"{number}")
+        await elsewhere.context("a").append("elsewhere")
+        await give(elsewhere, replica)
+        await replica.context("a").append("behind it")
+        await replica.signature_items(await all_records(replica))
+    assert len(rows(path, "SELECT 1 FROM signatures")) == 2
+    damage(path, "DELETE FROM records WHERE position = 4")
+    done = await asyncio.to_thread(mend, path)
+    assert (done.saved, done.waiting, done.lost) == (3, 1, 1)
+    async with (
+        Replica.open(path, now_ms=now_ms, random=os.urandom) as replica,
+        Replica.open(other, now_ms=now_ms, random=os.urandom) as elsewhere,
+    ):
+        await give(elsewhere, replica)
+    assert len(record_set(path)) == 5
+    assert check(path).findings == ()
+
+
+async def test_others_records_keep_every_signature_that_covers_them(tmp_path: Path) -> None:
+    path, other = tmp_path / "s.db", tmp_path / "o.db"
+    async with (
+        Replica.open(path, now_ms=now_ms, random=os.urandom) as replica,
+        Replica.open(other, now_ms=now_ms, random=os.urandom) as elsewhere,
+    ):
+        for number in range(4):
+            await elsewhere.context("a").append(f"{number}")
+            await give(elsewhere, replica)
+    kept = rows(
+        path,
+        "SELECT hash, signature FROM signatures JOIN records USING (position) ORDER BY position",
+    )
+    assert len(kept) == 4
+    damage(path, "DELETE FROM signatures WHERE position = 4")
+    done = await asyncio.to_thread(mend, path)
+    # The tip waits for somebody's word; what an earlier signature covers does not.
+    assert (done.saved, done.waiting, done.lost) == (3, 1, 0)
+    here = rows(path, "SELECT hash, signature FROM signatures JOIN records USING (position)")
+    assert set(here) == set(kept[:3])
+
+
+async def test_one_record_that_does_not_fit_costs_no_other(tmp_path: Path) -> None:
+    """The gate takes nothing of a message in which something is wrong."""
+    path = tmp_path / "s.db"
+    async with Replica.open(path, now_ms=now_ms, random=os.urandom) as replica:
+        for number in range(5):
+            await replica.context("a").append(f"{number}")
+    (good, *_) = rows(path, "SELECT hash, envelope, payload FROM records WHERE position = 4")
+    assert isinstance(good[1], bytes)
+    wrong = replace(decode_envelope(good[1]), seq=9).encode()
+    with main_of(path) as connection:
+        connection.execute(
+            "INSERT INTO records SELECT 6, context, origin, 9, ?, ?, payload, 0 FROM records"
+            " WHERE position = 4",
+            (record_digest(wrong), wrong),
+        )
+    done = await asyncio.to_thread(mend, path)
+    assert done.saved == 5
+    assert record_digest(wrong) not in kept_set(path)
+    assert check(path).findings == ()
+
+
+def foreign(store: Path) -> set[object]:
+    return {
+        hash_
+        for hash_, envelope in rows(store, "SELECT hash, envelope FROM records")
+        if isinstance(envelope, bytes) and decode_envelope(envelope).kind is Kind.FOREIGN
+    }
+
+
+def uncertified_upto(store: Path) -> object:
+    ((upto,),) = rows(store, "SELECT value FROM meta WHERE key = 'uncertified_upto'")
+    return upto
+
+
+async def test_foreign_records_of_before_there_were_certificates_stay(
+    store: Path, whole: Path
+) -> None:
+    assert foreign(whole)
+    await asyncio.to_thread(mend, store)
+    assert uncertified_upto(store) == 0
+    ((last,),) = rows(whole, "SELECT max(position) FROM records")
+    damage(
+        store,
+        "UPDATE origins SET certificate = NULL",
+        f"UPDATE meta SET value = {last} WHERE key = 'uncertified_upto'",
+        "DELETE FROM records WHERE position = 1",
+    )
+    await asyncio.to_thread(mend, store)
+    assert check(store).findings == ()
+    newest = max(
+        int(str(position))
+        for position, hash_ in rows(store, "SELECT position, hash FROM records")
+        if hash_ in foreign(whole)
+    )
+    # They stand elsewhere now, and not more than they is let pass.
+    assert uncertified_upto(store) == newest
+
+
+async def test_foreign_records_whose_certificate_is_lost_are_let_pass(
+    store: Path, whole: Path, peer: Peer
+) -> None:
+    """As those of before there were any; a peer that sends them again brings it back."""
+    damage(store, "UPDATE origins SET certificate = zeroblob(96) WHERE certificate IS NOT NULL")
+    done = await asyncio.to_thread(mend, store)
+    assert (done.lost, done.saved) == (0, len(record_set(whole)))
+    assert foreign(store) == foreign(whole)
+    ((left,),) = rows(store, "SELECT count(*) FROM origins WHERE certificate IS NOT NULL")
+    ((had,),) = rows(whole, "SELECT count(*) FROM origins WHERE certificate IS NOT NULL")
+    assert int(str(left)) < int(str(had))
+    assert uncertified_upto(store) != 0
+    assert check(store).findings == ()
+    await check_comes_back(store, whole, peer)
+
+
+def test_what_waits_is_counted_right_after_a_repair(store: Path) -> None:
+    damage(store, "DELETE FROM records WHERE position IN (2, 30, 40)", "DELETE FROM waiting_room")
+    assert any("not counted" in finding.what for finding in check(store).findings)
+    mend(store)
+    assert rows(
+        store,
+        "SELECT session, count(*), sum(length(envelope) + length(payload)) FROM waiting"
+        " GROUP BY session ORDER BY 1",
+    ) == rows(store, "SELECT * FROM waiting_room ORDER BY 1")
 
 
 # ---- erased ---------------------------------------------------------------------------------

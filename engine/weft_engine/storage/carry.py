@@ -49,8 +49,6 @@ class SideTables:
     that were not read to their end."""
 
     store_id: bytes | None = None
-    uncertified_upto: int | None = None
-    """Up to this position foreign records have no certificates; None if that is not known."""
     rows: dict[str, list[Row]] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
@@ -130,9 +128,6 @@ def read_side_tables(store: Path) -> SideTables:
     store_id = meta.get(b"store")
     if type(store_id) is bytes and len(store_id) == 16:
         side.store_id = store_id
-    upto = meta.get(b"uncertified_upto")
-    if type(upto) is int:
-        side.uncertified_upto = upto
     side.unreadable = tuple(unreadable)
     return side
 

@@ -194,8 +194,8 @@ def _of_replacements(store: Path) -> Iterator[Diagnosis]:
             f"{twice[0].name} is another name of this very file",
             "a repair or a restore ended in the middle: the store is the file from before it, and"
             " part of its log may stand under that other name",
-            "open the store for writing, or repair or restore once more: each takes that back first."
-            " Do not write to the other name",
+            "open the store for writing, or repair or restore once more: each takes that back"
+            " first. Do not write to the other name",
             is_wrong=True,
             count=len(twice),
         )

@@ -84,11 +84,10 @@ def place(draft: Path, target: Path) -> None:
 def swap(draft: Path, store: Path, *, kept: Path) -> None:
     """Put a finished draft in the place of `store`, which stays as `kept` with its log.
 
-    The caller holds the store's lock and has folded its log into it, or nothing can read the file
-    at all. First the old file has both names, then one rename changes which file is the store: at
-    every moment there is one, and it is whole. A log that a reader still holds open goes before,
-    because SQLite would take it for the new file's. A crash in between leaves the old file under
-    both names, and its log perhaps under the other one only: see `undo_unfinished`.
+    The caller holds the store's lock. First the old file has both names, then one rename changes
+    which file is the store: at every moment there is one, and it is whole. A log that is left goes
+    before, because SQLite would take it for the new file's. A crash in between leaves the old file
+    under both names, and its log perhaps under the other one only: see `undo_unfinished`.
     """
     try:
         _sync_file(draft)

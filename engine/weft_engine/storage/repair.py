@@ -31,7 +31,6 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.carry import SideTables, read_side_tables, write_side_tables
 from weft_engine.storage.draft import DAMAGED, beside, drafted, kept_name, swap, undo_unfinished
 from weft_engine.storage.erasing import clear_rooms, finish, pending, plan, step
-from weft_engine.storage.folding import fold_log
 from weft_engine.storage.ledger import Ledger
 from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.pages import Pages
@@ -116,7 +115,7 @@ def repair(
                     f"the repair of {store} failed its own check: {report.findings[0].what}",
                     hint="the store was not changed; please report this",
                 )
-            fold_log(store)
+            # Its log goes along: SQLite would drop what stands behind a damaged frame.
             swap(draft, store, kept=kept)
     except OSError as error:
         raise StoreError(f"the store {store} can't be repaired: {error}") from error
@@ -295,15 +294,14 @@ class Rebuild:
         return {hash_ for hash_, _ in outcome.refused if hash_ in offered}
 
     def _is_certified(self, found: Found) -> bool:
-        """Whether a signature may count for it. A foreign record whose certificate is lost waits
-        for somebody who has it, unless it is from before there were any."""
+        """Whether a signature may count for it. A foreign record that was journaled came with a
+        certificate, or before there were any: if that is lost here, the record is let pass and
+        `uncertified_upto` says so. One that waits has to wait for somebody who has it."""
         envelope = found.record.envelope
-        upto = self._side.uncertified_upto
         return (
             envelope.kind is not Kind.FOREIGN
             or envelope.origin in self._salvage.certificates
-            or upto is None
-            or 0 < found.position <= upto
+            or found.position > 0
         )
 
     def _sign_waiting(self, connection: sqlite3.Connection, ledger: Ledger) -> None:

@@ -90,8 +90,8 @@ class ContextUsage:
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Bytes of a store. `uses` add up to `file`, which is what all that is committed takes in the
-    file; `on_disk`, `log` and `lease` are the files as they lie there now, and `kept` are those that
-    were replaced and stay. Contexts: the largest first."""
+    file; `on_disk`, `log` and `lease` are the files as they lie there, and `kept` those that were
+    replaced and stay. Contexts: the largest first."""
 
     file: int
     on_disk: int
