@@ -34,18 +34,25 @@ class Erasers:
         self._named: dict[ContextName, dict[str, RecordHash]] = {}
         self._early: set[RecordHash] = set()
         """Erasers that were kept already, or are journaled; forgotten now and then."""
-        self.has_any = False
+        self._has_any: bool | None = None
+
+    @property
+    def has_any(self) -> bool:
         """Whether there is anything to ask `arriving` for."""
-        self.reset()
+        if self._has_any is None:
+            (found,) = self._connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM erasures) OR EXISTS (SELECT 1 FROM early_erasers)"
+                " OR EXISTS (SELECT 1 FROM stand_ins)"
+            ).fetchone()
+            self._has_any = bool(found)
+        return self._has_any
 
     def reset(self) -> None:
-        """Forget what was cached; after a rollback too."""
+        """Forget what was cached; after a rollback too. Reads nothing: on a disk that fails that
+        would fail as well, and the writer with it."""
         self._named = {}
         self._early = set()
-        (self.has_any,) = self._connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM erasures) OR EXISTS (SELECT 1 FROM early_erasers)"
-            " OR EXISTS (SELECT 1 FROM stand_ins)"
-        ).fetchone()
+        self._has_any = None
 
     def arriving(self, record: Record) -> tuple[Record, bool]:
         """The record as it may be written, and whether its payload is a stand-in. What shows an
@@ -75,7 +82,7 @@ class Erasers:
         self._connection.execute("DELETE FROM early_erasers WHERE hash = ?", (record.hash,))
         # Its row may not be written yet.
         self._early.add(record.hash)
-        self.has_any = True
+        self._has_any = True
 
     def came_early(self, hash_: RecordHash, erasers: Iterable[Eraser]) -> None:
         """A record comes as a stand-in, with the erasers that prove it."""
@@ -99,7 +106,7 @@ class Erasers:
                     item.signature,
                 ),
             )
-        self.has_any = True
+        self._has_any = True
 
     def _prove(self, record: RecordHash, eraser: RecordHash) -> None:
         self._connection.execute("INSERT OR IGNORE INTO stand_ins VALUES (?, ?)", (record, eraser))
