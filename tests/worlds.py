@@ -337,5 +337,7 @@ def _entries(record: Record) -> list[tuple[EventId, bytes]]:
     from weft_engine.events.candidate import candidates
     from weft_engine.yjs.reader import read_update
 
+    if record.envelope.kind not in (Kind.NATIVE, Kind.FOREIGN):
+        return []
     found = candidates(read_update(record.payload))
     return [(EventId(c.key), record.payload[c.offset : c.offset + c.length]) for c in found]

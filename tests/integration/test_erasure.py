@@ -69,6 +69,16 @@ def assert_sound(path: Path) -> None:
 # ---- one replica ----------------------------------------------------------------------------
 
 
+async def test_a_store_is_sound_when_all_was_erased_behind_one_event_of_many(place: Path) -> None:
+    async with open_in(place, "a") as a:
+        chat = a.context("x/y")
+        ids = await chat.append(["one", "two", "three"])
+        await chat.erase(event=ids[2], reason="test")
+        await chat.erase(everything=True, reason="test")
+        path = a.path
+    assert_sound(path)
+
+
 async def test_an_event_goes_from_every_file_and_its_neighbours_stay(place: Path) -> None:
     """Many events share a record; the file is large enough for several pages and levels."""
     async with open_in(place, "a") as replica:

@@ -4,6 +4,7 @@ any moment, and then do nothing if there is nothing they could do."""
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ from tests.simulation.machine import Machine
 from tests.simulation.network import Wire
 from tests.simulation.story import Step
 from tests.simulation.world import MACHINES_MAX, Taken, World, context_names
-from weft_engine.errors import BudgetTooSmall, InvalidMessage, LinkRefused
+from weft_engine.errors import BudgetTooSmall, InvalidMessage, LinkRefused, NotFound
 from weft_engine.events.event import ImportedFrom, Message, Role
 from weft_engine.events.part import Text
 from weft_engine.replica.context import Context
@@ -71,14 +72,16 @@ def _working(
 # ---- work -----------------------------------------------------------------------------------
 
 
-def _words(rng: random.Random) -> str:
-    return "".join(rng.choice(_WORDS) for _ in range(rng.choice((1, 1, 2, 5, 30))))
+def _words(world: World, rng: random.Random) -> str:
+    words = [rng.choice(_WORDS) for _ in range(rng.choice((1, 1, 2, 5, 30)))]
+    words.insert(rng.randint(0, len(words)), world.marks.new())
+    return "".join(words)
 
 
 async def _say(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
     context = _context(machine, rng)
     role = "system" if rng.random() < 0.05 else "user"
-    said = [{"role": role, "content": _words(rng)} for _ in range(rng.choice((1, 1, 1, 3)))]
+    said = [{"role": role, "content": _words(world, rng)} for _ in range(rng.choice((1, 1, 1, 3)))]
     world.acknowledged(machine, await context.append(said))
 
 
@@ -89,7 +92,7 @@ async def _answer(world: World, machine: Machine, _: Replica, rng: random.Random
         view = await context.view(budget=rng.choice((None, None, 200, 2000)))
     if view is not None:
         world.receipts.append(Taken(view.receipt, repr(view.openai()), machine.name))
-    answer = {"role": "assistant", "content": _words(rng)}
+    answer = {"role": "assistant", "content": _words(world, rng)}
     ids = await context.append(answer, view=view, author=f"agent-{machine.name}")
     world.acknowledged(machine, ids)
 
@@ -111,7 +114,7 @@ async def _tool(world: World, machine: Machine, _: Replica, rng: random.Random) 
         "tool_calls": [{"id": name, "type": "function", "function": function}],
     }
     world.acknowledged(machine, await context.append(call))
-    result = {"role": "tool", "tool_call_id": name, "content": _words(rng)}
+    result = {"role": "tool", "tool_call_id": name, "content": _words(world, rng)}
     world.acknowledged(machine, await context.append(result))
 
 
@@ -122,10 +125,10 @@ async def _note(world: World, machine: Machine, _: Replica, rng: random.Random) 
     try:
         if text and rng.random() < 0.3:
             await note.delete(at, rng.randint(0, len(text) - at))
-        elif rng.random() < 0.5:
-            await note.insert(at, _words(rng))
         else:
-            await note.append(_words(rng))
+            words = _words(world, rng)
+            await (note.insert(at, words) if rng.random() < 0.5 else note.append(words))
+            world.note_acknowledged(machine, words)
     except InvalidMessage:
         return  # Somebody else has shortened it meanwhile.
     world.counts["note edits acknowledged"] += 1
@@ -178,6 +181,52 @@ async def _sync(world: World, machine: Machine, replica: Replica, rng: random.Ra
         world.fail(f"{relay.name} lacks {len(missing)} records that {machine.name} has synced")
     relay.revealed |= mine
     world.counts["records synced"] += len(mine)
+
+
+async def _erase(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    """Anybody erases anything; now and then its process ends right behind the commit."""
+    context = _context(machine, rng)
+    way = rng.choice(("event", "event", "event", "events", "note", "everything"))
+    if rng.random() < 0.4:
+        world.dying[machine.name] = rng.choice((0, 1, 2, 5, 10, 20))
+    try:
+        if way in ("event", "events"):
+            ids = [said.id for said in await context.page(newest=True, limit=20)]
+            if not ids:
+                return
+            some = rng.sample(ids, 1 if way == "event" else rng.randint(1, len(ids)))
+            rows = await context.erase(reason="because", events=some)
+        elif way == "note":
+            rows = await context.erase(reason="because", note="plan")
+        else:
+            rows = await context.erase(reason="because", everything=True)
+    except NotFound:
+        return  # Somebody else was faster, or there is nothing.
+    finally:
+        world.dying.pop(machine.name, None)
+    for row in rows:
+        if not row.is_done:
+            world.fail(f"{machine.name} has erased something and says that it is not done")
+        world.must[row.eraser] = machine.name
+        machine.revealed.add(row.eraser)
+    world.counts["erasures acknowledged"] += 1
+
+
+def _spoil_checkpoint(world: World, machine: Machine, rng: random.Random) -> None:
+    """Something is wrong with what it remembers of documents."""
+    if not machine.is_up or (machine.disk is not None and machine.disk.is_off):
+        return
+    changes = (
+        "UPDATE checkpoints SET state = substr(state, 1, length(state) / 2) || x'00'",
+        "UPDATE checkpoints SET state = x'0000'",
+        "UPDATE checkpoints SET tips = x''",
+        "UPDATE checkpoints SET position = (SELECT max(position) FROM records AS r"
+        " WHERE r.context = checkpoints.context)",
+        "UPDATE OR IGNORE checkpoints SET context = 3 - context WHERE context IN (1, 2)",
+        "DELETE FROM checkpoints",
+    )
+    with suppress(sqlite3.Error):
+        world.counts["checkpoints spoiled"] += machine.spoil(rng.choice(changes))
 
 
 # ---- processes and disks --------------------------------------------------------------------
@@ -389,6 +438,8 @@ _ACTIONS: Final[dict[str, Action]] = {
     "import": _working(_import),
     "configure": _working(_configure),
     "sync": _working(_sync),
+    "erase": _working(_erase),
+    "spoil_checkpoint": _spoil_checkpoint,
     "kill": _kill,
     "kill_soon": _kill_soon,
     "lose_power": _lose_power,
@@ -419,5 +470,6 @@ _ACTIONS: Final[dict[str, Action]] = {
     "skew": hostile.skew,
     "park": hostile.park,
     "garbage": hostile.garbage,
+    "stand_in": hostile.stand_in,
     "impersonate": hostile.impersonate,
 }

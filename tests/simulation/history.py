@@ -17,21 +17,25 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from tests.simulation import oracles
 from tests.simulation.actions import act
+from tests.simulation.calm import check_calm, check_stores
 from tests.simulation.disk import Disks
-from tests.simulation.loop import Life, Stuck, VirtualLoop
+from tests.simulation.loop import AtOnce, Life, Stuck, VirtualLoop
+from tests.simulation.marks import check_erased, check_notes
 from tests.simulation.story import Step, make_story
 from tests.simulation.trace import Trace
-from tests.simulation.world import WAITING_RECORDS_MAX, Broken, World
+from tests.simulation.world import CONTEXTS, WAITING_RECORDS_MAX, Broken, World
 from tests.stores import FAST_DISK
+from weft_engine.replica import checkpointing, note
 from weft_engine.storage import identity, lease, log_file, shelf
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 
 _LOG_BYTES: Final = 64 * 1024
 _STOPPING_S: Final = 60
+_CHECKPOINT_RECORDS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ async def _judge(world: World) -> None:
     rng = random.Random(f"judge-{world.rng.random()}")
     world.note("* every fault heals")
     world.is_healing = True
+    world.dying.clear()
     await asyncio.gather(*world.errands)
     healed = world.loop.time()
     for life in world.strangers:
@@ -141,8 +146,14 @@ async def _judge(world: World) -> None:
     await oracles.settle(world)
     oracles.check_traffic(world)
     await oracles.stay_quiet(world)
+    check_stores(world)
+    world.check()
+    await check_calm(world)
     oracles.check_kept(world)
+    await check_erased(world, CONTEXTS)
+    await oracles.load_notes_again(world)
     await oracles.check_pictures(world, rng)
+    await check_notes(world, rng.choice(world.relays), CONTEXTS)
     await oracles.check_receipts(world, rng, most=3)
     world.check()
     await _end(world, rng)
@@ -197,7 +208,9 @@ def _made_up_files(world: World) -> Iterator[None]:
 @contextmanager
 def _small_limits() -> Iterator[None]:
     """Local limits, which may differ from replica to replica."""
-    limits: list[tuple[ModuleType, str, int]] = [
+    limits: list[tuple[ModuleType, str, Any]] = [
+        (note, "CHECKPOINT_RECORDS", _CHECKPOINT_RECORDS),
+        (checkpointing, "ThreadPoolExecutor", AtOnce),
         (shelf, "WAITING_RECORDS_MAX", WAITING_RECORDS_MAX),
         (log_file, "_BYTES", _LOG_BYTES),
     ]

@@ -37,12 +37,13 @@ from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.storage.journal import Identity
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import Contexts, Records, encode
+from weft_engine.sync.frames import Contexts, Records, Ticket, encode
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append
 from weft_engine.yjs.lib0 import var_uint
 from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.stand_in import Anatomy
 
 if TYPE_CHECKING:
     from tests.simulation.machine import Machine
@@ -74,7 +75,7 @@ class _Pen:
         return [
             (record, candidate)
             for record in self.records
-            if record.payload
+            if record.envelope.kind is Kind.NATIVE
             for candidate in candidates(read_update(record.payload))
             if is_event_id(candidate.key)
         ]
@@ -305,15 +306,36 @@ def impersonate(world: World, machine: Machine, rng: random.Random) -> None:
         payload_digest(payload),
     )
     record = seal(envelope, payload)
+    _send(world, rng, record, payload, SignatureItem(keys[origin], record.hash, rng.randbytes(64)))
+
+
+def stand_in(world: World, machine: Machine, rng: random.Random) -> None:
+    """A record of one's own, with a stand-in for its payload and no eraser that says so."""
+    if not machine.is_up:
+        return
+    pen = _Pen(world, machine, rng)
+    id_ = event_id(pen.hlc(), pen.key.incarnation)
+    payload = pen.events((id_, _said("erased by nobody")))
+    record = pen.write(payload, hlc=event_id_hlc(id_))
+    _send(world, rng, record, Anatomy.of(payload).blank(), pen.key.sign(record.hash))
+
+
+def _send(
+    world: World, rng: random.Random, record: Record, payload: bytes, item: SignatureItem
+) -> None:
+    """Offer what must be refused to a relay, over a link."""
+    relays = [relay for relay in world.relays if relay.is_up]
+    if not relays:
+        return
     world.impostors.add(record.hash)
-    item = SignatureItem(keys[origin], record.hash, rng.randbytes(64))
     session = Session(Identity(rng.randbytes(16), rng.randbytes(8)), interest=EVERYTHING, now_ms=0)
     _speak(
         world,
         rng.choice(relays),
         [
             session.frames_to_send()[0],
+            encode(Ticket(None)),
             encode(Contexts((), last=True)),
-            encode(Records(1, None, ((record.envelope_bytes, record.payload),), (item,))),
+            encode(Records(1, None, ((record.envelope_bytes, payload),), (item,))),
         ],
     )

@@ -12,7 +12,7 @@ import heapq
 import random
 from asyncio import events
 from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -172,6 +172,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
             life = task.get_context().get(LIFE) if hasattr(task, "get_context") else life
         if life is None or not life.is_over:
             self.faults.append(about)
+
+
+class AtOnce(Executor):
+    """Stands in for a pool of one thread. What is handed over by way of the loop it never sees."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+
+    def submit(self, function: Callable[..., T], /, *arguments: Any, **named: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(function(*arguments, **named))
+        return future
 
 
 class VirtualLane:

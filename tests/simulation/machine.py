@@ -95,6 +95,8 @@ class Machine:
         self.machine_id = f"{seed}-{name}"
         self.boots = 0
         self.slept_s = 0.0
+        self.is_spoiled = False
+        """Its checkpoints may be wrong."""
         self.tenure: Tenure | None = None
         self.wrote_last: Tenure | None = None
         """Who wrote last in its file."""
@@ -249,6 +251,8 @@ class Machine:
         life = self.life
         assert life is not None
         life.is_over = True
+        if self.is_stopping and self.tenure is not None:
+            self.tenure.is_clean = True  # Its last commit may have been the one of a clean close.
         if power is None:
             self._company.network.killed(life)
         else:
@@ -338,6 +342,11 @@ class Machine:
         writing = self.replica.journal._writing
         assert writing is not None
         return writing[0]._connection
+
+    def spoil(self, statement: str) -> int:
+        """Change rows behind the back of its process; how many."""
+        self.is_spoiled = True
+        return self._connection.execute(statement).rowcount
 
     def committed(self, hashes: list[RecordHash]) -> int:
         """How many of these different records its journal holds now."""

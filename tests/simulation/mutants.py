@@ -22,22 +22,26 @@ from typing import Any, Final
 from tests.simulation import disk
 from tests.simulation.__main__ import PRELOADED
 from tests.simulation.history import run
+from weft_engine.document import door
 from weft_engine.document.document import Document
 from weft_engine.errors import MalformedRecord
 from weft_engine.events import fold
 from weft_engine.events.candidate import candidates
-from weft_engine.names import EventId, Hlc, Incarnation
+from weft_engine.names import ContextName, EventId, Hlc, Incarnation, RecordHash
 from weft_engine.records import gate
-from weft_engine.records.envelope import Record
+from weft_engine.records.digest import record_digest
+from weft_engine.records.envelope import Kind, Record, decode_envelope
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.note import Notes
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.scribe import Scribe
-from weft_engine.storage import journal, schema, shelf
+from weft_engine.storage import checkpoints, identity, journal, schema, shelf, tenure, tickets
+from weft_engine.storage.erasers import Erasers
 from weft_engine.storage.journal import SqliteJournal
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.writer import Writer
+from weft_engine.sync import inspection
 from weft_engine.sync.outgoing import Outgoing
 from weft_engine.yjs.reader import read_update
 
@@ -147,9 +151,13 @@ def refuse_taken_ids() -> None:
     append = SqliteShelf.append
 
     def strict(self: SqliteShelf, record: Record) -> None:
-        keys = {c.key for c in candidates(read_update(record.payload))} if record.payload else set()
-        for (payload,) in self._connection.execute("SELECT payload FROM records"):
-            if payload and not keys.isdisjoint(c.key for c in candidates(read_update(payload))):
+        keys = set()
+        if record.envelope.kind is Kind.NATIVE:
+            keys = {c.key for c in candidates(read_update(record.payload))}
+        for envelope, payload in self._connection.execute("SELECT envelope, payload FROM records"):
+            if decode_envelope(envelope).kind is Kind.NATIVE and not keys.isdisjoint(
+                c.key for c in candidates(read_update(payload))
+            ):
                 raise MalformedRecord("there is an event of this id already")
         append(self, record)
 
@@ -260,6 +268,85 @@ def forget_ends() -> None:
     _patch(ledger, "advance", lambda frontier, parents, new: (new,))
 
 
+def keep_the_epoch() -> None:
+    take_up = identity.take_up
+
+    def kept(path: Path, connection: sqlite3.Connection, *rest: Any, **named: Any) -> Any:
+        (epoch,) = connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
+        found, resumable, is_leased = take_up(path, connection, *rest, **named)
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'epoch'", (epoch,))
+        return identity.Identity(found.store, epoch), resumable, is_leased
+
+    _patch(journal, "take_up", kept)
+
+
+def go_on_after_a_crash() -> None:
+    """Whatever the lease says, or that there is none."""
+    _patch(identity, "is_valid", lambda *_, **__: True)
+
+
+def write_before_the_lease_is_gone() -> None:
+    _patch(tenure, "consume", lambda store: None)
+
+
+def take_old_tickets() -> None:
+    _patch(tickets, "issue", lambda *_: True)
+
+
+def never_correct() -> None:
+    """Who was ahead once stays ahead."""
+    _patch(Scribe, "_is_ahead", lambda self, hlc: False)
+
+
+def take_erased_payloads() -> None:
+    _patch(Erasers, "arriving", lambda self, record: (record, False))
+
+
+def forget_to_erase() -> None:
+    _patch(journal, "pending", lambda connection: [])
+
+
+def erase_without_the_log() -> None:
+    async def cut(self: SqliteJournal) -> bool:
+        return True
+
+    _patch(SqliteJournal, "truncate_log", cut)
+
+
+def take_any_stand_in() -> None:
+    def let_in(envelope: bytes, payload: bytes, *, erasures: Any) -> Record:
+        try:
+            return door.let_in(envelope, payload, erasures=erasures)
+        except MalformedRecord:
+            read = decode_envelope(envelope)
+            return Record(RecordHash(record_digest(envelope)), read, envelope, payload)
+
+    _patch(inspection, "let_in", let_in)
+
+
+def believe_checkpoints() -> None:
+    def load(connection: sqlite3.Connection, state: Any) -> Any:
+        row = connection.execute(
+            "SELECT position, state, tips FROM checkpoints WHERE context = ?", (state.id,)
+        ).fetchone()
+        tips = None if row is None else checkpoints._unpack(row[2])
+        return None if tips is None else checkpoints.Checkpoint(row[0], row[1], tips)
+
+    _patch(checkpoints, "load", load)
+
+
+def move_the_head_first() -> None:
+    """The end of a chain moves for a record that is turned down because the store closes."""
+    append_update = Scribe.append_update
+
+    async def moved(self: Scribe, name: ContextName, payload: bytes, structs: int) -> None:
+        if self._closed:
+            self._heads[name].append(payload, structs, self._clock.tick(self._wall.now_ms()))
+        await append_update(self, name, payload, structs)
+
+    _patch(Scribe, "append_update", moved)
+
+
 MUTANTS: Final = (
     Mutant("a record is applied after its whole past", "no gate", no_gate),
     Mutant("a commit is on disk", "synchronous = NORMAL", synchronous_normal),
@@ -279,11 +366,17 @@ MUTANTS: Final = (
     Mutant("earlier names can still sign", "their keys are forgotten", forget_earlier_names),
     Mutant("tokens are those of the event shown", "those of any of its id", count_once_for_an_id),
     Mutant("a frontier keeps all ends", "it keeps the newest", forget_ends),
-    Mutant("an unclean start takes a new epoch", "the epoch stays", None),
-    Mutant("an unclean start takes a new incarnation", "the old one goes on", None),
-    Mutant("a checkpoint is verified before it is used", "it is believed", None),
-    Mutant("an eraser comes before its stand-ins", "it comes after them", None),
-    Mutant("what is erased is never taken again", "it is taken", None),
+    Mutant("an unclean start takes a new epoch", "the epoch stays", keep_the_epoch),
+    Mutant("an unclean start takes a new name", "the old one goes on", go_on_after_a_crash),
+    Mutant("no lease while records are written", "it stays", write_before_the_lease_is_gone),
+    Mutant("a copy shows an old ticket", "it is taken for the last", take_old_tickets),
+    Mutant("a clock that ran ahead comes back", "it stays ahead", never_correct),
+    Mutant("what is erased is never taken again", "it is taken", take_erased_payloads),
+    Mutant("erasing goes on after a crash", "it is forgotten", forget_to_erase),
+    Mutant("what is erased is in no file", "it stays in the log", erase_without_the_log),
+    Mutant("a stand-in comes with its eraser", "it is taken without", take_any_stand_in),
+    Mutant("a checkpoint is verified", "it is believed", believe_checkpoints),
+    Mutant("a chain goes on where it ended", "behind what never was", move_the_head_first),
 )
 
 

@@ -60,7 +60,10 @@ FAULTS: Final = {
     "skew": 1,
     "park": 1,
     "garbage": 2,
+    "stand_in": 1,
     "impersonate": 1,
+    "erase": 8,
+    "spoil_checkpoint": 2,
 }
 ACTIONS: Final = tuple({**WORK, **FAULTS})
 STEPS_MIN: Final = 15

@@ -19,6 +19,7 @@ from tests.simulation.disk import Disks
 from tests.simulation.file_table import FileTable
 from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.machine import Clock, Machine, Snapshot, start_or_stay_down
+from tests.simulation.marks import MARK, Marks
 from tests.simulation.network import Network
 from tests.simulation.tenures import Tenures
 from tests.simulation.trace import Trace
@@ -36,7 +37,7 @@ from weft_engine.sync.session import State
 from weft_engine.views.receipt import Receipt
 from weft_engine.yjs.reader import read_update
 
-CONTEXTS: Final = ("sim/a", "sim/b", "own/c")
+CONTEXTS: Final = (ContextName("sim/a"), ContextName("sim/b"), ContextName("own/c"))
 MACHINES_MAX: Final = 9
 WAITING_RECORDS_MAX: Final = 32
 """Of one peer, for each machine: small, so that a history reaches it."""
@@ -94,6 +95,9 @@ class World:
         self._seed = seed
         self._suspect: dict[str, None] = {}
         self.broken: list[str] = []
+        self.marks = Marks()
+        self.dying: dict[str, int] = {}
+        """Machines whose process ends so many steps after it has committed an eraser."""
         self.errands: list[asyncio.Task[None]] = []
         """What the world itself has under way."""
         self.is_healing = False
@@ -339,6 +343,15 @@ class World:
         if session:
             return
         for one in stored:
+            self.marks.journaled(one.record)
+            if one.record.envelope.kind is Kind.ERASE:
+                self.contexts_of[one.record.hash] = one.record.envelope.context
+                steps = self.dying.pop(machine.name, None)
+                life = machine.life
+                if steps is not None and life is not None and life.ends_at is None:
+                    life.on_end = partial(self.kill, machine, power=steps % 2 == 0)
+                    life.ends_at = life.steps + 1 + steps
+                    self.counts["deaths before erasing"] += 1
             if one.record.envelope.kind is Kind.NATIVE:
                 payload = one.record.payload
                 for found in candidates(read_update(payload)):
@@ -364,6 +377,19 @@ class World:
             machine.revealed.add(hash_)
         self.counts["events acknowledged"] += len(ids)
 
+    def note_acknowledged(self, machine: Machine, words: str) -> None:
+        """An edit of a note returned."""
+        for word in MARK.findall(words.encode()):
+            mark = self.marks.found.get(word)
+            if mark is None:
+                self.fail(f"{machine.name} acknowledged {word!r}, which it never journaled")
+                continue
+            self.marks.acknowledged[word] = machine.name
+            self.must[mark.record] = machine.name
+            self.contexts_of[mark.record] = mark.context
+            machine.revealed.add(mark.record)
+        self.counts["words in notes acknowledged"] += 1
+
     def work(
         self, machine: Machine, what: str, job: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
@@ -387,7 +413,7 @@ class World:
 
 def context_names(machine: Machine) -> list[ContextName]:
     """The contexts that a machine takes part in."""
-    return [ContextName(name) for name in CONTEXTS if machine.interest.covers(ContextName(name))]
+    return [name for name in CONTEXTS if machine.interest.covers(name)]
 
 
 def _nothing(what: str, done: int, total: int) -> None:
