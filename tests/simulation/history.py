@@ -151,7 +151,7 @@ async def _judge(world: World) -> None:
     await check_calm(world)
     oracles.check_kept(world)
     await check_erased(world, CONTEXTS)
-    await oracles.load_notes_again(world)
+    await oracles.load_notes_again(world, rng)
     await oracles.check_pictures(world, rng)
     await check_notes(world, rng.choice(world.relays), CONTEXTS)
     await oracles.check_receipts(world, rng, most=3)
