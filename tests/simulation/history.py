@@ -36,6 +36,7 @@ from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 _LOG_BYTES: Final = 64 * 1024
 _STOPPING_S: Final = 60
 _CHECKPOINT_RECORDS: Final = 8
+_UNDER_WAY_S: Final = 3.0
 _CALM_SHARE: Final = 0.5
 _LOADED_ANEW_SHARE: Final = 0.5
 """Of the histories: what costs more than it tells is not looked at in each."""
@@ -146,6 +147,9 @@ async def _judge(world: World) -> None:
         world.link_again(machine)
         if not machine.kept and machine.region is None:
             machine.link(world.home(machine))
+    await oracles.settle(world)
+    # Who was suspended, or is slow, may have something under way that others have brought since.
+    await asyncio.sleep(_UNDER_WAY_S)
     await oracles.settle(world)
     oracles.check_traffic(world)
     await oracles.stay_quiet(world)

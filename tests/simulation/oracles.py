@@ -101,6 +101,7 @@ async def stay_quiet(world: World) -> None:
     if world.wiretap.records != before:
         world.fail(f"{world.wiretap.records - before} records were sent though all is settled")
     frames, size = world.network.frames, world.network.bytes
+    size -= world.wiretap.confirming_bytes
     for wire in list(world.network.wires):
         wire.reset()
     await asyncio.sleep(1.0)
@@ -109,9 +110,10 @@ async def stay_quiet(world: World) -> None:
         world.fail(f"{world.wiretap.records - before} records were sent between equal replicas")
     links = sum(len(machine.kept) for machine in world.machines.values())
     allowed = links * 2 * (_HELLO_BYTES + 3 * _CONTEXTS_BYTES)
-    if world.network.bytes - size > allowed:
+    size = world.network.bytes - world.wiretap.confirming_bytes - size
+    if size > allowed:
         world.fail(
-            f"{links} links between equal replicas cost {world.network.bytes - size} bytes in"
+            f"{links} links between equal replicas cost {size} bytes in"
             f" {world.network.frames - frames} frames"
         )
     world.check()
