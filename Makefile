@@ -50,7 +50,7 @@ bench: $(VENV)/.dev  ## benchmarks; ONLY=local runs one
 fuzz: $(VENV)/.dev  ## hunt with a million hostile updates and frames; ARGS="--seed 2" for others
 	$(BIN)/python -m tests.simulation.hunt_bytes --updates 1000000 --frames 1000000 $(ARGS)
 
-sim: $(VENV)/.dev  ## simulate whole histories: SEEDS=10000 or FIRST:LAST; SEED=17 shows one
+sim: $(VENV)/.dev  ## simulate whole histories with faults: SEEDS=10000 or 300:600; SEED=17 replays one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 mutants: $(VENV)/.dev  ## break each safety rule and see the simulation notice; ONLY=gate is one

@@ -299,3 +299,15 @@ def test_what_was_made_before_an_erasure_is_not_written() -> None:
             assert not rows(path)
 
     asyncio.run(run())
+
+
+def test_a_checkpoint_that_is_no_text_and_says_so_is_the_same_as_none() -> None:
+    async def run() -> None:
+        with folder() as where:
+            path = where / "s.weft"
+            texts = await write(path, NAME)
+            change(path, "UPDATE checkpoints SET state = CAST(x'ff' || state AS TEXT)")
+            assert await texts_of(path, NAME) == texts
+            assert len(findings(path)) == 1
+
+    asyncio.run(run())

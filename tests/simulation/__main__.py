@@ -92,12 +92,12 @@ def _many(seeds: range, *, jobs: int, stop: bool) -> int:
                 break
     for line in _summary(totals):
         print(line)
-    lost = sum("acknowledged" in (result.broken or "") for result in failed)
-    diverged = sum("different" in (result.broken or "") for result in failed)
+    lost = sum(_says(result, "acknowledged", "came back without") for result in failed)
+    diverged = sum(_says(result, "different", "differs", "loaded anew") for result in failed)
     print(
         f"{done} histories, {sum(totals[f'step {kind}'] for kind in FAULTS)} faults,"
         f" {totals['records acknowledged']} records acknowledged,"
-        f" histories that lost one: {lost}, that diverged: {diverged}, failed: {len(failed)};"
+        f" {lost} histories lost one, {diverged} diverged, {len(failed)} failed;"
         f" {virtual_s / 3600:.1f} h of virtual time,"
         f" {1000 * cpu_s / max(1, done):.0f} ms of CPU each,"
         f" {time.monotonic() - began:.1f} s on {jobs} processes"
@@ -150,6 +150,10 @@ def _digests(text: str) -> int:
 def _read(line: str) -> Result:
     fields = dict(zip(Result.__slots__, json.loads(line), strict=True))
     return Result(**fields | {"counts": Counter(fields["counts"])})
+
+
+def _says(result: Result, *what: str) -> bool:
+    return any(words in (result.broken or "") for words in what)
 
 
 def _summary(totals: Counter[str]) -> Iterator[str]:

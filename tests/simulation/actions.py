@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from tests.simulation import hostile
-from tests.simulation.machine import Machine
+from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.network import Wire
 from tests.simulation.story import Step
 from tests.simulation.world import MACHINES_MAX, Taken, World, context_names
@@ -216,17 +216,8 @@ def _spoil_checkpoint(world: World, machine: Machine, rng: random.Random) -> Non
     """Something is wrong with what it remembers of documents."""
     if not machine.is_up or (machine.disk is not None and machine.disk.is_off):
         return
-    changes = (
-        "UPDATE checkpoints SET state = substr(state, 1, length(state) / 2) || x'00'",
-        "UPDATE checkpoints SET state = x'0000'",
-        "UPDATE checkpoints SET tips = x''",
-        "UPDATE checkpoints SET position = (SELECT max(position) FROM records AS r"
-        " WHERE r.context = checkpoints.context)",
-        "UPDATE OR IGNORE checkpoints SET context = 3 - context WHERE context IN (1, 2)",
-        "DELETE FROM checkpoints",
-    )
     with suppress(sqlite3.Error):
-        world.counts["checkpoints spoiled"] += machine.spoil(rng.choice(changes))
+        world.counts["checkpoints spoiled"] += machine.spoil(rng.choice(SPOILS))
 
 
 # ---- processes and disks --------------------------------------------------------------------

@@ -36,6 +36,10 @@ from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 _LOG_BYTES: Final = 64 * 1024
 _STOPPING_S: Final = 60
 _CHECKPOINT_RECORDS: Final = 8
+_UNDER_WAY_S: Final = 3.0
+_CALM_SHARE: Final = 0.5
+_LOADED_ANEW_SHARE: Final = 0.5
+"""Of the histories: what costs more than it tells is not looked at in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +148,19 @@ async def _judge(world: World) -> None:
         if not machine.kept and machine.region is None:
             machine.link(world.home(machine))
     await oracles.settle(world)
+    # Who was suspended, or is slow, may have something under way that others have brought since.
+    await asyncio.sleep(_UNDER_WAY_S)
+    await oracles.settle(world)
     oracles.check_traffic(world)
     await oracles.stay_quiet(world)
     check_stores(world)
     world.check()
-    await check_calm(world)
+    if rng.random() < _CALM_SHARE:
+        await check_calm(world)
     oracles.check_kept(world)
     await check_erased(world, CONTEXTS)
-    await oracles.load_notes_again(world)
+    if rng.random() < _LOADED_ANEW_SHARE:
+        await oracles.load_notes_again(world, rng)
     await oracles.check_pictures(world, rng)
     await check_notes(world, rng.choice(world.relays), CONTEXTS)
     await oracles.check_receipts(world, rng, most=3)

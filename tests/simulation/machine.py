@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tests.simulation.disk import Disk, Disks
 from tests.simulation.file_table import FileTable, Inode
@@ -36,6 +36,18 @@ from weft_server.relay import ANYTHING, Relay
 
 START_MS = 1_700_000_000_000
 STORE = "store.weft"
+
+
+SPOILS: Final = (
+    "UPDATE checkpoints SET state = substr(state, 1, length(state) / 2) || x'00'",
+    "UPDATE checkpoints SET state = x'0000'",
+    "UPDATE checkpoints SET tips = x''",
+    "UPDATE checkpoints SET position = (SELECT max(position) FROM records AS r"
+    " WHERE r.context = checkpoints.context)",
+    "UPDATE OR IGNORE checkpoints SET context = 3 - context WHERE context IN (1, 2)",
+    "DELETE FROM checkpoints",
+)
+"""What may go wrong with checkpoints."""
 
 
 class Clock:

@@ -192,6 +192,10 @@ async def check_notes(world: World, machine: Machine, names: Sequence[ContextNam
                 )
             ):
                 continue
+            if gone:
+                # Concurrent text next to what was erased goes with it where that is blank.
+                world.counts["words that went with erased ones"] += 1
+                continue
             world.fail(
                 f"{machine.name} shows {word!r} nowhere, which {world.marks.acknowledged[word]}"
                 f" has written into a note of {name}"

@@ -10,7 +10,7 @@ from typing import Final
 
 import pycrdt
 
-from tests.simulation.machine import Machine
+from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.marks import erased
 from tests.simulation.world import World, context_names
 from tests.worlds import causal_shuffle, reference_order
@@ -101,6 +101,7 @@ async def stay_quiet(world: World) -> None:
     if world.wiretap.records != before:
         world.fail(f"{world.wiretap.records - before} records were sent though all is settled")
     frames, size = world.network.frames, world.network.bytes
+    size -= world.wiretap.confirming_bytes
     for wire in list(world.network.wires):
         wire.reset()
     await asyncio.sleep(1.0)
@@ -109,9 +110,10 @@ async def stay_quiet(world: World) -> None:
         world.fail(f"{world.wiretap.records - before} records were sent between equal replicas")
     links = sum(len(machine.kept) for machine in world.machines.values())
     allowed = links * 2 * (_HELLO_BYTES + 3 * _CONTEXTS_BYTES)
-    if world.network.bytes - size > allowed:
+    size = world.network.bytes - world.wiretap.confirming_bytes - size
+    if size > allowed:
         world.fail(
-            f"{links} links between equal replicas cost {world.network.bytes - size} bytes in"
+            f"{links} links between equal replicas cost {size} bytes in"
             f" {world.network.frames - frames} frames"
         )
     world.check()
@@ -191,14 +193,22 @@ async def check_pictures(world: World, rng: random.Random) -> None:
                 world.fail(f"{machine.name} and {other} show different {what} of {name}")
 
 
-async def load_notes_again(world: World) -> None:
-    """What is shown of notes comes from checkpoints, where there are any."""
+async def load_notes_again(world: World, rng: random.Random) -> None:
+    """Notes are the same in a document that is loaded anew, from a checkpoint where there is one,
+    even if that is no good any more."""
+    spoils = rng.random() < 0.2
     for machine in world.machines.values():
         assert machine.replica is not None
         for name in context_names(machine):
-            notes = machine.replica.context(name)._notes
-            await notes.settled()
-            await notes.forget()
+            context = machine.replica.context(name)
+            before = tuple([await context.note(note).text() for note in NOTES])
+            await context._notes.settled()
+            if spoils:
+                world.counts["checkpoints spoiled"] += machine.spoil(rng.choice(SPOILS))
+            await context._notes.forget()
+            after = tuple([await context.note(note).text() for note in NOTES])
+            if after != before:
+                world.fail(f"{machine.name} has notes {before!r} in {name}, loaded anew {after!r}")
 
 
 async def _picture(machine: Machine, name: ContextName) -> Picture:

@@ -31,12 +31,28 @@ class Tenure:
     identities: set[Identity] = field(default_factory=set)
 
     def follows(self, other: Tenure) -> bool:
-        return (
-            other is self.before
-            and other.is_clean
-            and (other.machine, other.generation, other.boots)
-            == (self.machine, self.generation, self.boots)
-        )
+        """Whether it may go on where the other one ended."""
+        if self.before is None:
+            return False
+        here = self.machine, self.generation, self.boots
+        if any((one.machine, one.generation, one.boots) != here for one in self.before.line()):
+            return False
+        return other in self.before.line()
+
+    def line(self) -> list[Tenure]:
+        """This one and those before it that it may have gone on from; none if it ended badly."""
+        found: list[Tenure] = []
+        at: Tenure | None = self
+        while at is not None and at.is_clean:
+            found.append(at)
+            at = at.before
+            if at is not None and (at.generation, at.boots, at.machine) != (
+                self.generation,
+                self.boots,
+                self.machine,
+            ):
+                break
+        return found
 
 
 class Tenures:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _RECORDS: Final = 4
 _ACK: Final = 5
 _WANT: Final = 6
+_ERASED: Final = 12
 _HEARD_MAX: Final = 64
 
 
@@ -51,6 +52,8 @@ class Wiretap:
         self._first: dict[tuple[str, RecordHash], WireEnd] = {}
         """By whom a machine was told of a record first."""
         self.records = 0
+        self.confirming_bytes = 0
+        """In frames that say who has erased what."""
         self.echoes = 0
         self.repeats = 0
         self.heard: list[bytes] = []
@@ -60,6 +63,8 @@ class Wiretap:
         kind = frame[2] if len(frame) > 2 else -1
         world = self._world
         world.trace.frame(world.loop.time(), end.machine, "->", end.other.machine, frame)
+        if kind == _ERASED:
+            self.confirming_bytes += len(frame)
         if len(self.heard) < _HEARD_MAX:
             self.heard.append(frame)
         machine = world.machines.get(end.machine)

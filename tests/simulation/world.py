@@ -290,9 +290,9 @@ class World:
     def copied(self, snapshot: Snapshot) -> None:
         """A disk was copied, or set back, with all that would tell it."""
         last = snapshot.wrote_last
-        if last is not None and last.is_clean:
-            self.tenures.copied |= {identity.store for identity in last.identities}
-            self.tenures.may_fork |= last.incarnations
+        for one in () if last is None else last.line():
+            self.tenures.copied |= {identity.store for identity in one.identities}
+            self.tenures.may_fork |= one.incarnations
 
     def when_down(self, machine: Machine, then: Callable[[], None]) -> None:
         """Stop a machine in good order, then go on."""

@@ -25,6 +25,10 @@ _HASH_BYTES: Final = 32
 _FORMAT: Final = 1
 _PYCRDT: Final = version("pycrdt")
 """Its behaviour is part of what a document is: a checkpoint of another one is made anew."""
+_COLUMNS: Final = (
+    "c.position, CAST(c.state AS BLOB), CAST(c.tips AS BLOB), CAST(c.digest AS BLOB), r.hash"
+)
+"""Cast, because text that is no UTF-8 can't even be read as what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Erasures:
 def load(connection: sqlite3.Connection, state: ContextState) -> Checkpoint | None:
     """The newest sound checkpoint of a context that its journal reaches."""
     rows = connection.execute(
-        "SELECT c.position, c.state, c.tips, c.digest, r.hash FROM checkpoints AS c"
+        f"SELECT {_COLUMNS} FROM checkpoints AS c"
         " JOIN records AS r ON r.position = c.position AND r.context = c.context"
         " WHERE c.context = ? AND c.position <= ? ORDER BY c.position DESC",
         (state.id, state.position),
@@ -70,7 +74,7 @@ def every(
     """Every row of a context by position; None instead of a checkpoint that is not sound. What has
     no integer for a position, or one where no record of the context stands, is not sound."""
     rows = connection.execute(
-        "SELECT c.position, c.state, c.tips, c.digest, r.hash FROM checkpoints AS c"
+        f"SELECT {_COLUMNS} FROM checkpoints AS c"
         " LEFT JOIN records AS r ON r.position = c.position AND r.context = c.context"
         " WHERE c.context = ? ORDER BY c.position",
         (context_id,),
