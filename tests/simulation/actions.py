@@ -16,10 +16,11 @@ from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.network import Wire
 from tests.simulation.story import Step
 from tests.simulation.world import MACHINES_MAX, Taken, World, context_names
-from weft_engine.errors import BudgetTooSmall, InvalidMessage, LinkRefused, NotFound
+from weft_engine.errors import BudgetTooSmall, InvalidMessage, LinkRefused, NotFound, StoreError
 from weft_engine.events.event import ImportedFrom, Message, Role
 from weft_engine.events.part import Text
 from weft_engine.replica.context import Context
+from weft_engine.replica.note import Note
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.faults import LinkLost
 from weft_engine.views.policy import LastN
@@ -119,7 +120,8 @@ async def _tool(world: World, machine: Machine, _: Replica, rng: random.Random) 
 
 
 async def _note(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    note = _context(machine, rng).note(rng.choice(("plan", "plan", "todo")))
+    context = _context(machine, rng)
+    note = context.note(rng.choice(("plan", "plan", "todo")))
     text = await note.text()
     at = rng.randint(0, len(text))
     try:
@@ -127,11 +129,27 @@ async def _note(world: World, machine: Machine, _: Replica, rng: random.Random) 
             await note.delete(at, rng.randint(0, len(text) - at))
         else:
             words = _words(world, rng)
-            await (note.insert(at, words) if rng.random() < 0.5 else note.append(words))
+            edit = note.insert(at, words) if rng.random() < 0.5 else note.append(words)
+            try:
+                await edit
+            except StoreError:
+                await _check_not_shown(world, machine, context, note, words)
+                raise
             world.note_acknowledged(machine, words)
     except InvalidMessage:
         return  # Somebody else has shortened it meanwhile.
     world.counts["note edits acknowledged"] += 1
+
+
+async def _check_not_shown(
+    world: World, machine: Machine, context: Context, note: Note, words: str
+) -> None:
+    """An edit whose commit failed: what a note shows stands in the journal."""
+    shown = await note.text()
+    records, _, _ = machine.look_at(context.name)
+    world.counts["failed note edits looked at"] += 1
+    if words in shown and not any(words.encode() in record.payload for record in records):
+        world.fail(f"{machine.name} shows {words!r} in a note, whose commit failed")
 
 
 async def _look(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
@@ -344,6 +362,8 @@ def _step_clock(world: World, machine: Machine, rng: random.Random) -> None:
 def _disk_full(world: World, machine: Machine, rng: random.Random) -> None:
     if machine.disk is not None:
         machine.disk.is_full = machine.disk.was_full = True
+        if rng.random() < 0.5:
+            _working(_note)(world, machine, rng)  # A document must not run ahead of the journal.
 
 
 def _disk_free(world: World, machine: Machine, rng: random.Random) -> None:

@@ -188,7 +188,7 @@ def document_ahead() -> None:
 
 
 def wait_without_end() -> None:
-    _patch(SqliteShelf, "_make_room", lambda self, record: True)
+    _patch(SqliteShelf, "has_room", lambda self, records: True)
 
 
 def believe_everybody() -> None:
