@@ -33,6 +33,8 @@ from weft_engine.records.erasure import Erasure, decode_erasure
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
+from weft_engine.storage import quarantine
+from weft_engine.storage.quarantine import Refused
 from weft_engine.storage.verify import verify
 from weft_engine.sync.frames import Bye, Contexts, Hello, Records, Window, decode_frame, encode
 from weft_engine.sync.interest import EVERYTHING
@@ -416,7 +418,8 @@ async def test_what_waits_or_was_refused_goes_too(place: Path) -> None:
         await b.journal.write(
             lambda c: c.execute(
                 "INSERT INTO quarantine (at_ms, sender, context, reason, size, evidence)"
-                " VALUES (0, x'00', 'a/b', 'test', 6, x'534543524554')"
+                " VALUES (0, x'00', 'a/b', 'test', 6, x'534543524554'),"
+                " (0, x'00', 'a/damaged', 'kept', 6, x'534543524554')"
             )
         )
         assert files_with(place / "b", b"SECRET")
@@ -443,6 +446,11 @@ async def test_what_waits_or_was_refused_goes_too(place: Path) -> None:
             )
             assert not files_with(place / "b", b"SECRET")
             assert await said(b.context("a/b")) == ["unknown to b"]
+        # Nor does what is refused, which may say anything of where it belongs.
+        late = Refused(1, b"s", "a/damaged", None, "late", 6, b"SECRET")
+        await b.journal.write(lambda c: quarantine.keep(c, [late]))
+        assert not files_with(place / "b", b"SECRET")
+        assert [one.reason for one in await b.journal.read(quarantine.entries)] == ["late", "kept"]
     assert_sound(place / "b" / "b.db")
 
 

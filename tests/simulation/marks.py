@@ -73,16 +73,22 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What the erasers of one context, in its journal, have taken."""
+    """What the erasers of one context, in its journal, have taken. `named`: those of `events`
+    that an eraser names, of which every copy goes, whoever wrote it. `stays`: what was written
+    under the ids of the rest in records that no eraser of everything knew."""
 
     events: frozenset[EventId]
     words: frozenset[bytes]
+    named: frozenset[EventId]
+    stays: frozenset[tuple[EventId, bytes]]
 
 
 def erased(world: World, machine: Machine, name: ContextName) -> Erased:
     records, _, _ = machine.look_at(name)
     by_hash = {record.hash: record for record in records}
     events: set[EventId] = set()
+    named: set[EventId] = set()
+    blank: set[RecordHash] = set()
     words: set[bytes] = set()
     for record in records:
         if record.envelope.kind is not Kind.ERASE:
@@ -90,13 +96,22 @@ def erased(world: World, machine: Machine, name: ContextName) -> Erased:
         erasure = decode_erasure(record.payload, record.envelope.origin)
         past = _past(record, by_hash) if erasure.is_everything else set()
         events.update(erasure.events)
+        named.update(erasure.events)
+        blank |= past
         for word, mark in world.marks.found.items():
             if mark.context == name and _is_taken(erasure, mark, past):
                 words.add(word)
                 if mark.event is not None:
                     events.add(mark.event)
         events.update(id_ for id_, (hash_, _) in world.said.items() if hash_ in past)
-    return Erased(frozenset(events), frozenset(words))
+    stays = {
+        (EventId(found.key), record.payload[found.offset : found.offset + found.length])
+        for record in records
+        if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN) and record.hash not in blank
+        for found in candidates(read_update(record.payload))
+        if found.key in events and found.key not in named
+    }
+    return Erased(frozenset(events), frozenset(words), frozenset(named), frozenset(stays))
 
 
 def _is_split(mark: Mark, origins: set[tuple[ClientId, int] | None]) -> bool:

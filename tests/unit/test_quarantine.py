@@ -28,7 +28,7 @@ NOW_MS = 1_700_000_000_000
 def connection() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as found:
         for statement in _statements(STORE_FORMAT - 1):
-            if "quarantine" in statement:
+            if "quarantine" in statement or "TABLE erasures" in statement:
                 found.execute(statement)
         yield found
 
@@ -54,6 +54,16 @@ def test_evidence_and_reason_are_cut(connection: sqlite3.Connection) -> None:
     assert found.size == size
     assert len(found.evidence) == QUARANTINE_ENTRY_BYTES_MAX
     assert len(found.reason.encode()) == REASON_BYTES_MAX
+
+
+def test_where_something_was_erased_no_evidence_is_kept(connection: sqlite3.Connection) -> None:
+    """Whatever context it says it is of: that may be what is wrong with it."""
+    connection.execute("INSERT INTO erasures VALUES (1, 1, 0)")
+    keep(connection, [refused(), Refused(NOW_MS, b"", None, None, "a frame", 3, b"abc")])
+    assert [(one.reason, one.size, one.evidence) for one in entries(connection)] == [
+        ("a frame", 3, b""),
+        ("why", 10, b""),
+    ]
 
 
 def test_the_oldest_go_when_there_are_too_many(connection: sqlite3.Connection) -> None:

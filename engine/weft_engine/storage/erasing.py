@@ -96,7 +96,8 @@ def step(connection: sqlite3.Connection, work: Plan, positions: Sequence[Positio
 
 
 def clear_rooms(connection: sqlite3.Connection, erasers: Erasers, work: Plan) -> None:
-    """Replace what waits of this context and shows what is erased, and drop what was refused."""
+    """Replace what waits of this context and shows what is erased, and drop what was refused; of
+    what says that it is of other contexts, the evidence."""
     for hash_, envelope, payload in connection.execute(
         "SELECT hash, envelope, payload FROM waiting WHERE context = ?", (work.name,)
     ).fetchall():
@@ -112,6 +113,8 @@ def clear_rooms(connection: sqlite3.Connection, erasers: Erasers, work: Plan) ->
                 (len(new.payload) - len(payload), hash_),
             )
     connection.execute("DELETE FROM quarantine WHERE context = ? OR context IS NULL", (work.name,))
+    # Damaged on the way, or by a liar: what was refused may well be of this one.
+    connection.execute("UPDATE quarantine SET evidence = x'' WHERE evidence <> x''")
 
 
 def finish(connection: sqlite3.Connection, work: Plan, store: bytes) -> None:

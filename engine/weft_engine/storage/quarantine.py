@@ -1,7 +1,9 @@
 """What was refused, with evidence: table `quarantine`, bounded in rows and bytes, oldest go first.
 
 Written off the path of records, for people who want to know why a link ended. What comes faster
-than a limit per minute is not written down. Must never know: links, why things are refused.
+than a limit per minute is not written down. A store in which something was erased keeps no
+evidence: what was refused may hold it, whatever context it says it is of. Must never know: links,
+why things are refused.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ _MINUTE_MS = 60_000
 class Refused:
     """Something that was refused. `sender`: the peer's store, or what a relay knows it by.
     `context` and `hash` where it is a record that could be read so far. `evidence` is all of it,
-    or its beginning when it was read from a store; `size` is of all of it."""
+    or its beginning when it was read from a store, where something was erased nothing; `size` is of
+    all of it."""
 
     at_ms: int
     sender: bytes
@@ -46,6 +49,7 @@ class Count:
 def keep(connection: sqlite3.Connection, refused: Sequence[Refused]) -> int:
     """Write down what was refused, inside the caller's transaction; how many entries that made."""
     kept = 0
+    (has_erased,) = connection.execute("SELECT EXISTS (SELECT 1 FROM erasures)").fetchone()
     for one in refused:
         if _is_flood(connection, one.at_ms):
             break
@@ -59,7 +63,7 @@ def keep(connection: sqlite3.Connection, refused: Sequence[Refused]) -> int:
                 one.hash,
                 one.reason.encode(errors="replace")[:REASON_BYTES_MAX].decode(errors="ignore"),
                 one.size,
-                one.evidence[:QUARANTINE_ENTRY_BYTES_MAX],
+                b"" if has_erased else one.evidence[:QUARANTINE_ENTRY_BYTES_MAX],
             ),
         )
         kept += 1
