@@ -14,7 +14,7 @@ import pytest
 from tests.erasing import files_with, linked, until
 from tests.linked import pipe
 from tests.stores import all_records, folder, give, open_replica
-from weft_engine.errors import StoreError
+from weft_engine.errors import StoreClosed, StoreError
 from weft_engine.names import ContextName, EventId
 from weft_engine.records.identity import client_id
 from weft_engine.replica import erasing
@@ -73,6 +73,30 @@ async def test_an_erasure_that_the_disk_stops_goes_on_by_itself(
             return all(row.is_done for row in await replica.erasing.all())
 
         await until(is_done)
+        assert files_with(place, b"SECRET") == []
+
+
+async def test_erasing_does_not_say_done_when_the_store_closes_first(place: Path) -> None:
+    path = place / "a.db"
+    replica = open_replica(path)
+    chat = replica.context(CHAT)
+    (event,) = await chat.append("SECRET")
+    # Somebody reads an older state, so the log can't be cut: the work has to wait.
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM records").fetchone()
+    erasing_it = asyncio.create_task(chat.erase(event=event, reason="private"))
+
+    async def is_journaled() -> bool:
+        return bool(await replica.erasing.all())
+
+    await until(is_journaled)
+    await replica.close()
+    with pytest.raises(StoreClosed, match="before everything was gone"):
+        await erasing_it
+    reader.close()
+    async with open_replica(path, seed=1) as replica:
+        await replica.erasing.done()
         assert files_with(place, b"SECRET") == []
 
 

@@ -20,6 +20,7 @@ from weft_engine.errors import (
     LimitExceeded,
     MachineError,
     NotFound,
+    StoreClosed,
 )
 from weft_engine.limits import (
     DEPS_MAX,
@@ -154,9 +155,20 @@ class Erasing:
 
     async def done(self) -> None:
         """Return when all work is done that there was when this was called; raises what stopped
-        it."""
-        if self._working is not None:
-            await asyncio.shield(self._working)
+        it, StoreClosed if the store closes first."""
+        working = self._working
+        if working is not None:
+            try:
+                await asyncio.shield(working)
+                return
+            except asyncio.CancelledError:
+                if not working.cancelled():
+                    raise
+        if self._closed:
+            raise StoreClosed(
+                "the store was closed before everything was gone that is to be erased",
+                hint="the rest is erased when it is opened again",
+            )
 
     async def close(self) -> None:
         """Stop; what is left is done at the next open."""

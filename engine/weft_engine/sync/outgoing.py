@@ -161,6 +161,10 @@ class Outgoing:
         elif position > pending.after:
             if not from_peer:
                 pending.newest = position
+            elif pending.withheld:
+                # It may say that the peer has what is withheld: look at that again, with it.
+                pending.known.add(position)
+                pending.newest = position
             elif pending.newest <= pending.after and not pending.comparing:
                 pending.after = position
             else:
@@ -232,11 +236,7 @@ class Outgoing:
             pending.positions.popleft()
         if later:
             pending.after = later[-1].position
-        wanted = [
-            one
-            for one in (*again, *new)
-            if one.position not in pending.known and one.record.hash not in known
-        ]
+        wanted = _not_at_peer((*again, *new), pending.known, known)
         pending.known = {p for p in pending.known if p > pending.after}
         sendable = closed(wanted, items)
         kept = {one.position for one in sendable}
@@ -295,3 +295,20 @@ class Outgoing:
         # Read ahead of what we were told: kept, so that being told sends nothing twice.
         if not (pending.comparing or pending.withheld or pending.after > self.head):
             del self._pending[context]
+
+
+def _not_at_peer(
+    stored: Sequence[Stored], positions: Container[Position], hashes: Container[RecordHash]
+) -> list[Stored]:
+    """What of this the peer lacks: not what came from it, at these positions or with these hashes,
+    and not what that stands on, for nobody journals a record before its past."""
+    left: list[Stored] = []
+    below: set[RecordHash] = set()
+    for one in sorted(stored, key=lambda one: one.position, reverse=True):
+        hash_ = one.record.hash
+        if one.position in positions or hash_ in hashes or hash_ in below:
+            below.update(one.record.envelope.parents)
+        else:
+            left.append(one)
+    left.reverse()
+    return left
