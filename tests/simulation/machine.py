@@ -201,6 +201,16 @@ class Machine:
         self.kept[kept] = to
         return kept
 
+    def answering(self, kept: KeptLink) -> Life | None:
+        """The process at the other end of the present connection of a link, if there is one. It
+        may have ended: what it has said still arrives."""
+        link = kept.link
+        if link is None:
+            return None
+        end = link._transport
+        assert isinstance(end, WireEnd)
+        return end.other.life
+
     def do(self, what: Callable[[], Any]) -> Any:
         """Call something as this process."""
         assert self.life is not None

@@ -258,6 +258,8 @@ class World:
     def lost(self, machine: Machine, before: set[RecordHash]) -> None:
         """A machine came back with other files: what only it had is gone, and nobody's fault."""
         machine.losses += 1
+        for life in machine.lived:
+            life.is_undone = True
         after = self._held_safely(machine)
         machine.revealed &= after
         gone = (before - after) & self.must.keys()
