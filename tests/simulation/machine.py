@@ -74,6 +74,9 @@ class Snapshot:
     inodes: dict[str, Inode]
     boots: int
     wrote_last: Tenure | None
+    store: bytes | None
+    """The store id of the process that had it open last; it may have written nothing under it, and
+    left a lease all the same."""
 
 
 class Company(Protocol):
@@ -112,6 +115,8 @@ class Machine:
         self.tenure: Tenure | None = None
         self.wrote_last: Tenure | None = None
         """Who wrote last in its file."""
+        self._store: bytes | None = None
+        """The store id of the process that ended last."""
         self.generation = 0
         self._lease: tuple[bytes, Inode] | None = None
         """The one that the process found, and may have consumed."""
@@ -306,7 +311,8 @@ class Machine:
         wrote_last = self.wrote_last
         if self.tenure is not None and self.tenure.has_written:
             wrote_last = self.tenure
-        return Snapshot(self.files(), self._inodes(), self.boots, wrote_last)
+        store = self._store if self.replica is None else self.replica.identity.store
+        return Snapshot(self.files(), self._inodes(), self.boots, wrote_last, store)
 
     def restore(self, snapshot: Snapshot | None, *, is_image: bool = False) -> None:
         """Put back other files (None: an empty folder), while nothing runs: copies of them, or with
@@ -318,6 +324,7 @@ class Machine:
         )
         self.generation += 1
         self.wrote_last = None if snapshot is None else snapshot.wrote_last
+        self._store = None if snapshot is None else snapshot.store
         self._lease = None
 
     def hashes(self) -> set[RecordHash]:
@@ -440,6 +447,8 @@ class Machine:
         if self.tenure is not None and self.tenure.has_written:
             self.wrote_last = self.tenure
         self.tenure = None
+        if self.replica is not None:
+            self._store = self.replica.identity.store
         self.life = self.replica = self.relay = None
         self.kept.clear()
 
