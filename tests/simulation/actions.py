@@ -194,6 +194,9 @@ async def _sync(world: World, machine: Machine, replica: Replica, rng: random.Ra
         return
     if machine.interest != relay.interest or relay.losses != losses:
         return
+    answered = machine.answering(kept)
+    if answered is None or answered.is_undone:
+        return  # Its word was under way, or held back, when the relay was set back.
     missing = mine - relay.hashes() - world.given_up
     if missing and relay.is_up:
         world.fail(f"{relay.name} lacks {len(missing)} records that {machine.name} has synced")

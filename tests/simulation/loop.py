@@ -31,6 +31,8 @@ class Life:
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_over = False
+        self.is_undone = False
+        """It has ended, and something that was in its file then is not there any more."""
         self.is_asleep = False
         """Its machine is suspended: what would run now runs when it wakes."""
         self.held: list[events.Handle] = []

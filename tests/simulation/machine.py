@@ -10,8 +10,8 @@ import asyncio
 import random
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -74,6 +74,9 @@ class Snapshot:
     inodes: dict[str, Inode]
     boots: int
     wrote_last: Tenure | None
+    store: bytes | None
+    """The store id of the process that had it open last; it may have written nothing under it, and
+    left a lease all the same."""
 
 
 class Company(Protocol):
@@ -112,6 +115,8 @@ class Machine:
         self.tenure: Tenure | None = None
         self.wrote_last: Tenure | None = None
         """Who wrote last in its file."""
+        self._store: bytes | None = None
+        """The store id of the process that ended last."""
         self.generation = 0
         self._lease: tuple[bytes, Inode] | None = None
         """The one that the process found, and may have consumed."""
@@ -201,6 +206,16 @@ class Machine:
         self.kept[kept] = to
         return kept
 
+    def answering(self, kept: KeptLink) -> Life | None:
+        """The process at the other end of the present connection of a link, if there is one. It
+        may have ended: what it has said still arrives."""
+        link = kept.link
+        if link is None:
+            return None
+        end = link._transport
+        assert isinstance(end, WireEnd)
+        return end.other.life
+
     def do(self, what: Callable[[], Any]) -> Any:
         """Call something as this process."""
         assert self.life is not None
@@ -277,15 +292,11 @@ class Machine:
     def files(self, *, power: random.Random | None = None) -> dict[str, bytes]:
         """What a copy of the folder would hold."""
         if self.disk is not None:
-            assert self._disks is not None
-            self._disks.paused = True
-            try:
+            with self._unwatched():
                 if power is not None:
                     return self.disk.after_power_loss(power)
                 if self.disk.is_off:
                     return self.disk.after_kill()
-            finally:
-                self._disks.paused = False
         return {
             path.name: path.read_bytes()
             for path in sorted(self.folder.iterdir())
@@ -296,7 +307,8 @@ class Machine:
         wrote_last = self.wrote_last
         if self.tenure is not None and self.tenure.has_written:
             wrote_last = self.tenure
-        return Snapshot(self.files(), self._inodes(), self.boots, wrote_last)
+        store = self._store if self.replica is None else self.replica.identity.store
+        return Snapshot(self.files(), self._inodes(), self.boots, wrote_last, store)
 
     def restore(self, snapshot: Snapshot | None, *, is_image: bool = False) -> None:
         """Put back other files (None: an empty folder), while nothing runs: copies of them, or with
@@ -308,6 +320,7 @@ class Machine:
         )
         self.generation += 1
         self.wrote_last = None if snapshot is None else snapshot.wrote_last
+        self._store = None if snapshot is None else snapshot.store
         self._lease = None
 
     def hashes(self) -> set[RecordHash]:
@@ -315,8 +328,22 @@ class Machine:
         if not self.path.exists():
             return set()
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as connection:
+        with self._unwatched(), closing(sqlite3.connect(uri, uri=True)) as connection:
             return {RecordHash(row[0]) for row in connection.execute("SELECT hash FROM records")}
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        """What is done here is done by nobody in the world: no fault of a disk hits it. SQLite
+        makes a log beside a closed file to read it, which a full disk would refuse."""
+        if self._disks is None:
+            yield
+            return
+        was = self._disks.paused
+        self._disks.paused = True
+        try:
+            yield
+        finally:
+            self._disks.paused = was
 
     def look_at(
         self, context: ContextName
@@ -385,9 +412,7 @@ class Machine:
         }
 
     def _replace(self, files: dict[str, bytes], inodes: dict[str, Inode]) -> None:
-        if self._disks is not None:
-            self._disks.paused = True
-        try:
+        with self._unwatched():
             self.let_go()
             shutil.rmtree(self.folder)
             self.folder.mkdir()
@@ -402,9 +427,6 @@ class Machine:
                 self._company.file_table.give(self.folder / name, inode)
             if self.disk is not None:
                 self.disk.forget()
-        finally:
-            if self._disks is not None:
-                self._disks.paused = False
 
     def let_go(self) -> None:
         """Close the descriptors of a process that is no more; it can't do it itself."""
@@ -430,6 +452,8 @@ class Machine:
         if self.tenure is not None and self.tenure.has_written:
             self.wrote_last = self.tenure
         self.tenure = None
+        if self.replica is not None:
+            self._store = self.replica.identity.store
         self.life = self.replica = self.relay = None
         self.kept.clear()
 

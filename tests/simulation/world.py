@@ -18,7 +18,7 @@ from typing import Any, Final
 from tests.simulation.disk import Disks
 from tests.simulation.file_table import FileTable
 from tests.simulation.loop import Life, VirtualLoop
-from tests.simulation.machine import Clock, Machine, Snapshot, start_or_stay_down
+from tests.simulation.machine import STORE, Clock, Machine, Snapshot, start_or_stay_down
 from tests.simulation.marks import MARK, Marks
 from tests.simulation.network import Network
 from tests.simulation.tenures import Tenures
@@ -258,6 +258,8 @@ class World:
     def lost(self, machine: Machine, before: set[RecordHash]) -> None:
         """A machine came back with other files: what only it had is gone, and nobody's fault."""
         machine.losses += 1
+        for life in machine.lived:
+            life.is_undone = True
         after = self._held_safely(machine)
         machine.revealed &= after
         gone = (before - after) & self.must.keys()
@@ -289,6 +291,8 @@ class World:
 
     def copied(self, snapshot: Snapshot) -> None:
         """A disk was copied, or set back, with all that would tell it."""
+        if snapshot.store is not None and f"{STORE}.lease" in snapshot.files:
+            self.tenures.copied.add(snapshot.store)
         last = snapshot.wrote_last
         for one in () if last is None else last.line():
             self.tenures.copied |= {identity.store for identity in one.identities}

@@ -1,62 +1,102 @@
-"""What a link has left to send, by hand: records that came back from the peer meanwhile."""
+"""What came from the peer never goes back to it, in whatever order we are told of it."""
 
 from __future__ import annotations
 
 import asyncio
 
-from tests.linked import stores
+import pytest
+
+from tests.linked import Store, stores
+from weft_engine.limits import RECORDS_PER_FRAME
 from weft_engine.names import ContextName, Position
 from weft_engine.records.envelope import Record
-from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.frames import Window
-from weft_engine.sync.outgoing import Outgoing
+from weft_engine.sync.outgoing import Composed, Outgoing
 from weft_engine.sync.questions import ReadRecords, RecordsRead
 
-CHAT = ContextName("a/b")
-WINDOW = Window(4, 1 << 20)
+TOPIC = ContextName("a/1")
 
 
-def chain_of_two() -> tuple[Record, Record, SignatureItem]:
-    async def run() -> tuple[Record, Record, SignatureItem]:
-        async with stores(1) as (store,):
-            first = store.make(CHAT, "1", [])
-            second = store.make(CHAT, "2", [first.hash])
-            return first, second, store.key.sign(second.hash)
-
-    return asyncio.run(run())
+def run_of(store: Store, length: int) -> list[Record]:
+    """Records of one chain, the first of which stands at position 1."""
+    return [store.make(TOPIC, str(number), ()) for number in range(length)]
 
 
-def read(question: ReadRecords, *stored: Stored, item: SignatureItem | None = None) -> RecordsRead:
-    return RecordsRead(question, (stored,), items=() if item is None else (item,))
+def read(question: ReadRecords, records: list[Record], *, signers: list[Store]) -> RecordsRead:
+    """What a journal of these records answers; each is signed by whoever wrote it."""
+    (part,) = question.parts
+    later = [p for p in range(part.after + 1, len(records) + 1) if p <= part.upto]
+    room = question.records_max - len(part.positions)
+    wanted = [*part.again, *part.positions, *later[:room]]
+    stored = tuple(Stored(Position(p), records[p - 1], 0) for p in wanted)
+    by_writer = {store.key.incarnation: store.key for store in signers}
+    items = tuple(
+        key.sign(one.record.hash)
+        for one in stored
+        if (key := by_writer.get(one.record.envelope.origin)) is not None
+    )
+    return RecordsRead(question, (stored,), items=items)
 
 
-def test_what_stands_before_a_record_of_the_peer_is_at_the_peer() -> None:
-    """A copy of a store has written the second record, and the peer got both from it."""
-    first, second, item = chain_of_two()
-    outgoing = Outgoing()
-    outgoing.head = Position(2)
-    outgoing.absent(CHAT, Position(2))
-    question = outgoing.next_read(WINDOW)
+def next_message(
+    outgoing: Outgoing, records: list[Record], *, signers: list[Store]
+) -> Composed | None:
+    question = outgoing.next_read(Window(8, 1 << 20))
     assert question is not None
-    one, two = Stored(Position(1), first, 0), Stored(Position(2), second, 0)
-    assert outgoing.compose(read(question, one, two, item=item), {second.hash}) is None
-    assert outgoing.idle
+    return outgoing.compose(read(question, records, signers=signers), frozenset())
 
 
-def test_what_was_withheld_is_looked_at_again_when_the_peer_sends_what_follows() -> None:
-    first, second, item = chain_of_two()
-    outgoing = Outgoing()
-    outgoing.head = Position(1)
-    outgoing.absent(CHAT, Position(1))
-    question = outgoing.next_read(WINDOW)
-    assert question is not None
-    one, two = Stored(Position(1), first, 0), Stored(Position(2), second, 0)
-    assert outgoing.compose(read(question, one), ()) is None, "nothing covers it"
-    assert not outgoing.idle
-    outgoing.head = Position(2)
-    outgoing.committed(CHAT, Position(2), from_peer=True)
-    question = outgoing.next_read(WINDOW)
-    assert question is not None
-    assert outgoing.compose(read(question, one, two, item=item), ()) is None
-    assert outgoing.idle
+def positions(message: Composed | None, records: list[Record]) -> list[int]:
+    return [] if message is None else [records.index(one) + 1 for one in message.records]
+
+
+@pytest.mark.parametrize("theirs", [1, RECORDS_PER_FRAME, 3 * RECORDS_PER_FRAME])
+def test_what_a_comparison_read_before_we_were_told_whose_it_is_does_not_go_back(
+    theirs: int,
+) -> None:
+    """The peer's records were committed between its frontier and our look at it; that they are
+    the peer's is heard of behind that."""
+
+    async def scenario() -> None:
+        async with stores(2) as (own, peer):
+            records = [*run_of(own, 1), *run_of(peer, theirs), own.make(TOPIC, "last", ())]
+            last = Position(len(records))
+            outgoing = Outgoing()
+            outgoing.head = Position(1)
+            outgoing.committed(TOPIC, Position(1), from_peer=False)
+            outgoing.differs(TOPIC, Position(1))
+            outgoing.lacking(TOPIC, [Position(p) for p in range(1, last + 1)], last)
+            for position in range(2, last):
+                outgoing.head = Position(position)
+                outgoing.committed(TOPIC, Position(position), from_peer=True)
+            outgoing.head = last
+            outgoing.committed(TOPIC, last, from_peer=False)
+            sent: list[int] = []
+            while outgoing.ready:
+                sent += positions(next_message(outgoing, records, signers=[own, peer]), records)
+            assert sent == [1, last]
+            assert outgoing.idle
+
+    asyncio.run(scenario())
+
+
+def test_what_was_withheld_before_we_were_told_whose_it_is_does_not_go_back() -> None:
+    async def scenario() -> None:
+        async with stores(2) as (own, peer):
+            records = [*run_of(peer, 2), *run_of(own, 1)]
+            outgoing = Outgoing()
+            outgoing.head = Position(1)
+            outgoing.differs(TOPIC, Position(0))
+            outgoing.lacking(TOPIC, [Position(1), Position(2)], Position(2))
+            assert next_message(outgoing, records, signers=[]) is None
+            outgoing.head = Position(2)
+            for position in (1, 2):
+                outgoing.committed(TOPIC, Position(position), from_peer=True)
+            outgoing.head = Position(3)
+            outgoing.committed(TOPIC, Position(3), from_peer=False)
+            message = next_message(outgoing, records, signers=[own, peer])
+            assert positions(message, records) == [3]
+            assert outgoing.idle
+
+    asyncio.run(scenario())

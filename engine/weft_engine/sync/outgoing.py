@@ -52,7 +52,7 @@ class Pending:
     withheld: list[Position] = field(default_factory=list)
     withheld_bytes: int = 0
     known: set[Position] = field(default_factory=set)
-    """After `after`, but from the peer."""
+    """Still before us, but from the peer."""
 
     @property
     def has_more(self) -> bool:
@@ -65,6 +65,17 @@ class Pending:
         if self.newest > self.after:
             first.append(Position(self.after + 1))
         return Position(min(first) - 1) if first else None
+
+    def know(self, position: Position) -> None:
+        """What stands there came from the peer."""
+        if len(self.known) >= KNOWN_POSITIONS_MAX:
+            self.known.clear()
+        self.known.add(position)
+
+    def pass_known(self) -> None:
+        """Forget what is known of positions that are not read any more."""
+        first = min([*self.withheld[:1], *islice(self.positions, 1), self.after + 1])
+        self.known = {position for position in self.known if position >= first}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +174,15 @@ class Outgoing:
                 pending.newest = position
             elif pending.withheld:
                 # It may say that the peer has what is withheld: look at that again, with it.
-                pending.known.add(position)
+                pending.know(position)
                 pending.newest = position
             elif pending.newest <= pending.after and not pending.comparing:
                 pending.after = position
             else:
-                if len(pending.known) >= KNOWN_POSITIONS_MAX:
-                    pending.known.clear()
-                pending.known.add(position)
-        elif pending.comparing and from_peer:
-            pending.known.add(position)
+                pending.know(position)
+        elif from_peer and (pending.comparing or pending.positions or pending.withheld):
+            # What the peer lacks was read from a journal that was ahead of what we were told.
+            pending.know(position)
         self._settle(context, pending)
 
     # ---- reading ------------------------------------------------------------------------------
@@ -237,7 +247,6 @@ class Outgoing:
         if later:
             pending.after = later[-1].position
         wanted = _not_at_peer((*again, *new), pending.known, known)
-        pending.known = {p for p in pending.known if p > pending.after}
         sendable = closed(wanted, items)
         kept = {one.position for one in sendable}
         withheld = [one for one in wanted if one.position not in kept]
@@ -246,6 +255,7 @@ class Outgoing:
             sendable, withheld, size = wanted, [], 0
         pending.withheld = [one.position for one in withheld]
         pending.withheld_bytes = size
+        pending.pass_known()
         # To the end of the queue, for fairness, if something is left.
         self._ready.pop(context, None)
         self._settle(context, pending)
