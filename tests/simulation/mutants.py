@@ -385,7 +385,7 @@ MUTANTS: Final = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
-    parser.add_argument("--only", help="mutants whose name contains this")
+    parser.add_argument("--only", help="mutants whose rule or name contains this")
     parser.add_argument("--seeds", default=f"0:{SEEDS_MAX}", help="FIRST:LAST")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--inside", help=argparse.SUPPRESS)
@@ -393,7 +393,7 @@ def main() -> int:
     first, last = map(int, options.seeds.split(":"))
     if options.inside is not None:
         return _inside(options.inside, range(first, last))
-    chosen = [m for m in MUTANTS if options.only is None or options.only in m.name]
+    chosen = [m for m in MUTANTS if options.only is None or options.only in f"{m.rule}: {m.name}"]
     return _outside(chosen, range(first, last), options.jobs)
 
 
@@ -454,7 +454,8 @@ def _outside(mutants: Sequence[Mutant], seeds: range, jobs: int) -> int:
                 seed, _, what = said.rpartition("\n")[2].partition("\t")
                 found = f"killed by seed {seed} ({took:.0f} s): {what[:90]}"
             else:
-                found = f"killed: the process ended with {process.returncode}"
+                survivors += 1
+                found = f"NOT RUN: the process ended with {process.returncode}"
             print(f"{mutant.rule:44} | {mutant.name:30} | {found}", flush=True)
         time.sleep(0.05)
     return int(survivors > 0)
