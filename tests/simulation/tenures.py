@@ -5,7 +5,7 @@ on in another only after a clean close of that very file, on a machine that has 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from weft_engine.names import Incarnation
 from weft_engine.storage.journal import Identity
@@ -29,6 +29,8 @@ class Tenure:
     has_written: bool = False
     incarnations: set[Incarnation] = field(default_factory=set)
     identities: set[Identity] = field(default_factory=set)
+    met: dict[Incarnation, int] = field(default_factory=dict)
+    """Its names under which somebody else has written, and its own commits since it heard of it."""
 
     def follows(self, other: Tenure) -> bool:
         """Whether it may go on where the other one ended."""
@@ -55,6 +57,10 @@ class Tenure:
         return found
 
 
+_UNDER_WAY_MAX: Final = 3
+"""Commits that may have been handed over before a name was given up."""
+
+
 class Tenures:
     """Hears of all that is committed. `may_fork`: names that were copied with everything that
     proves that they were not."""
@@ -66,6 +72,11 @@ class Tenures:
         self.may_fork: set[Incarnation] = set()
         self.copied: set[bytes] = set()
         """Store ids of such copies."""
+
+    def met(self, tenure: Tenure, origins: set[Incarnation]) -> None:
+        """A link has brought records of these writers."""
+        for incarnation in origins & tenure.incarnations:
+            tenure.met.setdefault(incarnation, 0)
 
     def wrote(self, tenure: Tenure, identity: Identity, incarnations: set[Incarnation]) -> None:
         """A commit; `incarnations` are those of its own records."""
@@ -83,6 +94,12 @@ class Tenures:
                 self._world.fail(
                     f"{tenure.machine} goes on in an epoch of {before.machine} that did not end"
                     " well"
+                )
+        for incarnation in incarnations & tenure.met.keys():
+            tenure.met[incarnation] += 1
+            if tenure.met[incarnation] > _UNDER_WAY_MAX:
+                self._world.fail(
+                    f"{tenure.machine} goes on under a name that somebody else writes under, too"
                 )
         for incarnation in incarnations - tenure.incarnations:
             tenure.incarnations.add(incarnation)

@@ -342,7 +342,10 @@ class World:
         if missing:
             self.fail(f"{machine.name} tells of {missing} records that it has not committed")
         if machine.tenure is not None and machine.replica is not None:
-            own = {one.record.envelope.origin for one in stored} if not session else set()
+            origins = {one.record.envelope.origin for one in stored}
+            if session:
+                self.tenures.met(machine.tenure, origins)
+            own = set() if session else origins
             self.tenures.wrote(machine.tenure, machine.replica.identity, own)
         if session:
             return
