@@ -77,6 +77,9 @@ async def settle(world: World) -> None:
     end = world.loop.time() + SETTLED_S
     while not is_settled(world):
         world.check()
+        for machine in world.machines.values():
+            # One that slept through it all may have been told to stop, and has stopped only now.
+            world.bring_up(machine)
         if world.loop.time() > end:
             links = [
                 f"{machine.name}->{to}: {kept.status}"
