@@ -273,6 +273,8 @@ async def test_receipts_replay_unless_their_view_held_it(place: Path) -> None:
         assert caught.value.events == (early,)
         assert caught.value.code == "erased_content"
         assert "SECRET" not in str(caught.value)
+        with pytest.raises(ErasedContent, match=early):
+            await chat.at(with_it.receipt).view()
         again = await chat.replay(last.receipt)
         assert again.messages == last.messages
         altered = replace(last.receipt, fingerprint="00" * 32)

@@ -22,7 +22,7 @@ from weft_engine.replica import history, paging
 from weft_engine.replica.cuts import state_at
 from weft_engine.replica.history import Said
 from weft_engine.replica.settings import Settings, resolve
-from weft_engine.replica.viewing import Asked, replay, resolve_spec, view_at
+from weft_engine.replica.viewing import Asked, resolve_spec, view_at
 from weft_engine.storage import reading, tail
 from weft_engine.storage.cut import cut_at, maximal_of
 from weft_engine.storage.event_table import EventTable
@@ -116,7 +116,7 @@ class Past:
         asked = Asked(budget, reserved, policy, tokenizer, tools)
         receipt = self._receipt
         if receipt is not None and asked == _NOTHING_ASKED and trace_id is None:
-            return await self._ask(lambda table, _: replay(table, receipt))
+            return await self._replica.context(self.name).replay(receipt)
         trace = trace_id or self._replica.random_hex(16)
 
         def question(table: EventTable, _: ContextState) -> View:

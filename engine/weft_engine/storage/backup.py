@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weft_engine.errors import NotAStore, StoreError
-from weft_engine.storage.copying import Identity, copy_store, source_uri
+from weft_engine.storage.copying import copy_store, source_uri
 from weft_engine.storage.draft import (
     REPLACED,
     drafted,
@@ -25,6 +25,7 @@ from weft_engine.storage.draft import (
     undo_unfinished,
 )
 from weft_engine.storage.folding import fold_log
+from weft_engine.storage.identity import Identity
 from weft_engine.storage.lock import WriterLock
 from weft_engine.storage.migration import STORE_FORMAT
 from weft_engine.storage.schema import bring_up, check_header, connect, damaged
@@ -115,9 +116,9 @@ def _copy(
     random: Random,
     check: Progress | None,
 ) -> Copied:
-    identity = Identity(random(16), random(8), now_ms)
+    identity = Identity(random(16), random(8))
     try:
-        copy_store(source, draft, identity, is_still=is_still)
+        copy_store(source, draft, identity, created_ms=now_ms, is_still=is_still)
         report = None if check is None else verify(draft, progress=check)
         if report is not None and not report.is_sound:
             first = report.findings[0]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from weft_engine.names import Incarnation, Position, RecordHash
 from weft_engine.records.envelope import decode_envelope
 from weft_engine.records.identity import WriterKey
+from weft_engine.storage.identity import Identity
 from weft_engine.storage.schema import make_tables
 
 COPIED: Final = {
@@ -50,15 +50,6 @@ _TIPS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Of the store that the copy is to be."""
-
-    store: bytes
-    epoch: bytes
-    created_ms: int
-
-
 def source_uri(path: Path, *, is_still: bool) -> str:
     """How SQLite opens a store to copy it. One that is still, with no log beside it, is read as it
     lies there: that needs no right to write in its folder and leaves nothing behind."""
@@ -66,7 +57,9 @@ def source_uri(path: Path, *, is_still: bool) -> str:
     return f"{path.absolute().as_uri()}?mode=ro" + ("&immutable=1" if as_it_lies else "")
 
 
-def copy_store(source: Path, draft: Path, identity: Identity, *, is_still: bool) -> None:
+def copy_store(
+    source: Path, draft: Path, identity: Identity, *, created_ms: int, is_still: bool
+) -> None:
     """Fill the empty file `draft` with a copy of one moment of `source`, which may be in use
     unless it `is_still`.
 
@@ -83,7 +76,7 @@ def copy_store(source: Path, draft: Path, identity: Identity, *, is_still: bool)
             connection,
             store_id=identity.store,
             epoch=identity.epoch,
-            created_ms=identity.created_ms,
+            created_ms=created_ms,
         )
         connection.execute("ATTACH ? AS source", (source_uri(source, is_still=is_still),))
         # One transaction, so that all of it is of one moment.

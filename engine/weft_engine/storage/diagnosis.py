@@ -32,13 +32,12 @@ from weft_engine.storage import reading
 from weft_engine.storage.draft import (
     BESIDE,
     DRAFT_SUFFIX,
-    LEASE_SUFFIX,
     beside,
     kept_files,
     second_names,
 )
 from weft_engine.storage.findings import Finding
-from weft_engine.storage.lease import Lease, is_valid
+from weft_engine.storage.lease import LEASE_SUFFIX, Lease, is_valid
 from weft_engine.storage.ledger import SKEWED
 from weft_engine.storage.lock import writing_process
 from weft_engine.storage.machine import this_machine

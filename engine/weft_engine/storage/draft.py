@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from weft_engine.errors import StoreError
-from weft_engine.storage.schema import sync_folder
+from weft_engine.storage.lease import LEASE_SUFFIX
+from weft_engine.storage.syncing import sync_file, sync_folder
 
 BESIDE: Final = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file while it is in use."""
 DRAFT_SUFFIX: Final = ".new"
-LEASE_SUFFIX: Final = ".lease"
 DAMAGED: Final = "damaged"
 REPLACED: Final = "replaced"
 """Why a file was put aside: part of its name."""
@@ -69,7 +69,7 @@ def place(draft: Path, target: Path) -> None:
                 " or move it away",
             )
     try:
-        _sync_file(draft)
+        sync_file(draft)
         os.link(draft, target)
         # Of a store that is no more. It would not count, as its own store alone knows it.
         beside(target, LEASE_SUFFIX).unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def swap(draft: Path, store: Path, *, kept: Path) -> None:
     under both names, and its log perhaps under the other one only: see `undo_unfinished`.
     """
     try:
-        _sync_file(draft)
+        sync_file(draft)
         os.link(store, kept)
         log = beside(store, "-wal")
         if log.exists() and log.stat().st_size > 0:
@@ -171,11 +171,3 @@ def kept_name(store: Path, why: str, now_ms: int) -> Path:
         kept = beside(store, f".{why}-{stamp}-{number}")
     refuse_existing(kept)
     return kept
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

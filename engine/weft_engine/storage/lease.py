@@ -17,7 +17,9 @@ from typing import Final, Self
 
 from weft_engine.errors import StoreError
 from weft_engine.storage.machine import Machine
+from weft_engine.storage.syncing import sync_folder
 
+LEASE_SUFFIX: Final = ".lease"
 NONCE_BYTES: Final = 16
 _BYTES_MAX: Final = 64 * 1024
 
@@ -63,7 +65,7 @@ def write_lease(
             found = os.fstat(descriptor)
         finally:
             os.close(descriptor)
-        _sync_folder(store.parent)
+        sync_folder(store.parent)
     except OSError:
         return None
     return Lease(nonce, found.st_ino, found.st_ctime_ns)
@@ -94,7 +96,7 @@ def consume(store: Path) -> None:
     """Make sure that there is no lease, durably. StoreError if that can't be done."""
     try:
         _path(store).unlink(missing_ok=True)
-        _sync_folder(store.parent)
+        sync_folder(store.parent)
     except OSError as error:
         raise StoreError(
             f"the lease of the store {store} can't be taken up: {error}",
@@ -103,7 +105,7 @@ def consume(store: Path) -> None:
 
 
 def _path(store: Path) -> Path:
-    return store.with_name(store.name + ".lease")
+    return store.with_name(store.name + LEASE_SUFFIX)
 
 
 def _content(store: Path, machine: Machine, nonce: bytes, incarnation: bytes | None) -> bytes:
@@ -116,11 +118,3 @@ def _content(store: Path, machine: Machine, nonce: bytes, incarnation: bytes | N
         os.path.realpath(store),
     )
     return "\n".join(lines).encode(errors="surrogateescape")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

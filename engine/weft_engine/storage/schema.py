@@ -18,6 +18,7 @@ from weft_engine.errors import NewerFormat, NotAStore, OlderFormat, StoreError
 from weft_engine.storage.identity import place_of
 from weft_engine.storage.machine import Machine
 from weft_engine.storage.migration import STORE_FORMAT, migrate
+from weft_engine.storage.syncing import sync_folder
 
 APPLICATION_ID: Final = 0x77656674
 """``weft`` in ASCII, in the header of every store."""
@@ -375,12 +376,3 @@ def _read_header(connection: sqlite3.Connection) -> tuple[int, int, bool]:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return application, version, is_short
-
-
-def sync_folder(folder: Path) -> None:
-    """Make durable which names stand in `folder`."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

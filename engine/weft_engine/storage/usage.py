@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import NotFound
-from weft_engine.storage.draft import LEASE_SUFFIX, beside, kept_files
+from weft_engine.storage.draft import beside, kept_files
+from weft_engine.storage.lease import LEASE_SUFFIX
 from weft_engine.storage.ledger import ERASED
 from weft_engine.storage.schema import check_header, connect, damaged
 
