@@ -38,20 +38,11 @@ async def fingerprints(store: weft.Store, prefix: str = "") -> dict[str, str]:
 # ---- the package --------------------------------------------------------------------------------
 
 
-def test_importing_weft_is_quick_and_loads_nothing_heavy() -> None:
-    program = (
-        "import sys, time; began = time.perf_counter(); import weft;"
-        " print(time.perf_counter() - began, *sys.modules)"
-    )
-    best_s = 10.0
-    for _ in range(3):
-        took_s, *modules = subprocess.check_output(
-            [sys.executable, "-c", program], text=True
-        ).split()
-        best_s = min(best_s, float(took_s))
+def test_importing_weft_loads_nothing_heavy() -> None:
+    program = "import sys, weft; print(*sys.modules)"
+    modules = subprocess.check_output([sys.executable, "-c", program], text=True).split()
     heavy = {"pycrdt", "tiktoken", "uvicorn", "starlette", "websockets", "bpe_openai", "jwt"}
     assert not heavy.intersection(modules)
-    assert best_s < 1.0
 
 
 def test_everything_that_is_promised_is_there() -> None:
