@@ -59,8 +59,10 @@ Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 class Context:
     """Made by `Replica.context`. Nothing is read or written until a method is awaited."""
 
-    def __init__(self, replica: Replica, name: ContextName) -> None:
+    def __init__(self, replica: Replica, name: ContextName, branch: EventId | None = None) -> None:
         self.name = name
+        self.branch = branch
+        """The id of the branch event whose line of the conversation this is; None for main."""
         self._replica = replica
         self._timeline: Timeline | None = None
         self._arrived: list[tuple[Stored, Written | None]] = []
