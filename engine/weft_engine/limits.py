@@ -143,3 +143,18 @@ ERASING_STEP_RECORDS: Final = 1024
 """Records whose payloads are replaced in one commit."""
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_LAST_S: Final = 30.0
+
+# ---- search ---------------------------------------------------------------------------------
+
+SEARCH_QUERY_CHARS_MAX: Final = 4096
+SEARCH_WORDS_MAX: Final = 64
+"""Words in a query: each is looked up in every part of the index."""
+SEARCH_HITS_MAX: Final = 1000
+"""Hits that one search gives; the next come with an offset."""
+SEARCH_SHARD_ENTRIES: Final = 16_384
+SEARCH_SHARD_CHARS: Final = 16 * MIB
+"""A part of the index takes no more when it holds this much: a part is dropped and made anew where
+something in it is erased."""
+SEARCH_STEP_RECORDS: Final = 128
+SEARCH_STEP_BYTES: Final = 128 * KIB
+"""What is indexed in one commit: appends that come meanwhile wait for it."""
