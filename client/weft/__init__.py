@@ -41,6 +41,7 @@ from weft_engine.events.event import Message
 from weft_engine.replica.context import Context
 from weft_engine.replica.history import Said
 from weft_engine.replica.past import Past
+from weft_engine.replica.search_hit import Hit
 from weft_engine.replica.watching import Change
 from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
@@ -59,6 +60,7 @@ __all__ = [
     "ContextInfo",
     "ErasedContent",
     "Erasure",
+    "Hit",
     "InvalidMessage",
     "InvalidName",
     "LastN",

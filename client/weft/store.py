@@ -12,12 +12,14 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from weft.link import Link
 from weft_engine.names import ContextName
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
+from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.storage.backup import back_up
 from weft_engine.storage.erasures import ErasureRow
 from weft_engine.storage.verify import Report
@@ -79,6 +81,34 @@ class Store:
         if isinstance(receipt, str):
             receipt = await self._replica.receipts.find(receipt)
         return await self.context(receipt.context).replay(receipt)
+
+    async def search(
+        self,
+        query: str,
+        *,
+        prefix: str = "",
+        kind: str | None = None,
+        role: str | None = None,
+        author: str | None = None,
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
+        order: Order = "relevance",
+        limit: int = 20,
+        offset: int = 0,
+    ) -> list[Hit]:
+        """As `Context.search`, in every context whose name starts with `prefix`."""
+        return await self._replica.searching.find(
+            query,
+            prefix=prefix,
+            kind=kind,
+            role=role,
+            author=author,
+            since=since,
+            until=until,
+            order=order,
+            limit=limit,
+            offset=offset,
+        )
 
     async def erasures(self) -> list[ErasureRow]:
         """Every erasure that this store knows of, oldest first: what was erased and why, whether

@@ -12,8 +12,8 @@ from typing import Any
 import pycrdt
 
 from weft_engine.canonical import lone_surrogate
-from weft_engine.errors import InvalidMessage, StoreError
-from weft_engine.names import ClientId, NoteName
+from weft_engine.errors import InvalidMessage, InvalidName, StoreError
+from weft_engine.names import ClientId, NoteName, note_name
 from weft_engine.yjs.encoder import EVENTS_ROOT
 from weft_engine.yjs.lib0 import read_var_uint
 
@@ -74,6 +74,18 @@ class Document:
 
     def text(self, note: NoteName) -> str:
         return str(self._note(note))
+
+    def texts(self) -> dict[NoteName, str]:
+        """The text of every note that holds some, by its name."""
+        found: dict[NoteName, str] = {}
+        for root in self._doc.keys():  # noqa: SIM118 - a Doc can't be iterated over
+            try:
+                name = note_name(root.removeprefix(_NOTE))
+            except InvalidName:
+                continue  # Nobody can ask for it.
+            if root.startswith(_NOTE) and (text := self.text(name)):
+                found[name] = text
+        return found
 
     def edit(self, note: NoteName, at: int, delete: int, insert: str) -> bytes | None:
         """Replace `delete` characters from the character `at` on by `insert`; the update, None if

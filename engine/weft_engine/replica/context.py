@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,7 +18,7 @@ from weft_engine.formats.openai_chat import (
     link_results,
 )
 from weft_engine.limits import SEEN_MAX
-from weft_engine.names import ContextName, EventId, note_name
+from weft_engine.names import ContextName, EventId, NoteName, Position, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history, paging
 from weft_engine.replica.history import Said
@@ -26,6 +27,7 @@ from weft_engine.replica.note import Note, Notes
 from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
 from weft_engine.replica.past import Past, When
 from weft_engine.replica.problems import left_out_texts, reason
+from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.replica.settings import Settings, difference, resolve
 from weft_engine.replica.timeline import Timeline
 from weft_engine.replica.viewing import (
@@ -290,6 +292,44 @@ class Context:
         return paging.events(
             partial(self._replica.ask, self.name), after=after, newest_first=newest_first
         )
+
+    async def search(
+        self,
+        query: str,
+        *,
+        kind: str | None = None,
+        role: str | None = None,
+        author: str | None = None,
+        since: datetime | int | None = None,
+        until: datetime | int | None = None,
+        order: Order = "relevance",
+        limit: int = 20,
+        offset: int = 0,
+    ) -> list[Hit]:
+        """What matches `query` in this context: messages of every branch, facts, summaries and
+        notes, as they were when this was called or later.
+
+        All words must be there; `"some words"` one behind the other, `wor*` a beginning, `OR`
+        between choices, `-word` not there. Case and accents do not matter. `order` is
+        ``"relevance"`` or ``"newest"``; `since` and `until` are aware datetimes or milliseconds
+        since 1970. The first search of a store makes its index. Raises CallerError, LimitExceeded.
+        """
+        return await self._replica.searching.find(
+            query,
+            context=self.name,
+            kind=kind,
+            role=role,
+            author=author,
+            since=since,
+            until=until,
+            order=order,
+            limit=limit,
+            offset=offset,
+        )
+
+    async def note_texts(self) -> tuple[dict[NoteName, str], Position]:
+        """Every note that holds some text, and the position in the journal they are as of."""
+        return await self._notes.texts()
 
     async def problems(self) -> list[tuple[str, str]]:
         """(key, reason) of everything that looks like an event and is none, and of what the losing

@@ -69,6 +69,13 @@ class Notes:
         async with self._using:
             return (await self._follow(self._writer())).text(name)
 
+    async def texts(self) -> tuple[dict[NoteName, str], Position]:
+        """Every note that holds some text, and the position in the journal they are as of."""
+        async with self._using:
+            document = await self._follow(self._writer())
+            assert self._loaded is not None, "it was just followed"
+            return document.texts(), self._loaded.position
+
     async def problems(self) -> dict[RecordHash, str]:
         """What the document leaves out of the journal, and why."""
         async with self._using:

@@ -28,6 +28,7 @@ from weft_engine.replica.guard import Guard
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
+from weft_engine.replica.searching import Searching
 from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
 from weft_engine.storage.checkpoints import Erasures, erasures
@@ -79,6 +80,7 @@ class Replica:
         self.erasing = Erasing(journal, self.scribe, self.projector, forget=self._forget)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
+        self.searching = Searching(self)
         self._overlay: _Overlay | None = None
         self._closed = False
         self._region: RegionKey | None = None
@@ -145,6 +147,7 @@ class Replica:
                     standing = self.scribe.standing()
         finally:
             self._end_listening()
+            await self.searching.close()
             try:
                 await self.cuts.close()
             finally:
@@ -307,6 +310,7 @@ class Replica:
                 self.erasing.work()
             name = one.record.envelope.context
             self.projector.note(name)
+            self.searching.note(name)
             context = self._contexts.get(name)
             if context is not None:
                 context.committed(one, written)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.erasure import Erasure, decode_erasure, erased, original_of, untouched
-from weft_engine.storage import reading
+from weft_engine.storage import reading, search_tables
 from weft_engine.storage.erasers import EVENT_ID, UPDATES, Erasers
 from weft_engine.storage.ledger import ERASED
 from weft_engine.yjs.stand_in import Anatomy
@@ -69,7 +69,8 @@ def plan(connection: sqlite3.Connection, position: Position) -> Plan:
 
 def step(connection: sqlite3.Connection, work: Plan, positions: Sequence[Position]) -> int:
     """Replace the payloads of some records; how many changed."""
-    changed = 0
+    search = search_tables.of_store(connection)
+    altered: list[Position] = []
     for position in positions:
         hash_, envelope, payload, flags = connection.execute(
             "SELECT hash, envelope, payload, flags FROM records WHERE position = ?", (position,)
@@ -80,19 +81,21 @@ def step(connection: sqlite3.Connection, work: Plan, positions: Sequence[Positio
         if proves:
             connection.execute("INSERT OR IGNORE INTO stand_ins VALUES (?, ?)", (hash_, work.hash))
         if new != payload:
-            changed += 1
+            altered.append(position)
             connection.execute(
                 "UPDATE records SET payload = ?, flags = flags | ? WHERE position = ?",
                 (new, ERASED, position),
             )
-    if changed:
+    if altered:
         for table in ("events", "problems", "checkpoints"):
             connection.execute(f"DELETE FROM {table} WHERE context = ?", (work.context,))
         connection.execute(
             "UPDATE contexts SET projected = 0, projected_frontier = x'' WHERE id = ?",
             (work.context,),
         )
-    return changed
+        if search is not None:
+            search.forget(work.context, altered)
+    return len(altered)
 
 
 def clear_rooms(connection: sqlite3.Connection, erasers: Erasers, work: Plan) -> None:

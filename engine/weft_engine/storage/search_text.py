@@ -92,13 +92,14 @@ def _of_parts(parts: Sequence[Part]) -> Iterator[str]:
 
 def _of_json(text: str) -> str:
     """What a JSON text says, without its escapes; any other text as it is."""
-    if "\\" not in text or not text.lstrip()[:1] in ("{", "[", '"'):
+    if "\\" not in text or text.lstrip()[:1] not in ("{", "[", '"'):
         return text
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    return "\n".join(_leaves(value))
+    # An escape can be half of a character, which is no text.
+    return "\n".join(_leaves(value)).encode("utf-8", "replace").decode()
 
 
 def _leaves(value: object) -> Iterator[str]:

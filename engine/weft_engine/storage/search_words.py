@@ -75,9 +75,7 @@ def _folded(piece: str) -> list[str]:
     if piece.isascii():
         return [piece.lower()[:WORD_CHARS_MAX]]
     # Folding case can undo the decomposition, so twice.
-    open_form = unicodedata.normalize(
-        "NFKD", unicodedata.normalize("NFKD", piece).casefold()
-    )
+    open_form = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", piece).casefold())
     kept = "".join([c for c in open_form if not _is_dropped(c)])
     found: list[str] = []
     for part in _pieces().finditer(unicodedata.normalize("NFC", kept).lower()):
@@ -115,9 +113,7 @@ def _pieces() -> re.Pattern[str]:
             _add(singly, code)
         elif category[0] in "LNM":
             _add(of_words, code)
-    return re.compile(
-        f"(?P<word>[A-Za-z0-9{_class(of_words)}]+)|(?P<single>[{_class(singly)}]+)"
-    )
+    return re.compile(f"(?P<word>[A-Za-z0-9{_class(of_words)}]+)|(?P<single>[{_class(singly)}]+)")
 
 
 def _add(ranges: list[tuple[int, int]], code: int) -> None:

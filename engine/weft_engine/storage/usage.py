@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import NotFound
+from weft_engine.storage import search_tables
 from weft_engine.storage.draft import beside, kept_files
 from weft_engine.storage.lease import LEASE_SUFFIX
 from weft_engine.storage.ledger import ERASED
@@ -150,6 +151,8 @@ def _measure(connection: sqlite3.Connection, store: Path, context: str | None) -
         for use, tables in TABLES.items():
             names = [name for table in tables for name in (table, *_indexes(connection, table))]
             uses[use] = sum(trees.pop(name, 0) for name in names)
+        search = [name for name in trees if name.startswith(search_tables.PREFIX)]
+        uses["search index"] = sum(trees.pop(name) for name in search)
         uses["all else"] = sum(trees.values())
     else:
         uses |= {use: _one(connection, question) for use, question in _CONTENT.items()}

@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("export", "exporting"),
         ("contexts", "contexts"),
         ("history", "history"),
+        ("search", "searching"),
         ("view", "view"),
         ("replay", "replay"),
         ("note", "note"),

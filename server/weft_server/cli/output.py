@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from typing import Final, TextIO
 
 from weft_engine.errors import WeftError
 
 _PROGRESS_EVERY_S: Final = 0.1
 _CLEAR_LINE: Final = "\r\x1b[K"
+_BOLD: Final = ("\x1b[1m", "\x1b[0m")
 # Controls but tab and line feed, line separators, marks that turn the direction of writing, and
 # halves of characters.
 _UNSAFE: Final = re.compile(
@@ -43,6 +45,20 @@ class Output:
         if not self.as_json:
             self._end_progress()
             self._results.write(safe(text) + "\n")
+
+    def say_marked(self, text: str, marks: Sequence[tuple[int, int]], *, before: str) -> None:
+        """As `say`, `text` in one line behind `before`; what stands between its `marks`, (start,
+        end) each, is bold on a terminal."""
+        if self.as_json:
+            return
+        self._end_progress()
+        bold, plain = _BOLD if self._results.isatty() else ("", "")
+        shown = [safe(before)]
+        at = 0
+        for start, end in marks:
+            shown += (one_line(text[at:start]), bold, one_line(text[start:end]), plain)
+            at = end
+        self._results.write("".join((*shown, one_line(text[at:]), "\n")))
 
     def data(self, value: object) -> None:
         """The result for programs, as one line of JSON; nothing if text was asked for."""

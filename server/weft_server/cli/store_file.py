@@ -27,7 +27,7 @@ def add_context(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("context", metavar="CONTEXT", help="its name, such as acme/chat-42")
 
 
-def add_prefix(parser: argparse.ArgumentParser) -> None:
+def add_prefix(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--prefix", default="", help="only contexts whose names begin so, such as acme/"
     )

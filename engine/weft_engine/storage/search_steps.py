@@ -1,0 +1,141 @@
+"""Reading the journal for the full-text index: what comes next of a context, in small steps.
+
+It follows the records, not the event index, which has no order of arrival; what an event says is
+taken from the record in which the event index has it. Must never know: queries, who asks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+
+from weft_engine.events.candidate import candidates
+from weft_engine.events.codec import decode_event
+from weft_engine.events.row import INVALID, Row, id_bytes
+from weft_engine.limits import SEARCH_STEP_BYTES, SEARCH_STEP_RECORDS
+from weft_engine.names import EventId, Position, is_event_id
+from weft_engine.records.clock import hlc_ms
+from weft_engine.records.envelope import Kind as RecordKind
+from weft_engine.storage import reading, search_tables
+from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.ledger import Stored
+from weft_engine.storage.reading import ContextState
+from weft_engine.storage.search_tables import Batch, Entry
+from weft_engine.storage.search_text import searchable
+from weft_engine.yjs.encoder import EVENTS_ROOT
+from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.update import Kind, Update
+
+NOTE: Final = 0
+"""The kind of a note in labels; those of events are in `events.row`."""
+_STREAM: Final = "stream:"
+_AUTHOR_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to write down, and the rows that the event index has of it (all of them: those that say
+    nothing, too)."""
+
+    batch: Batch
+    rows: tuple[Row, ...]
+
+
+def label_of_kind(kind: int) -> str:
+    return f"k{kind}"
+
+
+def label_of_role(role: int) -> str:
+    return f"r{role}"
+
+
+def label_of_author(author: str) -> str:
+    """Its hash: any text can be an author."""
+    name = author.encode("utf-8", "surrogatepass")
+    return f"a{blake2b(name, digest_size=_AUTHOR_BYTES).hexdigest()}"
+
+
+def next_step(
+    connection: sqlite3.Connection,
+    schema: str,
+    table: EventTable,
+    state: ContextState,
+) -> Step | None:
+    """What the index in `schema` of `connection` lacks next of a context whose event index is
+    `table`; None if nothing. The journal is read over the same connection."""
+    # First: what is erased while the rest is read makes the step out of date.
+    generation = search_tables.generation(connection, schema)
+    after = Position(search_tables.reached(connection, schema, state.id)[0])
+    some = [
+        stored
+        for stored in reading.records_after(
+            connection,
+            state.id,
+            after,
+            records_max=SEARCH_STEP_RECORDS,
+            bytes_max=SEARCH_STEP_BYTES,
+        )
+        if stored.position <= state.position
+    ]
+    if not some:
+        return None
+    notes_changed = Position(0)
+    wanted: dict[bytes, Position] = {}
+    for stored in some:
+        if stored.record.envelope.kind not in (RecordKind.NATIVE, RecordKind.FOREIGN):
+            continue
+        update = read_update(stored.record.payload)
+        if _may_change_notes(update):
+            notes_changed = stored.position
+        for candidate in candidates(update):
+            if is_event_id(candidate.key):
+                wanted[id_bytes(EventId(candidate.key))] = stored.position
+    positions = {stored.position for stored in some}
+    rows = tuple(row for row in table.by_ids(wanted).values() if row.position in positions)
+    known = search_tables.held(connection, schema, state.id, sorted(positions))
+    new = [row for row in rows if row.kind != INVALID and row.key not in known]
+    batch = Batch(
+        state.id,
+        generation,
+        after,
+        some[-1].position,
+        notes_changed,
+        tuple(_entries(new, some)),
+    )
+    return Step(batch, rows)
+
+
+def _entries(rows: Sequence[Row], some: Sequence[Stored]) -> Iterator[Entry]:
+    payloads = {stored.position: stored.record.payload for stored in some}
+    for row in rows:
+        event = decode_event(payloads[row.position][row.start : row.start + row.size])
+        text = searchable(event.body)
+        if text:
+            labels = (label_of_kind(row.kind), label_of_role(row.role))
+            yield Entry(
+                row.key,
+                row.position,
+                f"{' '.join(labels)} {label_of_author(event.author)}",
+                text,
+            )
+
+
+def _may_change_notes(update: Update) -> bool:
+    """Whether it holds more than first sets of events, parts of streams, and what is gone."""
+    if update.deletes:
+        return True
+    return any(
+        struct.parent != EVENTS_ROOT
+        and not (isinstance(struct.parent, str) and struct.parent.startswith(_STREAM))
+        for struct in update.structs
+        if struct.kind not in (Kind.GC, Kind.SKIP)
+    )
+
+
+def time_of(connection: sqlite3.Connection, position: Position) -> int:
+    """When the record at `position` was written, in milliseconds since 1970."""
+    (stored,) = reading.records_at(connection, [position], bytes_max=0)
+    return hlc_ms(stored.record.envelope.hlc)
