@@ -116,7 +116,7 @@ def find(
     newest_first: bool,
     count: int,
 ) -> list[Found]:
-    """The best `count` of what matches, or the newest; ties by time and id."""
+    """The best `count` of what matches, or the newest."""
     shards = [shard for source in sources for shard in _shards(connection, source)]
     factors = [1.0] * len(shards) if newest_first else _factors(connection, shards, query)
     found: list[Found] = []
@@ -124,15 +124,8 @@ def find(
         if factor:
             matching = _matching(connection, shard, query, choice, factor, newest_first)
             found.extend(islice(matching, count))
-    found.sort(
-        key=lambda one: (
-            0.0 if newest_first else -one.score,
-            -one.time_ms,
-            one.context,
-            one.key,
-            one.note or "",
-        )
-    )
+    # Ties stay as the shards gave them, so that one page of hits goes on where another ended.
+    found.sort(key=lambda one: -one.time_ms if newest_first else -one.score)
     return found[:count]
 
 
@@ -197,7 +190,7 @@ def _matching(
     else:
         question = (
             f"SELECT rowid, rank FROM {shard.table} WHERE {shard.name} MATCH ?"
-            " ORDER BY rank LIMIT ? OFFSET ?"
+            " ORDER BY rank, rowid DESC LIMIT ? OFFSET ?"
         )
     limit, offset = _FIRST, 0
     while True:

@@ -71,7 +71,7 @@ class Overlay:
         if self.ground.generation < 0:
             return [own]
         without = frozenset(self.notes_taken)
-        return [Source("main", is_completed=True, without_notes=without), own]
+        return [own, Source("main", is_completed=True, without_notes=without)]
 
     def begin(self) -> None:
         """Start from what the store's part has of contexts that are not in memory yet."""
