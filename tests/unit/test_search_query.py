@@ -83,12 +83,11 @@ def test_as_much_as_one_may_look_for() -> None:
     parse("x" * SEARCH_QUERY_CHARS_MAX)
 
 
-@given(st.text(max_size=60) | st.text('ab"*- ()^:{}+\'OR\n日', max_size=40))
+@given(st.text(max_size=60) | st.text("ab\"*- ()^:{}+'OR\n日", max_size=40))
 def test_any_text_is_a_query_or_a_clear_error(text: str) -> None:
     try:
         parsed = parse(text)
-    except CallerError as error:
-        assert error.hint
+    except CallerError:
         return
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(

@@ -50,10 +50,10 @@ class SearchIndexing:
         self._closed = False
 
     async def begin(self) -> None:
-        """See that there is an index. MissingExtra if this SQLite has no FTS5."""
+        """See that there is an index. StoreError if this SQLite has no FTS5."""
         if self._schema == "temp":
             await self.run(self._begin_in_memory)
-        elif not await self.run(lambda connection: search_tables.exists(connection, "main")):
+        elif not await self.run(_exists):
             await self._journal.write(lambda connection: search_tables.create(connection, "main"))
 
     async def catch_up(self, scope: Scope, *, notes: bool) -> None:
@@ -62,12 +62,15 @@ class SearchIndexing:
             lambda connection: search_scope.lagging(connection, self._schema, scope)
         )
         await self._index_events([lag.name for lag in lags if lag.events])
-        if notes:
-            for lag in await self.run(
+        while notes:
+            lags = await self.run(
                 lambda connection: search_scope.lagging(connection, self._schema, scope)
-            ):
-                if lag.notes:
-                    await self._index_notes(lag)
+            )
+            changed = [lag for lag in lags if lag.notes]
+            for lag in changed:
+                await self._index_notes(lag)
+            # What was indexed may be dropped again, with what it had been before.
+            notes = bool(changed)
 
     async def step(self, name: ContextName) -> bool:
         """Index the next events of a context, in one commit; whether there were any."""
@@ -207,6 +210,12 @@ class SearchIndexing:
             if self._connection is not None:
                 self._connection.close()
             self._overlay = self._connection = None
+
+
+def _exists(connection: sqlite3.Connection) -> bool:
+    """StoreError, before the writer is troubled, if there can be none."""
+    search_tables.check_available(connection)
+    return search_tables.exists(connection, "main")
 
 
 def _save_notes(

@@ -41,7 +41,9 @@ def pending(connection: sqlite3.Connection) -> list[Position]:
 
 
 def plan(connection: sqlite3.Connection, position: Position) -> Plan:
-    """What there is to do for the eraser at `position`. Only reads."""
+    """What there is to do for the eraser at `position`. Only reads. StoreError if words of it may
+    stand in a search index that this SQLite can't change."""
+    search_tables.of_store(connection)
     hash_, envelope_bytes, payload, context = connection.execute(
         "SELECT hash, envelope, payload, context FROM records WHERE position = ?", (position,)
     ).fetchone()

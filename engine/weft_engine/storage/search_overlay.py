@@ -111,7 +111,7 @@ class Overlay:
 
 
 def opened(path: Path) -> Overlay:
-    """An empty one. MissingExtra without FTS5."""
+    """An empty one. StoreError without FTS5."""
     connection = connect(path, readonly=True)
     try:
         search_tables.create(connection, "temp")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from weft_engine.errors import MissingExtra
+from weft_engine.errors import StoreError
 from weft_engine.limits import SEARCH_SHARD_CHARS, SEARCH_SHARD_ENTRIES
 from weft_engine.names import NoteName, Position
 from weft_engine.storage.search_words import VERSION, indexed
@@ -102,7 +102,7 @@ def exists(connection: sqlite3.Connection, schema: str) -> bool:
 
 
 def create(connection: sqlite3.Connection, schema: str) -> None:
-    """Make an empty index, in place of one that is of no use. MissingExtra without FTS5."""
+    """Make an empty index, in place of one that is of no use. StoreError without FTS5."""
     if exists(connection, schema):
         return
     check_available(connection)
@@ -127,10 +127,10 @@ def clear(connection: sqlite3.Connection, schema: str) -> None:
 
 
 def check_available(connection: sqlite3.Connection) -> None:
-    """MissingExtra if this Python's SQLite can't do it."""
+    """StoreError if this Python's SQLite can't do it."""
     found = connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone()
     if found is None:
-        raise MissingExtra(
+        raise StoreError(
             f"search needs FTS5, and SQLite {sqlite3.sqlite_version} of this Python is built"
             " without it",
             hint="use a Python whose sqlite3 module has FTS5, such as those of python.org",
@@ -138,7 +138,7 @@ def check_available(connection: sqlite3.Connection) -> None:
 
 
 def of_store(connection: sqlite3.Connection) -> SearchTables | None:
-    """The index of a store, whoever made it; None if it has none. MissingExtra if there is one
+    """The index of a store, whoever made it; None if it has none. StoreError if there is one
     that this Python could not change."""
     if not _has_state(connection, "main"):
         return None
