@@ -144,7 +144,7 @@ async def test_filters_order_and_pages(place: Path) -> None:
             ({"since": datetime(2026, 1, 1)}, CallerError),  # noqa: DTZ001 - that is the mistake
         ):
             with pytest.raises(error):
-                await store.search("word", **wrong)  # type: ignore[arg-type]
+                await store.search("word", **wrong)
 
 
 async def test_what_fits_better_comes_first_whatever_shard_it_is_in(

@@ -85,6 +85,7 @@ queries = st.tuples(
     st.lists(terms, min_size=1, max_size=3),
     st.lists(st.builds(lambda phrase: Term((phrase,)), phrases()), max_size=1),
 )
+Asked = tuple[list[Term], list[Term]]
 Step = tuple[str, object]
 steps = st.lists(
     st.one_of(
@@ -126,13 +127,12 @@ class Story:
                     id_ = sorted(self.said)[number % len(self.said)]
                     name, _ = self.said.pop(id_)
                     await self.writer.context(name).erase(event=id_, reason="test")
-            case "search", query:
-                await self.check(self.writer, query)
-            case "read", query:
-                await self.check(self.reader, query)
+            case ("search" | "read") as how, (list() as wanted, list() as without):
+                replica = self.writer if how == "search" else self.reader
+                await self.check(replica, (wanted, without))
 
-    async def check(self, replica: Replica, query: object) -> None:
-        wanted, without = query  # type: ignore[misc]
+    async def check(self, replica: Replica, asked: Asked) -> None:
+        wanted, without = asked
         text = " ".join([*map(str, wanted), *(f"-{term}" for term in without)])
 
         def fits(said: list[str]) -> bool:
@@ -194,7 +194,7 @@ def test_search_finds_what_a_plain_look_finds(
                     story = Story(writer, reader)
                     for one in told:
                         await story.play(one)
-                    everything = ([Term(((("a",), True), (("refund",), True)))], [])
+                    everything: Asked = ([Term(((("a",), True), (("refund",), True)))], [])
                     await story.check(writer, everything)
                     await story.check(reader, everything)
 

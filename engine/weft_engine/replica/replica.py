@@ -147,8 +147,8 @@ class Replica:
                     standing = self.scribe.standing()
         finally:
             self._end_listening()
-            await self.searching.close()
             try:
+                await self.searching.close()
                 await self.cuts.close()
             finally:
                 if self._overlay is not None:
