@@ -74,7 +74,7 @@ class SearchIndexing:
 
     async def step(self, name: ContextName) -> bool:
         """Index the next events of a context, in one commit; whether there were any."""
-        found = await self._replica.ask(name, self._next_batch)
+        found = await self.next_batch(name, await self._generation())
         if found is None:
             return False
         await self._save([found[0]])
@@ -118,8 +118,9 @@ class SearchIndexing:
             again: list[ContextName] = []
             batches: dict[ContextName, Batch] = {}
             size = 0
+            generation = await self._generation()
             for name in left:
-                found = await self._replica.ask(name, self._next_batch)
+                found = await self.next_batch(name, generation)
                 if found is not None:
                     batches[name], is_last = found
                     size += sum(len(entry.text) for entry in found[0].entries)
@@ -140,16 +141,31 @@ class SearchIndexing:
     async def _save(self, batches: Sequence[Batch]) -> bool:
         return await self._journal.write(lambda connection: SearchTables(connection).save(batches))
 
-    def _next_batch(self, table: EventTable, state: ContextState) -> tuple[Batch, bool] | None:
-        """On the reader's thread: what to write down next, and whether that is all."""
+    async def next_batch(self, name: ContextName, generation: int) -> tuple[Batch, bool] | None:
+        """What to write down next of a context, and whether that is all; None if nothing."""
 
-        def question(connection: sqlite3.Connection) -> tuple[Batch, bool] | None:
+        def asked(table: EventTable, state: ContextState) -> tuple[Batch, bool] | None:
+            return self._guarded(partial(question, table, state))
+
+        def question(
+            table: EventTable, state: ContextState, connection: sqlite3.Connection
+        ) -> tuple[Batch, bool] | None:
             if not search_tables.exists(connection, "main"):
                 return None
-            step = next_step(connection, "main", table, state)
+            step = next_step(connection, "main", table, state, generation=generation)
             return None if step is None else (step.batch, step.batch.upto >= state.position)
 
-        return self._guarded(question)
+        return await self._replica.ask(name, asked)
+
+    async def _generation(self) -> int:
+        """That of the index now; before anything is read that may be erased meanwhile."""
+        return await self.run(
+            lambda connection: (
+                search_tables.generation(connection, "main")
+                if search_tables.exists(connection, "main")
+                else -1
+            )
+        )
 
     def _take_step(self, table: EventTable, state: ContextState) -> bool:
         """On the reader's thread, into memory."""

@@ -41,14 +41,11 @@ CREATE INDEX temp.search_rows_by_class ON search_rows (context, class) WHERE cla
 @dataclass(frozen=True, slots=True)
 class _Ground:
     """What it stands on: erasures known and done, the generation of the store's part (-1: there is
-    none)."""
+    none), and while one is known and not done, any commit in the store."""
 
     erasures: tuple[int, int]
     generation: int
-
-    @property
-    def is_settled(self) -> bool:
-        return self.erasures[0] == self.erasures[1]
+    commits: int
 
 
 @dataclass(slots=True)
@@ -63,7 +60,7 @@ class Overlay:
     @property
     def is_good(self) -> bool:
         """Whether it still stands on what is in the store."""
-        return self.ground.is_settled and _ground(self.connection) == self.ground
+        return _ground(self.connection) == self.ground
 
     @property
     def sources(self) -> list[Source]:
@@ -82,7 +79,9 @@ class Overlay:
 
     def take_step(self, table: EventTable, state: ContextState) -> bool:
         """Index what is lacking next of a context; whether there was anything."""
-        step = next_step(self.connection, "temp", table, state)
+        # What is erased in the store changes the ground, not this.
+        generation = search_tables.generation(self.connection, "temp")
+        step = next_step(self.connection, "temp", table, state, generation=generation)
         if step is None:
             return False
         self.connection.executemany(
@@ -129,4 +128,5 @@ def _ground(connection: sqlite3.Connection) -> _Ground:
     ).fetchone()
     has_part = search_tables.exists(connection, "main")
     generation = search_tables.generation(connection, "main") if has_part else -1
-    return _Ground((known, done), generation)
+    (commits,) = connection.execute("PRAGMA main.data_version").fetchone()
+    return _Ground((known, done), generation, 0 if known == done else commits)

@@ -21,7 +21,6 @@ from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import Kind as RecordKind
 from weft_engine.storage import reading, search_tables
 from weft_engine.storage.event_table import EventTable
-from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.search_tables import Batch, Entry
 from weft_engine.storage.search_text import searchable
@@ -63,11 +62,12 @@ def next_step(
     schema: str,
     table: EventTable,
     state: ContextState,
+    *,
+    generation: int,
 ) -> Step | None:
     """What the index in `schema` of `connection` lacks next of a context whose event index is
-    `table`; None if nothing. The journal is read over the same connection."""
-    # First: what is erased while the rest is read makes the step out of date.
-    generation = search_tables.generation(connection, schema)
+    `table`; None if nothing. `generation` is that of the index before `table` was read: what is
+    erased meanwhile makes the step out of date."""
     after = Position(search_tables.reached(connection, schema, state.id)[0])
     some = [
         stored
@@ -103,15 +103,16 @@ def next_step(
         after,
         some[-1].position,
         notes_changed,
-        tuple(_entries(new, some)),
+        tuple(_entries(table, new)),
     )
     return Step(batch, rows)
 
 
-def _entries(rows: Sequence[Row], some: Sequence[Stored]) -> Iterator[Entry]:
-    payloads = {stored.position: stored.record.payload for stored in some}
+def _entries(table: EventTable, rows: Sequence[Row]) -> Iterator[Entry]:
+    # Asked of the table: the record may look otherwise by now.
+    bodies = table.bodies(rows)
     for row in rows:
-        event = decode_event(payloads[row.position][row.start : row.start + row.size])
+        event = decode_event(bodies[row.key])
         text = searchable(event.body)
         if text:
             labels = (label_of_kind(row.kind), label_of_role(row.role))
