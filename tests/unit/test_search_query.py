@@ -136,6 +136,16 @@ def test_a_match_in_the_midst_of_no_spaces() -> None:
     assert len(cut) <= SNIPPET_CHARS + 2
 
 
+@pytest.mark.parametrize("filler", ["plain words ", "naïve Wörter ", "日本"])
+@pytest.mark.parametrize("found", ["needle", "needle in hay", "nee*"])
+def test_far_behind_in_a_long_text(filler: str, found: str) -> None:
+    """Across the places where a long text is looked through piece by piece."""
+    for size in (16_300, 16_384, 16_390, 40_000):
+        text = (filler * size)[:size] + " needle in hay " + filler * 100
+        cut, marks = snippet(text, parse(f'"{found}"' if " " in found else found))
+        assert [cut[a:b] for a, b in marks] == [found if " " in found else "needle"]
+
+
 @given(st.text(max_size=400), st.integers(0, 50))
 def test_marks_are_in_the_snippet_and_match(text: str, at: int) -> None:
     said = words(text)

@@ -13,7 +13,7 @@ tables.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,12 @@ class Phrase:
             return False
         last = said[at + size - 1]
         return last.startswith(self.words[-1]) if self.is_prefix else last == self.words[-1]
+
+    def may_begin(self, said: Collection[str]) -> bool:
+        """Whether one of these words can be its first."""
+        if self.is_prefix and len(self.words) == 1:
+            return any(word.startswith(self.words[0]) for word in said)
+        return self.words[0] in said
 
     @property
     def expression(self) -> str:

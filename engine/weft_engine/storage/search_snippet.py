@@ -11,20 +11,22 @@ from itertools import islice
 from typing import Final
 
 from weft_engine.storage.search_query import Phrase, Query
-from weft_engine.storage.search_words import spans
+from weft_engine.storage.search_words import WORD_CHARS_MAX, spans, words
 
 SNIPPET_CHARS: Final = 200
 _BEFORE: Final = 50
 _CUT: Final = "…"
 _WORD_LOOKED_FOR: Final = 12
 """A cut is moved by so many characters at most to where a word begins."""
+_LOOKED_THROUGH: Final = 16 * 1024
+"""Characters that are looked through at a time."""
 
 
 def snippet(text: str, query: Query) -> tuple[str, tuple[tuple[int, int], ...]]:
     """Up to `SNIPPET_CHARS` characters around the first place that `query` looks for, line ends
     as spaces, with `…` where it is cut; and (start, end) of what matches in it, ascending."""
     phrases = query.phrases
-    first = next(_matches(text, phrases, 0, len(text)), (0, 0))
+    first = _first(text, phrases)
     start = max(0, first[0] - _BEFORE)
     if start > 0:
         gap = text.find(" ", start, min(start + _WORD_LOOKED_FOR, first[0]))
@@ -44,6 +46,22 @@ def snippet(text: str, query: Query) -> tuple[str, tuple[tuple[int, int], ...]]:
     return before + cut + (_CUT if end < len(text) else ""), _joined(marks)
 
 
+def _first(text: str, phrases: tuple[Phrase, ...]) -> tuple[int, int]:
+    """Where the first match begins and ends; the beginning of the text if there is none."""
+    start = 0
+    while start < len(text):
+        # Words without their places are found much faster, and most of a long text has none.
+        end = start + _LOOKED_THROUGH
+        gap = text.find(" ", end, end + WORD_CHARS_MAX)
+        end = gap if gap >= 0 else end
+        said = set(words(text[start:end]))
+        if any(phrase.may_begin(said) for phrase in phrases):
+            for match in _matches(text, phrases, start, end):
+                return match
+        start = end
+    return 0, 0
+
+
 def _matches(
     text: str, phrases: tuple[Phrase, ...], start: int, end: int
 ) -> Iterator[tuple[int, int]]:
@@ -52,9 +70,9 @@ def _matches(
     coming = spans(text, start)
     window = deque(islice(coming, longest))
     while window and window[0][1] < end:
-        said = [word for word, _, _ in window]
+        first = window[0][0]
         for phrase in phrases:
-            if phrase.matches(said, 0):
+            if phrase.may_begin((first,)) and phrase.matches([word for word, _, _ in window], 0):
                 yield window[0][1], window[len(phrase.words) - 1][2]
         window.popleft()
         window.extend(islice(coming, 1))

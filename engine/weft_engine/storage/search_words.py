@@ -57,7 +57,7 @@ def spans(text: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
     for piece in _pieces().finditer(text, start):
         found = _folded(piece[0])
         at, end = piece.span()
-        if len(found) == end - at:
+        if piece.lastgroup == "single" and len(found) == end - at:
             yield from ((word, at + index, at + index + 1) for index, word in enumerate(found))
         else:
             yield from ((word, at, end) for word in found)
