@@ -362,6 +362,21 @@ async def test_what_was_erased_meanwhile_is_not_written_down(place: Path) -> Non
     assert not files_with(place, b"QXSECRET")
 
 
+async def test_what_stays_is_found_once_when_a_shard_is_made_anew(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_tables, "SEARCH_SHARD_ENTRIES", 2)
+    async with open_replica(place / "a.db") as replica:
+        chat = replica.context("a")
+        ids = [(await chat.append(f"needle {number}"))[0] for number in range(10)]
+        assert len(await chat.search("needle")) == 10
+        for gone in (1, 4, 9):
+            await chat.erase(event=ids[gone], reason="private")
+            hits = await chat.search("needle")
+            assert len(hits) == len({hit.id for hit in hits}), "each once"
+        assert {hit.id for hit in hits} == {ids[i] for i in (0, 2, 3, 5, 6, 7, 8)}
+
+
 async def test_what_another_replica_erases_goes_from_the_index(place: Path) -> None:
     for name in "ab":
         (place / name).mkdir()
