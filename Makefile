@@ -1,6 +1,6 @@
 # `make demo` and `make test` are all a newcomer needs: both build .venv first.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep check format bench sim mutants fuzz clean
+.PHONY: help demo test test-deep check format bench views-report sim mutants fuzz clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -46,6 +46,9 @@ format: $(VENV)/.dev  ## format and fix what can be fixed
 
 bench: $(VENV)/.dev  ## benchmarks; ONLY=local runs one
 	$(BIN)/python -m tests.bench $(ONLY)
+
+views-report: $(VENV)/.dev  ## views on real transcripts beside what people use today
+	@$(BIN)/python -m tests.views_report $(ARGS)
 
 fuzz: $(VENV)/.dev  ## hunt with a million hostile updates and frames; ARGS="--seed 2" for others
 	$(BIN)/python -m tests.simulation.hunt_bytes --updates 1000000 --frames 1000000 $(ARGS)

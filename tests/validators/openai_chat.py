@@ -133,13 +133,13 @@ def _part(part: object, role: str, path: str) -> Iterator[str]:
         yield f"{path}: a content part must be an object"
         return
     kind = part.get("type")
-    if kind not in _CONTENT[role]:
+    if not isinstance(kind, str) or kind not in _CONTENT[role]:
         yield f"{path}.type: {kind!r} is not taken from role {role}"
         return
     extra = part.keys() - {"type", kind, "prompt_cache_breakpoint"}
     if extra:
         yield f"{path}: unknown {sorted(extra)}"
-    value = part.get(str(kind))
+    value = part.get(kind)
     match kind:
         case "text" | "refusal":
             if not isinstance(value, str):
@@ -159,17 +159,17 @@ def _part(part: object, role: str, path: str) -> Iterator[str]:
 def _image(value: object, path: str) -> Iterator[str]:
     match value:
         case {"url": str(url), **rest} if url.startswith(("https://", "http://", "data:image/")):
-            if rest.keys() - {"detail"} or rest.get("detail", "auto") not in _DETAILS:
-                yield f"{path}: unknown {sorted(rest)}"
+            if rest and not (list(rest) == ["detail"] and rest["detail"] in _DETAILS):
+                yield f"{path}: unknown {rest}"
         case _:
             yield f"{path}.url: must be an address or a data URL of an image"
 
 
 def _file(value: object, path: str) -> Iterator[str]:
     match value:
-        case {"file_id": str(id_)} if id_ and "file_data" not in value:
+        case {"file_id": str(id_), **rest} if id_ and "file_data" not in rest:
             pass
-        case {"file_data": str(data)} if "file_id" not in value:
+        case {"file_data": str(data), **rest} if "file_id" not in rest:
             if not data.startswith("data:") or ";base64," not in data:
                 yield f"{path}.file_data: must be a data URL in base64"
         case _:

@@ -38,6 +38,7 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("search", "searching"),
         ("view", "view"),
         ("replay", "replay"),
+        ("diff", "diff"),
         ("note", "note"),
         ("append", "append"),
         ("erase", "erase"),

@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     name: str = arguments.receipt
-    receipt = _read(name) if name == STDIN or Path(name).is_file() else None
+    receipt = read_receipt(name) if name == STDIN or Path(name).is_file() else None
     return asyncio.run(_run(arguments, receipt, output))
 
 
 async def _run(arguments: argparse.Namespace, receipt: Receipt | None, output: Output) -> int:
     async with await open_to_read(arguments.store) as replica:
         if receipt is None:
-            receipt = await _find(replica, arguments.receipt)
+            receipt = await find_receipt(replica, arguments.receipt)
         view = await replica.context(receipt.context).replay(receipt)
     output.data({**view_data(view), "identical": True})
     if not output.as_json:
@@ -58,7 +58,8 @@ async def _run(arguments: argparse.Namespace, receipt: Receipt | None, output: O
     return 0
 
 
-def _read(name: str) -> Receipt:
+def read_receipt(name: str) -> Receipt:
+    """The receipt in a file or from stdin. CallerError or InvalidMessage if there is none."""
     from weft_engine.views.receipt import Receipt
 
     text = read_text(name, bytes_max=_FILE_BYTES_MAX)
@@ -74,7 +75,8 @@ def _read(name: str) -> Receipt:
     return Receipt.from_json(value)
 
 
-async def _find(replica: Replica, name: str) -> Receipt:
+async def find_receipt(replica: Replica, name: str) -> Receipt:
+    """The receipt of a view of this store, by its trace id. NotFound if there is none."""
     try:
         return await replica.receipts.find(name)
     except NotFound as error:
