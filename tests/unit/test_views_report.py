@@ -95,7 +95,9 @@ def test_weft_is_held_to_its_promises_and_nobody_else() -> None:
     assert failures([replace(good, budget=16_000)]) != []
     assert failures([replace(good, budget=16_000, kept=97)]) == []
     for field in ("refused", "orphans", "over", "empty"):
-        assert len(failures([replace(good, **{field: 1})])) == 1
+        bad = replace(good)
+        setattr(bad, field, 1)
+        assert len(failures([bad])) == 1
     assert failures([replace(good, strategy="Weft, last_n of 9", over=1)]) != []
 
 

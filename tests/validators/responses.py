@@ -127,7 +127,7 @@ def _ids(items: list[dict[str, object]]) -> Iterator[str]:
         prefix = _PREFIX.get(_kind(item), "")
         if not isinstance(id_, str) or not id_ or not id_.startswith(prefix):
             yield f"{path}: {id_!r} does not begin with {prefix}"
-        elif len(id_) > CALL_ID_CHARS_MAX and prefix:
+        elif len(id_) > CALL_ID_CHARS_MAX and prefix in ("msg", "fc"):
             yield f"{path}: {len(id_)} characters are more than {CALL_ID_CHARS_MAX}"
         elif id_ in seen:
             yield f"{path}: duplicate item {id_!r}"
