@@ -134,6 +134,11 @@ def test_the_window_begins_at_its_oldest_message_wherever_it_stands() -> None:
         ),
         # Pinned and in the window as well: it is as it was said.
         (window(4), [shown(4, area=Area.PREAMBLE, rule=Rule.PINNED), shown(4)], []),
+        (
+            window(3, 4),
+            [shown(4, area=Area.PREAMBLE, rule=Rule.PINNED), shown(3), shown(4)],
+            [],
+        ),
         # Our own remarks are no messages.
         (window(4), [shown(area=Area.PREAMBLE, rule=Rule.FACTS), shown(4)], []),
     ],

@@ -82,7 +82,7 @@ def test_what_breaks_a_rule_is_counted() -> None:
     watch.saw(
         [HEAD, {"role": "tool", "tool_call_id": "c", "content": "a"}], history_tokens=row.room
     )
-    watch.saw([HEAD, user("word " * 8_000)], history_tokens=row.room + 1)
+    watch.saw([HEAD, user("word " * 7_500)], history_tokens=row.room + 1)
     assert (row.calls, row.empty, row.orphans, row.refused, row.over) == (3, 1, 1, 1, 1)
     assert row.full == 1
     assert row.filled_share > 1
