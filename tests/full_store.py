@@ -93,8 +93,9 @@ async def _give_early(other: Replica, replica: Replica, name: str, *, is_whole: 
 
 
 async def fill(store: Path) -> None:
-    """Own messages, a long one, a note, a view's receipt, other writers with equivocations,
-    problems and erasers, what was erased, a waiting room, an own chain that is signed in part."""
+    """Own messages, a long one, a note, a view's receipt, a summary, other writers with
+    equivocations, problems and erasers, what was erased, a waiting room, an own chain that is
+    signed in part."""
     async with Replica.open(store, now_ms=now_ms, random=os.urandom) as replica:
         chat = replica.context("acme/one")
         for number in range(12):
@@ -104,6 +105,9 @@ async def fill(store: Path) -> None:
         await chat.view(trace_id="t")
         await chat.note("plan").insert(0, "first\nsecond\n")
         await erase_some(replica)
+        await chat.append([{"role": "assistant", "content": "so be it"}, "and now?"])
+        await chat.compact(lambda _: "a summary", keep=0)
+        await chat.page(newest=True)
         for number in range(6):
             await replica.context("acme/two").append([f"x {number}", "y"])
         await receive(replica, make_world(7, steps=60), random.Random(1))

@@ -38,15 +38,18 @@ from weft_engine.errors import (
     WeftError,
 )
 from weft_engine.events.event import Message
+from weft_engine.replica.compacting import SummaryInfo
 from weft_engine.replica.context import Context
 from weft_engine.replica.history import Said
 from weft_engine.replica.past import Past
 from weft_engine.replica.search_hit import Hit
+from weft_engine.replica.summarizing import ToSummarize
 from weft_engine.replica.watching import Change
 from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
 from weft_engine.views.policy import LastN
 from weft_engine.views.receipt import Receipt
+from weft_engine.views.summarize import Summarize
 from weft_engine.views.view import View
 
 __version__ = _version("weft")
@@ -85,6 +88,9 @@ __all__ = [
     "StoreClosed",
     "StoreError",
     "StoreLocked",
+    "Summarize",
+    "SummaryInfo",
+    "ToSummarize",
     "TokenizerMissing",
     "View",
     "WeftError",

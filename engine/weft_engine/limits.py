@@ -76,6 +76,8 @@ QUARANTINE_ENTRY_BYTES_MAX: Final = 64 * KIB
 QUARANTINE_PER_MINUTE_MAX: Final = 60
 """More refused things than this are not written down: a flood of them is no flood of writes."""
 QUARANTINE_PER_LINK_MAX: Final = 16
+SUMMARY_BYTES_MAX: Final = 256 * KIB
+"""Text of a summary that is recorded: more never fits into what views leave for it."""
 CHECKPOINT_RECORDS: Final = 1000
 CHECKPOINT_BYTES: Final = MIB
 """A document that had to apply more than this since its last checkpoint gets a new one."""

@@ -16,7 +16,7 @@ from weft_engine.limits import (
     QUARANTINE_PER_MINUTE_MAX,
     REASON_BYTES_MAX,
 )
-from weft_engine.storage.migration import STORE_FORMAT, _statements
+from weft_engine.storage.migration import _statements
 from weft_engine.storage.quarantine import Refused, count, entries, keep
 from weft_engine.sync.evidence import Evidence
 
@@ -27,7 +27,7 @@ NOW_MS = 1_700_000_000_000
 @pytest.fixture
 def connection() -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as found:
-        for statement in _statements(STORE_FORMAT - 1):
+        for statement in _statements(1):
             if "quarantine" in statement or "TABLE erasures" in statement:
                 found.execute(statement)
         yield found

@@ -109,6 +109,7 @@ _SHAPES: Final[Mapping[str, Shape[Any]]] = {
         Field("digest", TEXT),
         Field("text", TEXT),
         Field("by", TEXT, None),
+        Field("upto", EVENT_ID, None),
     ),
     "branch": Shape(Branch, Field("name", TEXT), Field("from", _FRONTIER, attribute="frontier")),
     "pin": Shape(Pin, _TARGET),

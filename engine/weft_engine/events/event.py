@@ -89,11 +89,16 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
+    """Stands in for the `count` messages of its branch in the causal past of `covers`, whose ids
+    have this `digest` (`events/summaries.py`). `upto`: an event in one of those records; of
+    that record only events whose ids are not above it are covered."""
+
     covers: tuple[RecordHash, ...]
     count: int
     digest: str
     text: str
     by: str | None = None
+    upto: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from weft_engine.limits import SEEN_MAX
 from weft_engine.names import ContextName, EventId, NoteName, Position, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history, paging
+from weft_engine.replica.compacting import Compacting, SummaryInfo
 from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
 from weft_engine.replica.note import Note, Notes
@@ -29,6 +30,7 @@ from weft_engine.replica.past import Past, When
 from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.replica.settings import Settings, difference, resolve
+from weft_engine.replica.summarizing import Summarizer
 from weft_engine.replica.timeline import Timeline
 from weft_engine.replica.viewing import (
     ROWS_FIRST,
@@ -72,6 +74,7 @@ class Context:
         self._loading = asyncio.Lock()
         self._watchers: set[Watcher] = set()
         self._notes = Notes(replica, name)
+        self._compacting = Compacting(replica, name, branch)
         self._resolved: tuple[Asked, Settings, ViewSpec] | None = None
 
     # ---- writing ------------------------------------------------------------------------------
@@ -182,6 +185,28 @@ class Context:
             note=None if note is None else note_name(note),
         )
         return [row for row in await self._replica.erasing.all() if row.eraser in hashes]
+
+    async def compact(
+        self, summarizer: Summarizer, *, keep: int | None = None, by: str | None = None
+    ) -> EventId | None:
+        """Let `summarizer` write a summary of older messages and record it; views show it in their
+        place from then on. The id of its event, or None if there is nothing to summarize.
+
+        At least `keep` tokens of the newest messages stay as they are (default: about half of what
+        a view holds), from the beginning of a turn on; so does the newest turn in any case. `by`
+        names who wrote the text, such as a model. The summarizer is called once, or, if the
+        messages are more than the context's budget holds, several times, each time with the text
+        so far as `previous`. Nothing is recorded until it is done, and nothing if it raises.
+
+        Raises what it raises; InvalidMessage for no text, LimitExceeded for too much; Conflict if
+        what it summarized was erased or revoked meanwhile.
+        """
+        return await self._compacting.compact(summarizer, await self.settings(), keep=keep, by=by)
+
+    async def summaries(self) -> list[SummaryInfo]:
+        """Every summary of this context, oldest first, and which of them stands. Costs a look at
+        all messages' places."""
+        return await self._compacting.summaries()
 
     # ---- views --------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,7 +13,14 @@ from weft_engine.errors import MachineError
 from weft_engine.events.event import Message
 from weft_engine.names import ContextName, EventId
 from weft_engine.storage.journal import SqliteJournal
-from weft_engine.storage.projection import next_step, save_step
+from weft_engine.storage.projection import (
+    Found,
+    Step,
+    find_summary,
+    keep_summary,
+    next_step,
+    save_step,
+)
 from weft_engine.views.count import count_message
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 
@@ -123,11 +131,17 @@ class Projector:
             self._background = asyncio.get_running_loop().create_task(self._follow())
 
     async def _step(self, context: ContextName) -> bool:
-        step = await self._journal.read(
-            lambda connection: next_step(connection, context, self.count)
-        )
+        def next_one(connection: sqlite3.Connection) -> Step | Found | None:
+            step = next_step(connection, context, self.count)
+            return find_summary(connection, context) if step is None else step
+
+        step = await self._journal.read(next_one)
         if step is None:
             return False
+        if isinstance(step, Found):
+            found = step
+            await self._journal.write(lambda connection: keep_summary(connection, found))
+            return True
         await self._journal.write(lambda connection: save_step(connection, step))
         for row in step.changes.rows.values():
             self._counts.pop(row.id, None)

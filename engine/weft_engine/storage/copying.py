@@ -37,6 +37,7 @@ COPIED: Final = {
     "early_erasers": "*",
     "events": "*",
     "problems": "*",
+    "summaries": "*",
 }
 """Tables by name, with their columns. Erased records keep their flag and stand-in: rows are taken
 as they are."""

@@ -89,7 +89,7 @@ def step(connection: sqlite3.Connection, work: Plan, positions: Sequence[Positio
                 (new, ERASED, position),
             )
     if altered:
-        for table in ("events", "problems", "checkpoints"):
+        for table in ("events", "problems", "summaries", "checkpoints"):
             connection.execute(f"DELETE FROM {table} WHERE context = ?", (work.context,))
         connection.execute(
             "UPDATE contexts SET projected = 0, projected_frontier = x'' WHERE id = ?",

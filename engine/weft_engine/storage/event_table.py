@@ -6,7 +6,7 @@ Bodies are not stored here: a row points into the payload of the record that hol
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from weft_engine.events.codec import decode_event
@@ -17,6 +17,8 @@ from weft_engine.events.table import Changes, Journaled
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.frontier import EMPTY, Frontier, pack
+from weft_engine.storage import ancestry, reading, summary_memory
+from weft_engine.storage.summary_memory import Memory
 
 _COLUMNS: Final = "key, position, start, size, rank, kind, role, tokens, place, waist, class"
 _CHUNK: Final = 256
@@ -191,6 +193,24 @@ class EventTable:
             (self._context,),
         ).fetchone()
         return int(row[0])
+
+    # ---- what summaries ask -------------------------------------------------------------------
+
+    def positions_of(self, hashes: Iterable[RecordHash]) -> Mapping[RecordHash, Position]:
+        """Where those of the records stand that this context holds."""
+        return reading.positions_of(self._connection, hashes, context_id=self._context)
+
+    def outside(self, have: Iterable[RecordHash]) -> frozenset[Position]:
+        """The records of this index that are not in the causal past of `have`, which are."""
+        return ancestry.outside(self._connection, self._context, self.frontier, have)
+
+    def is_before(self, hashes: Collection[RecordHash], position: Position) -> bool:
+        """Whether all of `hashes` are records in the causal past of the one at `position`."""
+        return ancestry.is_before(self._connection, self._context, hashes, position)
+
+    def summary_memory(self) -> Memory | None:
+        """Which summary stands, if that is known of the index as it is stored."""
+        return summary_memory.recall(self._connection, self._context) if self._in_store else None
 
     # ---- saving -------------------------------------------------------------------------------
 

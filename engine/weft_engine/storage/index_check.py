@@ -16,11 +16,12 @@ from weft_engine.events.fold import fold
 from weft_engine.events.table import Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, advance, pack
-from weft_engine.storage import reading
+from weft_engine.storage import reading, summary_memory
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.findings import Findings
 from weft_engine.storage.projection import STEP_BYTES, STEP_RECORDS, Count
 from weft_engine.storage.record_check import ContextRow
+from weft_engine.storage.summaries import Summaries
 from weft_engine.storage.waist_check import is_waist
 
 _COLUMNS: Final = ("position", "start", "size", "rank", "kind", "role", "tokens", "class")
@@ -59,6 +60,7 @@ def check_index(
     check.compare_order()
     check.compare_problems()
     check.compare_waists()
+    check.compare_summary()
     return check.events
 
 
@@ -147,6 +149,23 @@ class _IndexCheck:
             row = self._anew.by_ids([key[8:]]).get(key[8:])
             if row is None or not is_waist(self._anew, row):
                 self.find(f"its index says of event {_shown(key)} that all later ones saw it")
+
+    def compare_summary(self) -> None:
+        """What is remembered of the summary that stands must be what the records give."""
+        stored = self._connection.execute(
+            "SELECT s.key, e.key, s.late FROM main.summaries AS s LEFT JOIN main.events AS e"
+            " ON e.context = s.context AND e.place = s.place WHERE s.context = ?",
+            (self._context.id,),
+        ).fetchone()
+        if stored is None:
+            return
+        anew: tuple[bytes, bytes | None, bytes] = (b"", stored[1], b"")
+        best = next(Summaries(self._anew).coverings(), None)
+        if best is not None:
+            last = next(row.key for row in self._anew.placed_after(best.place - 1))
+            anew = (best.candidate.row.key, last, summary_memory.packed(best.late))
+        if stored != anew:
+            self.find("what it remembers of its summary is not what its records say")
 
     def _rows(self, schema: str, question: str) -> Iterator[tuple[Any, ...]]:
         return iter(self._connection.execute(question.format(schema), (self._context.id,)))

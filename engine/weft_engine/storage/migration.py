@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
-STORE_FORMAT: Final = 2
+STORE_FORMAT: Final = 3
 
 _STEPS: Final = {
     1: """
@@ -131,6 +131,14 @@ CREATE TABLE problems_2 (
 INSERT INTO problems_2 SELECT * FROM problems;
 DROP TABLE problems;
 ALTER TABLE problems_2 RENAME TO problems;
+""",
+    2: """
+CREATE TABLE summaries (        -- the summary that stands in the main branch, as worked out last
+    context INTEGER PRIMARY KEY,
+    key BLOB NOT NULL,          -- of its event; empty: of those that are there none applies
+    place INTEGER NOT NULL,     -- in the reading order, of the last message that it covers
+    late BLOB NOT NULL          -- ids (24 bytes each) of messages before that which it does not
+);
 """,
 }
 """By the format that a step starts from."""

@@ -17,12 +17,13 @@ from weft_engine.events.row import id_bytes
 from weft_engine.events.table import Changes, Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, Frontier, advance
-from weft_engine.storage import reading
+from weft_engine.storage import reading, summary_memory
 from weft_engine.storage.cut import check_held
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import create_event_tables
+from weft_engine.storage.summaries import Summaries
 
 STEP_RECORDS: Final = 512
 STEP_BYTES: Final = 2 * 1024 * 1024
@@ -60,9 +61,40 @@ def next_step(connection: sqlite3.Connection, name: str, count: Count) -> Step |
 
 
 def save_step(connection: sqlite3.Connection, step: Step) -> None:
-    EventTable(connection, step.context_id).save(
-        step.changes, upto=step.upto, frontier=step.frontier
-    )
+    table = EventTable(connection, step.context_id)
+    if table.summary_memory() is not None:
+        known = table.by_ids(row.key[8:] for row in step.changes.rows.values())
+        same = [row for row in known.values() if row.key in step.changes.rows]
+        summary_memory.follow(connection, step, same)
+    table.save(step.changes, upto=step.upto, frontier=step.frontier)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Which summary stands, worked out when the index reached `upto`."""
+
+    context_id: int
+    memory: summary_memory.Memory
+    upto: Position
+
+
+def find_summary(connection: sqlite3.Connection, name: str) -> Found | None:
+    """Work out which summary stands in a context whose index is complete; None if that is known
+    or there is none at all."""
+    state = reading.context(connection, name)
+    if state is None or summary_memory.recall(connection, state.id) is not None:
+        return None
+    if not summary_memory.has_summaries(connection, state.id):
+        return None
+    best = next(Summaries(current(connection, state)).coverings(), None)
+    memory = summary_memory.NONE_APPLIES
+    if best is not None:
+        memory = summary_memory.Memory(best.candidate.row.key, best.place, best.late)
+    return Found(state.id, memory, state.projected)
+
+
+def keep_summary(connection: sqlite3.Connection, found: Found) -> None:
+    summary_memory.keep(connection, found.context_id, found.memory, upto=found.upto)
 
 
 def current(connection: sqlite3.Connection, state: ContextState) -> EventTable:

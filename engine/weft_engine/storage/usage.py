@@ -23,7 +23,7 @@ from weft_engine.storage.schema import check_header, connect, damaged
 
 TABLES: Final = {
     "signatures": ("signatures",),
-    "event index": ("events", "problems"),
+    "event index": ("events", "problems", "summaries"),
     "receipts and specs": ("receipts", "specs"),
     "document checkpoints": ("checkpoints",),
     "waiting room": ("waiting", "waiting_for", "waiting_room"),

@@ -14,6 +14,7 @@ from weft_engine.canonical import canonical_json, parse_json
 from weft_engine.errors import InvalidMessage, PolicyMissing
 from weft_engine.events.event import PolicyChoice
 from weft_engine.limits import INTEGER_MAX
+from weft_engine.views.summarize import Summarize
 from weft_engine.views.unit import Unit
 
 
@@ -77,6 +78,7 @@ class LastN:
 
 _POLICIES: Final[Mapping[tuple[str, int], Callable[[Mapping[str, object]], Policy]]] = {
     (LastN.name, LastN.version): LastN.from_config,
+    (Summarize.name, Summarize.version): Summarize.from_config,
 }
 
 

@@ -41,6 +41,8 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("diff", "diff"),
         ("note", "note"),
         ("append", "append"),
+        ("compact", "compact"),
+        ("summaries", "summaries"),
         ("erase", "erase"),
         ("erasures", "erasures"),
         ("verify", "verify"),
@@ -84,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         parser.print_help()
         return EXIT_USAGE
-    if words[0] == "--version":
+    if words[0] in ("-V", "--version"):
         print(f"weft {_version()}")
         return EXIT_OK
     arguments = parser.parse_args(joined(words))
@@ -112,7 +114,7 @@ def _parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
         description="An offline-first context store for LLM applications and agents.",
         epilog="weft COMMAND --help tells more about one command.",
     )
-    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument("-V", "--version", action="store_true", help="show the version and exit")
     choices = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
         told = command.HELP[:1].upper() + command.HELP[1:]

@@ -1,0 +1,95 @@
+"""Which records of a context lie in the causal past of others: walks back through the journal.
+
+Every record stands behind its parents there, so a walk from the newest back settles each record
+when it is reached, and costs what it walks through, not the history. Payloads are not read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final
+
+from weft_engine.names import Position, RecordHash
+from weft_engine.records.envelope import decode_envelope
+from weft_engine.records.frontier import Frontier
+from weft_engine.storage import reading
+
+_CHUNK_FIRST: Final = 32
+_CHUNK_LAST: Final = 4096
+
+
+def outside(
+    connection: sqlite3.Connection, context_id: int, frontier: Frontier, have: Iterable[RecordHash]
+) -> frozenset[Position]:
+    """The records in the causal past of `frontier` that are not in that of `have`, which lies in
+    it and is held."""
+    inside: dict[RecordHash, bool] = dict.fromkeys(frontier, False)
+    inside.update(dict.fromkeys(have, True))
+    open_outside = sum(not known for known in inside.values())
+    tips = reading.positions_of(connection, inside, context_id=context_id)
+    found: list[Position] = []
+    for position, hash_, envelope in _backwards(
+        connection, context_id, max(tips.values(), default=0)
+    ):
+        if open_outside == 0:
+            break
+        is_inside = inside.pop(hash_, None)
+        if is_inside is None:
+            continue  # not in the past of the frontier
+        if not is_inside:
+            open_outside -= 1
+            found.append(position)
+        for parent in decode_envelope(envelope).parents:
+            known = inside.get(parent)
+            if known is None:
+                inside[parent] = is_inside
+                open_outside += not is_inside
+            elif is_inside and not known:
+                inside[parent] = True
+                open_outside -= 1
+    return frozenset(found)
+
+
+def is_before(
+    connection: sqlite3.Connection,
+    context_id: int,
+    hashes: Collection[RecordHash],
+    position: Position,
+) -> bool:
+    """Whether all of `hashes` are records in the strict causal past of the one at `position`."""
+    held = reading.positions_of(connection, hashes, context_id=context_id)
+    if len(held) < len(hashes):
+        return False
+    missing = set(held)
+    first = min(held.values(), default=position)
+    below: set[RecordHash] = set()
+    for at, hash_, envelope in _backwards(connection, context_id, position):
+        if not missing or at < first:
+            break
+        if at == position:
+            below.update(decode_envelope(envelope).parents)
+        elif hash_ in below:
+            below.discard(hash_)
+            missing.discard(hash_)
+            below.update(decode_envelope(envelope).parents)
+    return not missing
+
+
+def _backwards(
+    connection: sqlite3.Connection, context_id: int, last: int
+) -> Iterator[tuple[Position, RecordHash, bytes]]:
+    """Position, hash and envelope of records, from the one at `last` back."""
+    before, limit = last + 1, _CHUNK_FIRST
+    while True:
+        rows = connection.execute(
+            "SELECT position, hash, envelope FROM records"
+            " WHERE context = ? AND position < ? ORDER BY position DESC LIMIT ?",
+            (context_id, before, limit),
+        ).fetchall()
+        for row in rows:
+            yield Position(row[0]), RecordHash(row[1]), row[2]
+        if len(rows) < limit:
+            return
+        before = rows[-1][0]
+        limit = min(2 * limit, _CHUNK_LAST)

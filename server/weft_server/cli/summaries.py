@@ -1,0 +1,60 @@
+"""``weft summaries``: the summaries of a context, and which of them stands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Final
+
+from weft_server.cli.history import no_context
+from weft_server.cli.output import Output, one_line
+from weft_server.cli.store_file import add_context, add_store, open_to_read
+from weft_server.cli.wording import body, utc_time
+
+NAME: Final = "summaries"
+HELP: Final = "show the summaries of a context and which of them stands"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_context(parser)
+    add_store(parser)
+    parser.add_argument("--full", action="store_true", help="do not cut long texts")
+    parser.epilog = (
+        "Oldest first. One stands at most; the others were beaten by one that covers more, revoked,"
+        " or do not apply. With --json: an object a line."
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    return asyncio.run(_run(arguments, output))
+
+
+async def _run(arguments: argparse.Namespace, output: Output) -> int:
+    async with await open_to_read(arguments.store) as replica:
+        context = replica.context(arguments.context)
+        if await replica.state(context.name) is None:
+            raise no_context(arguments)
+        found = await context.summaries()
+    for one in found:
+        output.data(
+            {
+                "id": one.id,
+                "time_ms": one.time_ms,
+                "by": one.by,
+                "count": one.count,
+                "late": one.late,
+                "state": one.state.value,
+                "reason": one.reason,
+                "text": one.text,
+            }
+        )
+        late = f", {one.late:,} late" if one.late else ""
+        output.say(
+            f"{utc_time(one.time_ms)}  {one.state.value} · {one.count:,} messages{late}"
+            f" · {one_line(one.by)}  {one.id}"
+        )
+        if one.reason is not None:
+            output.say(f"({one_line(one.reason)})")
+        output.say(body(one.text, full=arguments.full))
+        output.say()
+    return 0
