@@ -28,6 +28,7 @@ from weft_engine.errors import (
     NotFound,
     OlderFormat,
     OverBudget,
+    PolicyBroken,
     PolicyMissing,
     RendererMismatch,
     ReplayMismatch,
@@ -38,8 +39,10 @@ from weft_engine.errors import (
     WeftError,
 )
 from weft_engine.events.event import Message
+from weft_engine.events.merge_rules import register_merge_rule
 from weft_engine.replica.compacting import SummaryInfo
 from weft_engine.replica.context import Context
+from weft_engine.replica.facts import KnownFact
 from weft_engine.replica.history import Said
 from weft_engine.replica.past import Past
 from weft_engine.replica.search_hit import Hit
@@ -47,6 +50,8 @@ from weft_engine.replica.summarizing import ToSummarize
 from weft_engine.replica.watching import Change
 from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
+from weft_engine.views.custom_policy import Chosen, Custom, Item, Selection, register_policy
+from weft_engine.views.decay import Decay
 from weft_engine.views.policy import LastN
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.summarize import Summarize
@@ -57,15 +62,20 @@ __version__ = _version("weft")
 __all__ = [
     "BudgetTooSmall",
     "Change",
+    "Chosen",
     "Conflict",
     "Context",
     "ContextClosed",
     "ContextInfo",
+    "Custom",
+    "Decay",
     "ErasedContent",
     "Erasure",
     "Hit",
     "InvalidMessage",
     "InvalidName",
+    "Item",
+    "KnownFact",
     "LastN",
     "LimitExceeded",
     "Link",
@@ -79,11 +89,13 @@ __all__ = [
     "OlderFormat",
     "OverBudget",
     "Past",
+    "PolicyBroken",
     "PolicyMissing",
     "Receipt",
     "RendererMismatch",
     "ReplayMismatch",
     "Said",
+    "Selection",
     "Store",
     "StoreClosed",
     "StoreError",
@@ -96,5 +108,7 @@ __all__ = [
     "WeftError",
     "__version__",
     "open",
+    "register_merge_rule",
+    "register_policy",
     "verify",
 ]

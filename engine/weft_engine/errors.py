@@ -102,6 +102,13 @@ class PolicyMissing(CallerError):
     code = "policy_missing"
 
 
+class PolicyBroken(CallerError):
+    """A registered policy or merge rule failed, or was not pure. The message names it."""
+
+    code = "policy_broken"
+    default_hint = "it must be a pure function that answers what its registration promises"
+
+
 class MissingRecords(CallerError):
     """The cut or receipt names records that this replica does not hold. Sync, then try again."""
 

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from weft_engine.document.left_out import LeftOut
 from weft_engine.errors import CallerError, ReplayMismatch
-from weft_engine.events.event import Config, Event, Message, Role
+from weft_engine.events.event import (
+    Config,
+    Criticality,
+    Event,
+    Hide,
+    Lifetime,
+    Message,
+    Pin,
+    Role,
+)
 from weft_engine.events.part import Result
 from weft_engine.formats.openai_chat import (
     SupportsModelDump,
@@ -22,8 +31,10 @@ from weft_engine.names import ContextName, EventId, NoteName, Position, note_nam
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history, paging
 from weft_engine.replica.compacting import Compacting, SummaryInfo
+from weft_engine.replica.facts import KnownFact, weighted
 from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
+from weft_engine.replica.marking import Marking
 from weft_engine.replica.note import Note, Notes
 from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
 from weft_engine.replica.past import Past, When
@@ -75,6 +86,7 @@ class Context:
         self._watchers: set[Watcher] = set()
         self._notes = Notes(replica, name)
         self._compacting = Compacting(replica, name, branch)
+        self._marking = Marking(replica, name, branch)
         self._resolved: tuple[Asked, Settings, ViewSpec] | None = None
 
     # ---- writing ------------------------------------------------------------------------------
@@ -85,16 +97,25 @@ class Context:
         *,
         view: View | None = None,
         author: str | None = None,
+        crit: Criticality | str | None = None,
+        life: Lifetime | str | None = None,
+        expires: int | None = None,
+        pin: bool = False,
     ) -> list[EventId]:
         """Append one message or several, durably; their ids.
 
         `view` is the view that an answer was made from: it says what the answer had seen.
         `author` is shown and tells agents apart; by default a message's name or role.
         A tool result is linked to the unanswered call of its provider id.
+
+        `crit` (critical, important, enhancing, optional), `life` (immediate, session, persistent),
+        `expires` (milliseconds since 1970) and `pin` say what of it views take along when the
+        conversation has outgrown them. Raises ContextClosed, InvalidMessage, LimitExceeded.
         """
         if isinstance(messages, (str, Message, Mapping)) or not isinstance(messages, Sequence):
             messages = [messages]
-        said = [_message(message) for message in messages]
+        said = [weighted(_message(message), crit, life, expires) for message in messages]
+        await self._marking.check_open()
         if view is not None and view.context != self.name:
             raise CallerError(
                 f"the view is of context {view.context!r}, the message goes to {self.name!r}",
@@ -105,9 +126,10 @@ class Context:
         calls: OpenCalls | None = None
         if any(type(part) is Result for message in said for part in message.parts):
             calls = OpenCalls((await self._current(rows=LOOK_BACK_MAX)).tail)
-        return await self._replica.scribe.append(
-            self.name, [partial(_draft, message, seen, author, calls) for message in said]
-        )
+        drafts: list[Draft] = [partial(_draft, message, seen, author, calls) for message in said]
+        if pin:
+            drafts = _with_pins(drafts, author, self.branch)
+        return (await self._replica.scribe.append(self.name, drafts))[: len(said)]
 
     async def configure(
         self,
@@ -132,6 +154,7 @@ class Context:
             tokenizer=tokenizer,
             metadata=metadata,
         )
+        await self._marking.check_open()
         config = difference(await self.settings(), wanted)
         if config is None:
             return False
@@ -143,6 +166,7 @@ class Context:
         order. Those that are here already are left out; returns how many were new."""
         if not messages:
             return 0
+        await self._marking.check_open()
         importing = Import(messages)
         await self._replica.ask(self.name, lambda table, _: importing.find_known(table))
         new = importing.unknown
@@ -207,6 +231,77 @@ class Context:
         """Every summary of this context, oldest first, and which of them stands. Costs a look at
         all messages' places."""
         return await self._compacting.summaries()
+
+    # ---- facts, pins, hides, closing ----------------------------------------------------------
+
+    async def fact(
+        self,
+        name: str,
+        value: object,
+        *,
+        rule: str | None = None,
+        crit: Criticality | str | None = None,
+        expires: int | None = None,
+        author: str | None = None,
+    ) -> EventId:
+        """Say that `name` is `value`, any JSON value but None, in the place of what is known of it
+        here; the id of the fact.
+
+        `rule` decides between facts that don't know of each other: last, first, max, min, union,
+        keep_all or a registered one; by default that of the fact before, else last. `crit` is its
+        rank in views, which leave it out from `expires` (milliseconds since 1970) on. None as the
+        value withdraws it as `forget_fact`. Raises InvalidMessage, PolicyMissing, ContextClosed.
+        """
+        return await self._marking.fact(
+            name, value, rule=rule, crit=crit, expires=expires, author=author
+        )
+
+    async def facts(self) -> Mapping[str, KnownFact]:
+        """What is known now, by name. Concurrent facts that the rule did not choose are shown."""
+        return await self._marking.facts()
+
+    async def forget_fact(self, name: str, *, author: str | None = None) -> EventId | None:
+        """Withdraw what is known under `name`; None if that was nothing. It stays in the history,
+        and what another replica says of it without knowing of this survives. (`revoke` of a fact
+        is another thing: as if it had never been said, so what it replaced holds again.)"""
+        return await self._marking.forget_fact(name, author=author)
+
+    async def pin(self, event: EventId, *, author: str | None = None) -> EventId:
+        """Keep a message, with the results of its calls, in every view; the id of the pin. Raises
+        NotFound."""
+        return await self._marking.mark(Pin, event, author)
+
+    async def unpin(self, event: EventId, *, author: str | None = None) -> list[EventId]:
+        """Take back whatever pins the message; the ids of the revokes, none if nothing did."""
+        return await self._marking.unmark(Pin, event, author)
+
+    async def hide(self, event: EventId, *, author: str | None = None) -> EventId:
+        """Leave a message, with the whole group of calls and results it belongs to, out of every
+        view; the id of the hide. The history keeps it. Raises NotFound."""
+        return await self._marking.mark(Hide, event, author)
+
+    async def unhide(self, event: EventId, *, author: str | None = None) -> list[EventId]:
+        """Take back whatever hides the message; the ids of the revokes, none if nothing did."""
+        return await self._marking.unmark(Hide, event, author)
+
+    async def revoke(
+        self, event: EventId, *, reason: str | None = None, author: str | None = None
+    ) -> EventId:
+        """Make an event that is no message as if it had never been: a pin, a hide, a fact, a
+        summary, a close, a branch, a setting, or a revoke, which brings back what that took back.
+        The id of the revoke. Raises NotFound, Conflict."""
+        return await self._marking.revoke(event, reason=reason, author=author)
+
+    async def close(self, reason: str | None = None, *, author: str | None = None) -> EventId:
+        """End this context: appends and facts raise ContextClosed here, and on every replica that
+        hears of it, until it is reopened. What others wrote meanwhile is taken all the same."""
+        return await self._marking.close(reason, author=author)
+
+    async def reopen(
+        self, *, reason: str | None = None, author: str | None = None
+    ) -> list[EventId]:
+        """Revoke whatever closes this context; the ids of the revokes, none if it is open."""
+        return await self._marking.reopen(reason=reason, author=author)
 
     # ---- views --------------------------------------------------------------------------------
 
@@ -412,6 +507,7 @@ class Context:
         return self._timeline is not None or self._is_loading
 
     def committed(self, stored: Stored, written: Written | None) -> None:
+        self._marking.notice(stored)
         if self.is_resident:
             self._arrived.append((stored, written))
         for watcher in self._watchers:
@@ -424,6 +520,7 @@ class Context:
     def let_go(self) -> None:
         """Forget what is held in memory for views and notes."""
         self._notes.let_go()
+        self._marking.forget()
         if not self._is_loading:
             self._timeline = None
             self._arrived.clear()
@@ -432,9 +529,10 @@ class Context:
         """Forget all that is held in memory: some of it was erased."""
         self._timeline = None
         self._arrived.clear()
+        self._marking.forget()
         await self._notes.forget()
 
-    def close(self) -> None:
+    def end_watching(self) -> None:
         for watcher in self._watchers:
             watcher.end()
 
@@ -522,6 +620,23 @@ def _draft(
         message,
         seen=seen if message.role is Role.ASSISTANT else None,
     )
+
+
+def _with_pins(drafts: Sequence[Draft], author: str | None, branch: EventId | None) -> list[Draft]:
+    """`drafts`, and behind them a pin of each."""
+    ids: list[EventId] = []
+
+    def noted(draft: Draft, id_: EventId) -> Event:
+        ids.append(id_)
+        return draft(id_)
+
+    def pinned(index: int, _: EventId) -> Event:
+        return Event(author or "pin", Pin(ids[index]), branch=branch)
+
+    return [
+        *(partial(noted, draft) for draft in drafts),
+        *(partial(pinned, index) for index in range(len(drafts))),
+    ]
 
 
 def _absent(calls: Sequence[EventId], table: EventTable, _: ContextState) -> set[EventId]:

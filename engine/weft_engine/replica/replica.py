@@ -129,7 +129,7 @@ class Replica:
             return
         self._closed = True
         for context in self._contexts.values():
-            context.close()
+            context.end_watching()
         standing = None
         try:
             for context in self._contexts.values():

@@ -6,11 +6,13 @@ Values only, resolved at a cut. Must never know: where events are stored, budget
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from weft_engine.events.event import Criticality
+from weft_engine.events.facts import NO_FACTS, FactBook, StandingFact
 from weft_engine.names import EventId
+
+__all__ = ["NO_MARKS", "Marks", "StandingFact", "StandingPin", "StandingSummary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,22 +21,6 @@ class StandingPin:
 
     key: bytes
     target: EventId
-
-
-@dataclass(frozen=True, slots=True)
-class StandingFact:
-    """What the facts of one name amount to: `value` as JSON text, decided by its merge rule.
-    `others`: values of concurrent facts that the rule did not choose; empty if nobody disagrees.
-    `key` and `id`: of the newest event that had a say in it."""
-
-    key: bytes
-    id: EventId
-    name: str
-    value: str
-    others: tuple[str, ...] = ()
-    crit: Criticality | None = None
-    expires: int | None = None
-    """Milliseconds since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +38,24 @@ class StandingSummary:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """`hidden`: messages that views leave out, with the hide event of each."""
+    """`hidden`: messages that views leave out, with the hide event of each. `closes`: the keys of
+    the close events that stand, ascending."""
 
     pins: tuple[StandingPin, ...] = ()
     hidden: Mapping[EventId, EventId] = field(default_factory=dict)
-    facts: tuple[StandingFact, ...] = ()
-    """Ascending by name."""
+    book: FactBook = NO_FACTS
     summary: StandingSummary | None = None
+    closes: tuple[bytes, ...] = ()
+
+    @property
+    def facts(self) -> tuple[StandingFact, ...]:
+        """What holds now, ascending by name. A view shows them as they were at its window's start,
+        and what was said since then as notices: see `FactBook.before` and `since`."""
+        return self.book.standing
+
+    def hides(self, ids: Iterable[EventId]) -> bool:
+        """Whether a unit of these messages is left out: a call and its results go together."""
+        return bool(self.hidden) and any(id_ in self.hidden for id_ in ids)
 
 
 NO_MARKS = Marks()

@@ -7,8 +7,9 @@ A command is a module with
     add_arguments(parser) -> None              `--json` is there already
     run(arguments, output) -> int              the exit code
 
-named in `COMMANDS` and imported only when it is wanted. `weft --help` imports them all, so at its
-top a module imports nothing heavy and nothing of an extra: what `run` needs, `run` imports.
+or an object of a module with these, named in `COMMANDS` and imported only when it is wanted.
+`weft --help` imports them all, so at its top a module imports nothing heavy and nothing of an
+extra: what `run` needs, `run` imports.
 
 Exit codes: 0 all is well, 1 the task failed, 2 the command line is wrong, 130 interrupted, 141
 nobody reads the results any more. Must never know: what any command does.
@@ -43,6 +44,11 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("append", "append"),
         ("compact", "compact"),
         ("summaries", "summaries"),
+        ("fact", "facts:FACT"),
+        ("facts", "facts:FACTS"),
+        ("pin", "marking:PIN"),
+        ("hide", "marking:HIDE"),
+        ("revoke", "marking:REVOKE"),
         ("erase", "erase"),
         ("erasures", "erasures"),
         ("verify", "verify"),
@@ -81,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `weft` with these words (by default those of the process); its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     wanted = [words[0]] if words and words[0] in COMMANDS else list(COMMANDS)
-    commands = {name: cast(Command, import_module(COMMANDS[name])) for name in wanted}
+    commands = {name: _load(COMMANDS[name]) for name in wanted}
     parser = _parser(commands)
     if not words:
         parser.print_help()
@@ -106,6 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our results has read enough (`| head`). Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NOT_READ
+
+
+def _load(where: str) -> Command:
+    module, _, name = where.partition(":")
+    loaded = import_module(module)
+    return cast(Command, getattr(loaded, name) if name else loaded)
 
 
 def _parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
