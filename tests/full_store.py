@@ -110,7 +110,7 @@ async def fill(store: Path) -> None:
         await chat.page(newest=True)
         for number in range(6):
             await replica.context("acme/two").append([f"x {number}", "y"])
-        await receive(replica, make_world(7, steps=60), random.Random(1))
+        await receive(replica, make_world(7, steps=80, branching=0.2), random.Random(1))
     # As after a crash: the next session writes under another name.
     store.with_name(store.name + ".lease").unlink()
     async with Replica.open(store, now_ms=now_ms, random=os.urandom) as replica:

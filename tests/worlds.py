@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from weft_engine.events.codec import decode_event, encode_event
-from weft_engine.events.event import Event, ImportedFrom, Message, Role
+from weft_engine.events.event import Branch, Event, ImportedFrom, Message, Role
 from weft_engine.events.part import Call, CallRef, Result, Text
 from weft_engine.names import (
     ClientId,
@@ -122,10 +122,17 @@ class World:
 
 
 def make_world(
-    seed: int, *, steps: int, authors: int = 3, forks: float = 0.05, erasing: float = 0.0
+    seed: int,
+    *,
+    steps: int,
+    authors: int = 3,
+    forks: float = 0.05,
+    erasing: float = 0.0,
+    branching: float = 0.0,
 ) -> World:
     """`forks`: how often a record begins the second side of an equivocation. `erasing`: how likely
-    a step writes an eraser, honest or not."""
+    a step writes an eraser, honest or not. `branching`: how likely it begins a branch; then some
+    of what is said, and imported, is said on one."""
     rng = random.Random(seed)
     people = [
         Author(WriterKey(rng.randbytes(32)), HybridClock(), wall_ms=1_000_000 + rng.randrange(50))
@@ -133,11 +140,26 @@ def make_world(
     ]
     made: list[tuple[Author, Record]] = []
     known_ids: list[EventId] = []
+    branches: list[EventId] = []
+
+    def branch() -> EventId | None:
+        return rng.choice(branches) if branches and rng.random() < 0.6 else None
+
     for step in range(steps):
         author = rng.choice(people)
         author.wall_ms += rng.choice([0, 1, 5, -3])
         if erasing and author.held and rng.random() < erasing:
             made.append((author, author.erase(_erasure(rng, author, known_ids))))
+            continue
+        if branching and rng.random() < branching:
+            begun = [(author.new_id(), _branch(rng, author, made, branch()))]
+            branches.append(begun[0][0])
+            if rng.random() < 0.3:
+                begun.insert(rng.randrange(2), (author.new_id(), _message(rng, author, step)))
+            if rng.random() < 0.3:
+                begun.append((author.new_id(), _message(rng, author, step, branches[-1])))
+            made.append((author, author.write(begun)))
+            known_ids.extend(entry[0] for entry in begun)
             continue
         choice = rng.random()
         if choice < 0.3:
@@ -145,7 +167,7 @@ def make_world(
             continue
         entries: list[tuple[EventId, bytes]] = []
         if choice < 0.36:
-            entries = _conversation(rng, author)
+            entries = _conversation(rng, author, branch())
             if rng.random() < 0.5:
                 known_ids.extend(entry[0] for entry in entries)
             record = author.write(entries)
@@ -154,6 +176,8 @@ def make_world(
         elif choice < 0.42 and known_ids:
             # Somebody sets an id that is not his, or his own again.
             said = _message(rng, author, step)
+            if branching and rng.random() < 0.2:
+                said = _branch(rng, author, made, branch())
             if rng.random() < 0.4:
                 said = encode_event(Event("import", _imported(rng.randint(0, 3), None)))
             taken = rng.choice(known_ids)
@@ -163,7 +187,7 @@ def make_world(
             entries.append((author.new_id(), rng.choice([b"{}", b"not json", b'{"kind":"later"}'])))
         else:
             for _ in range(rng.choice([1, 1, 1, 2, 3])):
-                entries.append((author.new_id(), _message(rng, author, step)))
+                entries.append((author.new_id(), _message(rng, author, step, branch(), made)))
         after = None
         if rng.random() < forks and len(author.chain) >= 2:
             after = rng.choice(author.chain[:-1])
@@ -218,11 +242,38 @@ def _erasure(rng: random.Random, author: Author, known_ids: list[EventId]) -> Er
     return Erasure(ids, None, "some of it", found)
 
 
-def _conversation(rng: random.Random, author: Author) -> list[tuple[EventId, bytes]]:
+def _branch(
+    rng: random.Random,
+    author: Author,
+    made: list[tuple[Author, Record]],
+    parent: EventId | None,
+) -> bytes:
+    """A branch event: from now, from some record, from within one, or from what is not held."""
+    cut = author.frontier
+    upto: EventId | None = None
+    if author.held and rng.random() < 0.7:
+        some = rng.sample(list(author.held), min(len(author.held), rng.choice([1, 1, 1, 2])))
+        cut = tuple(sorted(some))
+        ids = [key for key, _ in _entries(author.held[some[0]])]
+        if ids and rng.random() < 0.5:
+            upto = rng.choice(ids)
+    if made and rng.random() < 0.1:
+        cut = tuple(sorted({*cut, rng.choice(made)[1].hash}))
+    return encode_event(Event("b", Branch("again", cut, upto), branch=parent))
+
+
+def _conversation(
+    rng: random.Random, author: Author, branch: EventId | None = None
+) -> list[tuple[EventId, bytes]]:
     """The beginning of one and the same file, as this author imports it."""
     ids = [author.new_id() for _ in range(rng.randint(1, 5))]
     return [
-        (id_, encode_event(Event("import", _imported(index, ids[index - 1] if index else None))))
+        (
+            id_,
+            encode_event(
+                Event("import", _imported(index, ids[index - 1] if index else None), branch=branch)
+            ),
+        )
         for index, id_ in enumerate(ids)
     ]
 
@@ -240,13 +291,24 @@ def _imported(index: int, before: EventId | None) -> Message:
     return Message(Role.USER, (Text(f"m{index}"),), ext=ext)
 
 
-def _message(rng: random.Random, author: Author, step: int) -> bytes:
+def _message(
+    rng: random.Random,
+    author: Author,
+    step: int,
+    branch: EventId | None = None,
+    made: list[tuple[Author, Record]] | None = None,
+) -> bytes:
     role = rng.choice([Role.USER, Role.USER, Role.ASSISTANT, Role.SYSTEM])
     seen = None
     if role is Role.ASSISTANT and rng.random() < 0.4 and author.held:
         some = rng.sample(list(author.held), min(len(author.held), rng.randint(1, 2)))
-        seen = tuple(sorted(some))
-    return encode_event(Event("a", Message(role, (Text(f"text {step}"),)), seen=seen))
+        if made and rng.random() < 0.2:
+            # Somebody's whose record it need not have in its past.
+            some = [*some, rng.choice(made)[1].hash]
+        seen = tuple(sorted(set(some)))
+    return encode_event(
+        Event("a", Message(role, (Text(f"text {step}"),)), branch=branch, seen=seen)
+    )
 
 
 def causal_shuffle(rng: random.Random, records: list[Record]) -> list[Record]:
@@ -263,14 +325,49 @@ def causal_shuffle(rng: random.Random, records: list[Record]) -> list[Record]:
     return result
 
 
+@dataclass(frozen=True)
+class Found:
+    """The winning candidate of an id, if that is a valid event."""
+
+    key: EventId
+    record: Record
+    index: int
+    event: Event
+
+
 def reference_order(records: list[Record]) -> list[list[EventId]]:
     """The reading order of main, a list of each message's ids, from the definitions alone."""
+    return reference_orders(records)[None]
+
+
+def reference_orders(records: list[Record]) -> dict[EventId | None, list[list[EventId]]]:
+    """The reading order of main (None) and of every branch that stands."""
+    past = _pasts(records)
+    events = winners(records)
+    branches = {one.key: one for one in events if isinstance(one.event.body, Branch)}
+    orders: dict[EventId | None, list[list[EventId]]] = {}
+    for branch in (None, *branches):
+        lineage: list[Found] = []
+        parent = branch
+        while parent is not None and parent in branches and len(lineage) <= len(branches):
+            lineage.append(branches[parent])
+            parent = branches[parent].event.branch
+        if parent is None:
+            orders[branch] = _read(_messages(events, past, lineage[::-1]), past)
+    return orders
+
+
+def _pasts(records: list[Record]) -> dict[RecordHash, frozenset[RecordHash]]:
     past: dict[RecordHash, frozenset[RecordHash]] = {}
     for record in records:
         closed: set[RecordHash] = set()
         for parent in record.envelope.parents:
             closed |= past[parent] | {parent}
         past[record.hash] = frozenset(closed)
+    return past
+
+
+def winners(records: list[Record]) -> list[Found]:
     winners: dict[EventId, tuple[tuple[object, ...], Record, int, bytes]] = {}
     for record in records:
         for index, (key, data) in enumerate(_entries(record)):
@@ -280,45 +377,87 @@ def reference_order(records: list[Record]) -> list[list[EventId]]:
             standing = (rank, record.envelope.hlc, record.hash, index)
             if key not in winners or standing < winners[key][0]:
                 winners[key] = (standing, record, index, data)
-    classes: dict[object, list[tuple[EventId, Record, int, Event]]] = {}
+    found: list[Found] = []
     for key, (_, record, index, data) in winners.items():
         try:
-            event = decode_event(data)
+            found.append(Found(key, record, index, decode_event(data)))
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no event
             continue
-        if not isinstance(event.body, Message):
+    return found
+
+
+def _messages(
+    events: list[Found],
+    past: dict[RecordHash, frozenset[RecordHash]],
+    lineage: list[Found],
+) -> dict[object, list[Found]]:
+    """The messages of a branch by class: of its parent those within what they share, and its own.
+    `lineage` are the branches on the way from main, itself last."""
+    shared: dict[object, list[Found]] = {}
+    own: EventId | None = None
+    if lineage:
+        *above, line = lineage
+        own = line.key
+        body = line.event.body
+        assert isinstance(body, Branch)
+        cut = [hash_ for hash_ in body.frontier if hash_ in past[line.record.hash]]
+        closed = set(cut).union(*(past[hash_] for hash_ in cut))
+
+        def within(one: Found) -> bool:
+            if body.upto is not None and cut == [one.record.hash]:
+                return one.key <= body.upto
+            return one.record.hash in closed
+
+        for name, members in _messages(events, past, above).items():
+            if any(within(one) for one in members):
+                shared[name] = members
+    found = {name: list(members) for name, members in shared.items()}
+    for one in events:
+        message = one.event.body
+        if not isinstance(message, Message) or one.event.branch != own:
             continue
-        name: object = key
-        if event.body.ext is not None:
-            linked = any(isinstance(p, Result) and p.call for p in event.body.parts)
-            name = (event.body.ext.index, event.body.role, linked)
-        classes.setdefault(name, []).append((key, record, index, event))
+        name = one.key
+        if message.ext is not None:
+            linked = any(isinstance(p, Result) and p.call for p in message.parts)
+            found.setdefault((message.ext.index, message.role, linked), []).append(one)
+        else:
+            found[name] = [one]
+    return found
+
+
+def _read(
+    classes: dict[object, list[Found]], past: dict[RecordHash, frozenset[RecordHash]]
+) -> list[list[EventId]]:
     names = list(classes)
     by_record: dict[RecordHash, list[tuple[int, int]]] = {}
     for number, name in enumerate(names):
-        for _, record, index, _ in classes[name]:
-            by_record.setdefault(record.hash, []).append((index, number))
+        for one in classes[name]:
+            by_record.setdefault(one.record.hash, []).append((one.index, number))
     seen: dict[int, set[int]] = {}
     keys: list[tuple[Hlc, str]] = []
     for number, name in enumerate(names):
         members = classes[name]
         keys.append(
-            min((Hlc(min(event_id_hlc(k), r.envelope.hlc)), str(k)) for k, r, _, _ in members)
+            min(
+                (Hlc(min(event_id_hlc(one.key), one.record.envelope.hlc)), str(one.key))
+                for one in members
+            )
         )
-        body = members[0][3].body
+        body = members[0].event.body
         if not (isinstance(body, Message) and body.role is Role.ASSISTANT):
             continue
         mine: set[int] = set()
-        for _, record, index, event in members:
-            visible = past[record.hash]
-            if event.seen is not None:
-                closed = set()
-                for hash_ in event.seen:
-                    closed |= past[hash_] | {hash_}
-                visible = frozenset(closed) & visible
+        for one in members:
+            visible = past[one.record.hash]
+            if one.event.seen is not None:
+                closed: set[RecordHash] = set()
+                for hash_ in one.event.seen:
+                    if hash_ in visible:
+                        closed |= past[hash_] | {hash_}
+                visible = frozenset(closed)
             for hash_ in visible:
                 mine |= {n for _, n in by_record.get(hash_, [])}
-            mine |= {n for i, n in by_record[record.hash] if i < index}
+            mine |= {n for i, n in by_record[one.record.hash] if i < one.index}
         mine.discard(number)
         seen[number] = mine
 
@@ -330,7 +469,7 @@ def reference_order(records: list[Record]) -> list[list[EventId]]:
         left = among & seen[chosen]
         return [*read(left), chosen, *read(among - left - {chosen})]
 
-    return [sorted(member[0] for member in classes[names[n]]) for n in read(set(range(len(names))))]
+    return [sorted(one.key for one in classes[names[n]]) for n in read(set(range(len(names))))]
 
 
 def _entries(record: Record) -> list[tuple[EventId, bytes]]:

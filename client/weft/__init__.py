@@ -40,6 +40,7 @@ from weft_engine.errors import (
 )
 from weft_engine.events.event import Message
 from weft_engine.events.merge_rules import register_merge_rule
+from weft_engine.replica.branches import BranchInfo
 from weft_engine.replica.compacting import SummaryInfo
 from weft_engine.replica.context import Context
 from weft_engine.replica.facts import KnownFact
@@ -60,6 +61,7 @@ from weft_engine.views.view import View
 __version__ = _version("weft")
 
 __all__ = [
+    "BranchInfo",
     "BudgetTooSmall",
     "Change",
     "Chosen",

@@ -17,6 +17,8 @@ FORMAT_VERSION: Final = 1
 CONTEXT_NAME_BYTES_MAX: Final = 256
 NOTE_NAME_BYTES_MAX: Final = 128
 EVENT_BYTES_MAX: Final = 8 * MIB
+BRANCH_DEPTH_MAX: Final = 200
+"""Branches on the way from one to main. One that lies deeper has no effect."""
 NATIVE_PAYLOAD_BYTES_MAX: Final = 16 * MIB
 FOREIGN_PAYLOAD_BYTES_MAX: Final = 64 * MIB
 STRUCTS_PER_PAYLOAD_MAX: Final = 262_144

@@ -80,7 +80,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             await chat.append(["more", "and more"])
             await chat.configure(budget=4_000)
             await chat.view(trace_id="t")
-            await receive(replica, make_world(7, steps=60), random.Random(1))
+            await receive(replica, make_world(7, steps=80, branching=0.2), random.Random(1))
             state = await replica.state(chat.name)
             assert state is not None
             stored = await replica.journal.read(
@@ -110,7 +110,15 @@ def test_a_whole_store_is_sound(store: Path, capsys: pytest.CaptureFixture[str])
     assert report.signatures > 20
     assert report.unsigned > 0
     with opened(store) as connection:
-        for table in ("records", "signatures", "events", "problems", "receipts"):
+        for table in (
+            "records",
+            "signatures",
+            "events",
+            "problems",
+            "lines",
+            "borrowed",
+            "receipts",
+        ):
             (rows,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
             assert rows > 0, table
     assert main(["verify", "--store", str(store)]) == 0
@@ -149,6 +157,11 @@ BLOBS = [
     ("contexts", "projected_frontier"),
     ("events", "key"),
     ("events", "class"),
+    ("events", "branch"),
+    ("lines", "branch"),
+    ("lines", "parent"),
+    ("lines", "cut"),
+    ("borrowed", "key"),
 ]
 NUMBERS = [
     ("records", "context"),
@@ -167,6 +180,11 @@ NUMBERS = [
     ("events", "kind"),
     ("events", "role"),
     ("events", "tokens"),
+    ("events", "carry"),
+    ("lines", "base"),
+    ("lines", "whole"),
+    ("lines", "depth"),
+    ("borrowed", "place"),
     ("problems", "context"),
     ("problems", "position"),
     ("problems", "clock"),

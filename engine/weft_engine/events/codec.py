@@ -111,7 +111,12 @@ _SHAPES: Final[Mapping[str, Shape[Any]]] = {
         Field("by", TEXT, None),
         Field("upto", EVENT_ID, None),
     ),
-    "branch": Shape(Branch, Field("name", TEXT), Field("from", _FRONTIER, attribute="frontier")),
+    "branch": Shape(
+        Branch,
+        Field("name", TEXT),
+        Field("from", _FRONTIER, attribute="frontier"),
+        Field("upto", EVENT_ID, None),
+    ),
     "pin": Shape(Pin, _TARGET),
     "hide": Shape(Hide, _TARGET),
     "revoke": Shape(Revoke, _TARGET, _REASON),

@@ -103,10 +103,13 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The field ``from`` is `frontier`: where the line of conversation leaves its parent."""
+    """The field ``from`` is `frontier`: where the line of conversation leaves its parent. If it is
+    one record and `upto` is given, of that record's events only those whose id is not above `upto`
+    belong to the branch."""
 
     name: str
     frontier: tuple[RecordHash, ...]
+    upto: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from weft_engine.events.event import (
     Branch,
     Close,
     Config,
+    Criticality,
     Fact,
     Hide,
     Interrupted,
+    Lifetime,
     Message,
     Pin,
     Revoke,
@@ -42,6 +44,11 @@ KINDS: Final[dict[type[Body], int]] = {
 ROLES: Final = {role: number for number, role in enumerate(Role, start=1)}
 ASSISTANT: Final = ROLES[Role.ASSISTANT]
 PREAMBLE_ROLES: Final = frozenset({ROLES[Role.SYSTEM], ROLES[Role.DEVELOPER]})
+BRANCH: Final = KINDS[Branch]
+MAIN: Final = b""
+"""Stands for the main branch, where others are named by the 24 bytes of their id."""
+CRITICAL: Final = 1
+PERSISTENT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,22 @@ class Row:
     role: int
     tokens: int | None
     place: int | None
-    """Ascending in the reading order of the main branch; None for what does not stand in it."""
+    """Ascending in the reading order of its branch; None for what does not stand in it. Places of
+    a branch lie above those it shares with its parent, so they can be compared with these."""
     waist: int
     """1: a generation that saw all before it and that every later generation has seen: what stands
     before it can't move any more unless somebody turns up who had not seen it."""
     digest: bytes | None
     """The class of an imported message."""
+    branch: bytes = MAIN
+    """The branch it was written on."""
+    carry: int = 0
+    """CRITICAL or PERSISTENT: a message that views carry along; 0: any other."""
+
+    @property
+    def identity(self) -> bytes:
+        """The 24 bytes of its id."""
+        return self.key[8:]
 
     @property
     def id(self) -> EventId:
@@ -84,6 +101,22 @@ class Problem:
     clock: int
     key: str
     reason: str
+
+
+def carry_of(message: Message) -> int:
+    if message.crit is Criticality.CRITICAL:
+        return CRITICAL
+    return PERSISTENT if message.life is Lifetime.PERSISTENT else 0
+
+
+def branch_bytes(branch: EventId | None) -> bytes:
+    """What rows have for a branch."""
+    return MAIN if branch is None else id_bytes(branch)
+
+
+def event_id_of(identity: bytes) -> EventId:
+    """The event id that `id_bytes` was made of."""
+    return EventId(f"{identity[:8].hex()}-{identity[8:].hex()}")
 
 
 def id_bytes(event: EventId) -> bytes:

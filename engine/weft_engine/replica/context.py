@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from weft_engine.document.left_out import LeftOut
-from weft_engine.errors import CallerError, ReplayMismatch
+from weft_engine.errors import CallerError, NotFound, ReplayMismatch
 from weft_engine.events.event import (
     Config,
     Criticality,
@@ -26,10 +27,19 @@ from weft_engine.formats.openai_chat import (
     import_message,
     link_results,
 )
-from weft_engine.limits import SEEN_MAX
-from weft_engine.names import ContextName, EventId, NoteName, Position, note_name
+from weft_engine.limits import DEPS_MAX, SEEN_MAX
+from weft_engine.names import ContextName, EventId, NoteName, Position, is_event_id, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history, paging
+from weft_engine.replica.branches import (
+    BranchInfo,
+    Cut,
+    begin,
+    branches,
+    message_of,
+    up_to,
+)
+from weft_engine.replica.branches import before as before_event
 from weft_engine.replica.compacting import Compacting, SummaryInfo
 from weft_engine.replica.facts import KnownFact, weighted
 from weft_engine.replica.history import Said
@@ -41,6 +51,7 @@ from weft_engine.replica.past import Past, When
 from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.replica.settings import Settings, difference, resolve
+from weft_engine.replica.siblings import Answer, group_of, siblings
 from weft_engine.replica.summarizing import Summarizer
 from weft_engine.replica.timeline import Timeline
 from weft_engine.replica.viewing import (
@@ -55,9 +66,8 @@ from weft_engine.replica.viewing import (
 from weft_engine.replica.watching import Change, Watcher
 from weft_engine.storage import tail
 from weft_engine.storage.erasures import ErasureRow
-from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Stored
-from weft_engine.storage.reading import ContextState
+from weft_engine.storage.lineage import Lineage, ReadingOrder, no_branch
 from weft_engine.views.policy import Policy
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.spec import ViewSpec
@@ -67,6 +77,7 @@ if TYPE_CHECKING:
     from weft_engine.replica.replica import Replica
     from weft_engine.replica.scribe import Draft, Written
 
+T = TypeVar("T")
 Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 """User text; a message as a dict of the OpenAI chat format; a `Message`; an SDK's message."""
 
@@ -74,9 +85,15 @@ Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 class Context:
     """Made by `Replica.context`. Nothing is read or written until a method is awaited."""
 
-    def __init__(self, replica: Replica, name: ContextName, branch: EventId | None = None) -> None:
+    def __init__(
+        self,
+        replica: Replica,
+        name: ContextName,
+        branch: EventId | None = None,
+        main: Context | None = None,
+    ) -> None:
         self.name = name
-        self.branch = branch
+        self.branch_id = branch
         """The id of the branch event whose line of the conversation this is; None for main."""
         self._replica = replica
         self._timeline: Timeline | None = None
@@ -84,7 +101,11 @@ class Context:
         self._is_loading = False
         self._loading = asyncio.Lock()
         self._watchers: set[Watcher] = set()
-        self._notes = Notes(replica, name)
+        self._notes: Notes = Notes(replica, name) if main is None else main._notes
+        self._main = self if main is None else main
+        self._branches: dict[EventId, Context] = {}
+        """Of main: the contexts of its branches that are in use."""
+        self._stands = branch is None
         self._compacting = Compacting(replica, name, branch)
         self._marking = Marking(replica, name, branch)
         self._resolved: tuple[Asked, Settings, ViewSpec] | None = None
@@ -115,6 +136,7 @@ class Context:
         if isinstance(messages, (str, Message, Mapping)) or not isinstance(messages, Sequence):
             messages = [messages]
         said = [weighted(_message(message), crit, life, expires) for message in messages]
+        await self._check_stands()
         await self._marking.check_open()
         if view is not None and view.context != self.name:
             raise CallerError(
@@ -126,9 +148,11 @@ class Context:
         calls: OpenCalls | None = None
         if any(type(part) is Result for message in said for part in message.parts):
             calls = OpenCalls((await self._current(rows=LOOK_BACK_MAX)).tail)
-        drafts: list[Draft] = [partial(_draft, message, seen, author, calls) for message in said]
+        drafts: list[Draft] = [
+            partial(_draft, message, seen, author, calls, self.branch_id) for message in said
+        ]
         if pin:
-            drafts = _with_pins(drafts, author, self.branch)
+            drafts = _with_pins(drafts, author, self.branch_id)
         return (await self._replica.scribe.append(self.name, drafts))[: len(said)]
 
     async def configure(
@@ -158,21 +182,155 @@ class Context:
         config = difference(await self.settings(), wanted)
         if config is None:
             return False
-        await self._replica.scribe.append(self.name, [lambda _: Event("config", config)])
+        await self._replica.scribe.append(
+            self.name, [lambda _: Event("config", config, branch=self.branch_id)]
+        )
         return True
 
     async def import_messages(self, messages: Sequence[Message]) -> int:
         """Import the messages of a conversation, each with its place in the file as `ext`, in that
-        order. Those that are here already are left out; returns how many were new."""
+        order. Those that are on this branch already are left out; returns how many were new."""
         if not messages:
             return 0
+        await self._check_stands()
         await self._marking.check_open()
-        importing = Import(messages)
-        await self._replica.ask(self.name, lambda table, _: importing.find_known(table))
+        importing = Import(messages, self.branch_id)
+        await self._ask(importing.find_known)
         new = importing.unknown
         drafts: list[Draft] = [partial(importing.draft, index) for index in new]
         await self._replica.scribe.append(self.name, drafts)
         return len(new)
+
+    # ---- branches -----------------------------------------------------------------------------
+
+    async def branch(
+        self,
+        name: str,
+        *,
+        at: EventId | None = None,
+        before: EventId | None = None,
+        author: str | None = None,
+    ) -> Context:
+        """Begin a branch of this one, durably; the context of it, in which everything that is
+        appended, read and viewed is of that branch. Nothing is copied.
+
+        It shares what is here now; or with `at`, that message and all its author had seen; or with
+        `before`, what the author of that message had seen, without it. So to answer again, or to
+        change what was asked:
+
+            again = await chat.branch("try again", before=answer)
+            view = await again.view()
+
+            edited = await chat.branch("other question", before=question)
+            await edited.append("What I meant is this")
+
+        `author` is shown. Raises NotFound if the message is not of this branch, LimitExceeded if
+        there are too many branches on the way to main.
+        """
+        if at is not None and before is not None:
+            raise CallerError("at and before are given", hint="give one of them, or neither")
+        await self._check_stands()
+        cut = await self._cut(at, before)
+        event = begin(
+            name, cut, author="branch" if author is None else author, parent=self.branch_id
+        )
+        (id_,) = await self._replica.scribe.append(self.name, [lambda _: event])
+        context = self.on(id_)
+        context._stands = True
+        return context
+
+    async def edit(
+        self, event: EventId, said: Appendable, *, name: str = "edited", author: str | None = None
+    ) -> Context:
+        """Say something else in place of the message `event`: a branch from before it, on which
+        `said` is appended. Text takes the role that the message had. The context of the branch."""
+        if isinstance(said, str):
+            message = await self._ask(lambda order: message_of(order, event))
+            said = {"role": "user" if message is None else message.role.value, "content": said}
+        checked = _message(said)
+        context = await self.branch(name, before=event, author=author)
+        await context.append(checked, author=author)
+        return context
+
+    def on(self, branch: EventId | None) -> Context:
+        """The context of another branch, by its id; of main for None. Reads nothing. Its methods
+        raise NotFound if there is no such branch (`branches` lists them)."""
+        main = self._main
+        if branch is None:
+            return main
+        if not is_event_id(branch):
+            raise no_branch(branch)
+        found = main._branches.get(branch)
+        if found is None:
+            found = main._branches[branch] = Context(self._replica, self.name, branch, main)
+        return found
+
+    async def branches(self) -> list[BranchInfo]:
+        """All branches of the context but main, by (time, id)."""
+        return await self._replica.ask(self.name, lambda table, _: branches(table)) or []
+
+    async def siblings(self) -> list[tuple[EventId, ...]]:
+        """Answers of this branch that were given side by side, such as by two devices that were
+        offline: groups of ids, each of two or more that had seen the same turns and not each other.
+        Keep all of them (there is nothing to do), `choose` one, `merge` them, or `set_aside` one.
+        """
+        groups = await self._ask(siblings) or []
+        return [tuple(answer.id for answer in group) for group in groups]
+
+    async def choose(self, event: EventId) -> list[EventId]:
+        """Hide the siblings of this answer, and what only they led to in that turn; the ids of the
+        hides, which can be revoked. NotFound if it has no siblings."""
+        group = await self._group(event)
+        return await self._hide([answer for answer in group if answer.id != event])
+
+    async def merge(
+        self, event: EventId, said: Appendable, *, author: str | None = None
+    ) -> EventId:
+        """Put `said` in place of this answer and all its siblings: it is appended and they are
+        hidden, in one commit. The id of the message. NotFound if it has no siblings."""
+        group = await self._group(event)
+        message = _message(said)
+        draft = partial(_draft, message, None, author, None, self.branch_id)
+        ids = await self._replica.scribe.append(self.name, [draft, *self._hides(group)])
+        return ids[0]
+
+    async def set_aside(self, event: EventId, name: str = "set aside") -> Context:
+        """Keep this answer on a branch of its own and hide it here; the context of that branch.
+        NotFound if it has no siblings."""
+        group = await self._group(event)
+        (answer,) = [answer for answer in group if answer.id == event]
+        context = await self.branch(name, at=answer.led_to[-1])
+        await self._hide([answer])
+        return context
+
+    async def _cut(self, at: EventId | None, before: EventId | None) -> Cut:
+        event = before if at is None else at
+        if event is None:
+            frontier = await self.frontier()
+            if len(frontier) > DEPS_MAX:
+                await self._replica.scribe.join(self.name)
+                frontier = await self.frontier()
+            return Cut(frontier)
+        find = before_event if at is None else up_to
+        found = await self._replica.ask(
+            self.name, lambda table, _: find(table, Lineage(table, self.branch_id), event)
+        )
+        if found is None:
+            raise NotFound(f"the context has no event {event}", hint="use an id that history gave")
+        return found
+
+    async def _group(self, event: EventId) -> tuple[Answer, ...]:
+        group = await self._ask(lambda order: group_of(order, event))
+        if group is None:
+            raise NotFound(f"the context has no event {event}", hint="use an id that history gave")
+        return group
+
+    async def _hide(self, answers: Sequence[Answer]) -> list[EventId]:
+        return await self._replica.scribe.append(self.name, self._hides(answers))
+
+    def _hides(self, answers: Sequence[Answer]) -> list[Draft]:
+        targets = sorted({target for answer in answers for target in answer.led_to})
+        return [partial(_hide_draft, target, self.branch_id) for target in targets]
 
     def note(self, name: str) -> Note:
         """The note of this name: text that people and agents edit together."""
@@ -331,7 +489,7 @@ class Context:
             if isinstance(view, View):
                 break
             calls = view.calls
-            absent = await self._replica.ask(self.name, partial(_absent, calls))
+            absent = await self._ask(partial(_absent, calls))
             rows = 2 * max(rows, view.given, ROWS_FIRST)
             timeline = await self._current(rows=rows, tokens=spec.budget, absent=absent)
         self._replica.receipts.keep(view.receipt)
@@ -342,7 +500,7 @@ class Context:
         known = self._resolved
         if known is not None and known[0] == asked and known[1] is settings:
             return known[2]
-        spec = resolve_spec(asked, settings)
+        spec = replace(resolve_spec(asked, settings), branch=self.branch_id)
         # Tools are the caller's to change: what was counted must not be taken for what is.
         self._resolved = (asked, settings, spec) if not asked.tools else None
         return spec
@@ -352,7 +510,9 @@ class Context:
         Raises MissingRecords, RendererMismatch, ReplayMismatch, ErasedContent."""
         try:
             return await self._replica.ask_at(
-                self.name, receipt.cut, lambda table, _: replay(table, receipt)
+                self.name,
+                receipt.cut,
+                lambda table, _: replay(Lineage(table, receipt.spec.branch), receipt),
             )
         except ReplayMismatch as mismatch:
             erased = await self._replica.erasing.explain(receipt)
@@ -369,7 +529,7 @@ class Context:
     def at(self, when: When) -> Past:
         """This context as it was: at a moment (an aware `datetime` or milliseconds since 1970), at
         a cut (hashes of records), or when a view was made (its receipt or trace id)."""
-        return Past(self._replica, self.name, when)
+        return Past(self._replica, self.name, when, self.branch_id)
 
     def history(
         self,
@@ -378,7 +538,7 @@ class Context:
         before: EventId | None = None,
         newest_first: bool = False,
     ) -> AsyncIterator[Said]:
-        """Every message of the main branch in reading order, from the oldest on, or from behind
+        """Every message of this branch in reading order, from the oldest on, or from behind
         the event `after`; with `newest_first` or `before` from the newest (or from in front of
         that event) back to the oldest. Reads in pages; what is committed meanwhile is seen."""
         return paging.messages(self.page, after=after, before=before, newest_first=newest_first)
@@ -394,13 +554,10 @@ class Context:
         """Up to `limit` messages in reading order, oldest first: those behind `after`, those right
         in front of `before`, the newest, or else the oldest."""
         if newest:
-            found = await self._replica.ask(
-                self.name, lambda table, _: history.newest(table, limit=limit)
-            )
+            found = await self._ask(partial(history.newest, limit=limit))
         else:
-            found = await self._replica.ask(
-                self.name,
-                lambda table, _: history.messages(table, after=after, before=before, limit=limit),
+            found = await self._ask(
+                partial(history.messages, after=after, before=before, limit=limit)
             )
         return found or []
 
@@ -475,7 +632,7 @@ class Context:
         return [(hash_.hex(), reason) for hash_, reason in sorted(found.items())]
 
     async def export(self) -> list[str]:
-        """The messages of the main branch as JSON texts of the OpenAI chat format, as they were
+        """The messages of this branch as JSON texts of the OpenAI chat format, as they were
         imported where they were."""
         return await paging.exported(self.history())
 
@@ -503,19 +660,27 @@ class Context:
 
     @property
     def is_resident(self) -> bool:
-        """Whether it wants to know what exactly is written."""
+        """Whether it wants to know what exactly is written, or one of its branches does."""
+        return self._holds or any(branch._holds for branch in self._branches.values())
+
+    @property
+    def _holds(self) -> bool:
         return self._timeline is not None or self._is_loading
 
     def committed(self, stored: Stored, written: Written | None) -> None:
         self._marking.notice(stored)
-        if self.is_resident:
+        if self._holds:
             self._arrived.append((stored, written))
         for watcher in self._watchers:
             watcher.tell(stored)
+        for branch in self._branches.values():
+            branch.committed(stored, written)
 
     def moved(self) -> None:
         if self._timeline is not None:
             self._timeline.stale = True
+        for branch in self._branches.values():
+            branch.moved()
 
     def let_go(self) -> None:
         """Forget what is held in memory for views and notes."""
@@ -527,18 +692,38 @@ class Context:
 
     async def forget(self) -> None:
         """Forget all that is held in memory: some of it was erased."""
-        self._timeline = None
-        self._arrived.clear()
-        self._marking.forget()
+        for context in (self, *self._branches.values()):
+            context._timeline = None
+            context._arrived.clear()
+            context._marking.forget()
         await self._notes.forget()
 
     def end_watching(self) -> None:
         for watcher in self._watchers:
             watcher.end()
+        for branch in self._branches.values():
+            branch.end_watching()
 
     async def close_notes(self) -> None:
         """Let go of the notes' document and of what is done for it in the background."""
         await self._notes.close()
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    async def _ask(self, question: Callable[[ReadingOrder], T]) -> T | None:
+        """What `question` answers from the order of this branch; None if the context holds
+        nothing. NotFound if the branch does not stand."""
+        return await self._replica.ask(
+            self.name, lambda table, _: question(Lineage(table, self.branch_id))
+        )
+
+    async def _check_stands(self) -> None:
+        """NotFound if this is no branch of the context: what is written there nobody would see."""
+        if not self._stands:
+            branch = self.branch_id
+            if await self._ask(lambda _: True) is None and branch is not None:
+                raise no_branch(branch)
+            self._stands = True
 
     # ---- the timeline -------------------------------------------------------------------------
 
@@ -557,7 +742,7 @@ class Context:
             return await self._load(max(rows, ROWS_FIRST), tokens, absent or set())
 
     async def _load(self, rows: int, tokens: int, absent: set[EventId]) -> Timeline:
-        def question(table: EventTable, state: ContextState) -> Timeline:
+        def question(table: ReadingOrder) -> Timeline:
             settings = resolve(tail.configs(table))
             cut = table.frontier
             # An eighth is reserved, unless somebody says otherwise.
@@ -568,11 +753,12 @@ class Context:
         self._arrived.clear()
         self._is_loading = True
         try:
-            timeline = await self._replica.ask(self.name, question)
+            timeline = await self._ask(question)
         finally:
             self._is_loading = False
         if timeline is None:
             timeline = Timeline.empty()
+        timeline.branch = self.branch_id
         self._timeline = timeline
         self._take_arrived(timeline)
         self._replica.used(self)
@@ -610,6 +796,7 @@ def _draft(
     seen: Frontier | None,
     author: str | None,
     calls: OpenCalls | None,
+    branch: EventId | None,
     id_: EventId,
 ) -> Event:
     if calls is not None:
@@ -618,6 +805,7 @@ def _draft(
     return Event(
         author if author is not None else message.name or message.role.value,
         message,
+        branch=branch,
         seen=seen if message.role is Role.ASSISTANT else None,
     )
 
@@ -639,5 +827,9 @@ def _with_pins(drafts: Sequence[Draft], author: str | None, branch: EventId | No
     ]
 
 
-def _absent(calls: Sequence[EventId], table: EventTable, _: ContextState) -> set[EventId]:
+def _hide_draft(target: EventId, branch: EventId | None, _: EventId) -> Event:
+    return Event("hide", Hide(target), branch=branch)
+
+
+def _absent(calls: Sequence[EventId], table: ReadingOrder) -> set[EventId]:
     return not_in_order(table, calls)

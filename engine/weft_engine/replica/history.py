@@ -8,9 +8,9 @@ from weft_engine.errors import NotFound
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Event
 from weft_engine.events.row import Row, id_bytes
-from weft_engine.names import EventId, Position
+from weft_engine.names import EventId, Position, is_event_id
 from weft_engine.records.clock import hlc_ms
-from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import ReadingOrder
 
 PAGE_MAX = 1000
 _BEHIND_ALL = b"\xff" * 33
@@ -30,9 +30,9 @@ class Said:
 
 
 def messages(
-    table: EventTable, *, after: EventId | None, before: EventId | None, limit: int
+    table: ReadingOrder, *, after: EventId | None, before: EventId | None, limit: int
 ) -> list[Said]:
-    """Messages of the main branch in reading order: the next ones behind `after`, or the last ones
+    """Messages of a branch in reading order: the next ones behind `after`, or the last ones
     in front of `before`, always oldest first. NotFound if there is no such message."""
     limit = min(limit, PAGE_MAX)
     if before is not None:
@@ -42,13 +42,13 @@ def messages(
     return _read(table, rows)
 
 
-def newest(table: EventTable, *, limit: int) -> list[Said]:
+def newest(table: ReadingOrder, *, limit: int) -> list[Said]:
     """The last messages of the reading order, oldest first."""
     return _read(table, table.placed_before(None, min(limit, PAGE_MAX)))
 
 
 def events(
-    table: EventTable,
+    table: ReadingOrder,
     *,
     after: EventId | None,
     before: EventId | None,
@@ -65,7 +65,7 @@ def events(
     return _read(table, rows)
 
 
-def _read(table: EventTable, rows: list[Row]) -> list[Said]:
+def _read(table: ReadingOrder, rows: list[Row]) -> list[Said]:
     bodies = table.bodies(rows)
     return [
         Said(row.id, decode_event(bodies[row.key]), hlc_ms(row.time), row.position, row.tokens)
@@ -73,14 +73,23 @@ def _read(table: EventTable, rows: list[Row]) -> list[Said]:
     ]
 
 
-def _row(table: EventTable, event: EventId) -> Row:
-    row = table.by_ids([id_bytes(event)]).get(id_bytes(event))
+def find_row(table: ReadingOrder, event: EventId) -> Row:
+    """The row of a message. NotFound if it does not stand in this order."""
+    row = _row(table, event)
+    _place(table, event)
+    return row
+
+
+def _row(table: ReadingOrder, event: EventId) -> Row:
+    row = None
+    if is_event_id(event):
+        row = table.by_ids([id_bytes(event)]).get(id_bytes(event))
     if row is None:
         raise NotFound(f"the context has no event {event}", hint="use an id that history gave")
     return row
 
 
-def _place(table: EventTable, event: EventId) -> int:
+def _place(table: ReadingOrder, event: EventId) -> int:
     row = _row(table, event)
     if row.place is None and row.digest is not None:
         # An import known under several ids stands at the least of them.
@@ -88,5 +97,5 @@ def _place(table: EventTable, event: EventId) -> int:
             (r for r in table.by_classes([row.digest])[row.digest] if r.place is not None), row
         )
     if row.place is None:
-        raise NotFound(f"event {event} is no message of the main branch", hint="use events()")
+        raise NotFound(f"event {event} is no message of this branch", hint="use events()")
     return row.place

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -26,6 +27,7 @@ from weft_engine.replica.viewing import Asked, resolve_spec, view_at
 from weft_engine.storage import reading, tail
 from weft_engine.storage.cut import cut_at, maximal_of
 from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import Lineage, ReadingOrder
 from weft_engine.storage.reading import ContextState
 from weft_engine.views.policy import Policy
 from weft_engine.views.receipt import Receipt
@@ -41,7 +43,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING_ASKED: Final = Asked()
 
 T = TypeVar("T")
-Question = Callable[[EventTable, ContextState], T]
 
 
 class Past:
@@ -52,8 +53,12 @@ class Past:
     trace id is of no view of this store.
     """
 
-    def __init__(self, replica: Replica, name: ContextName, when: When) -> None:
+    def __init__(
+        self, replica: Replica, name: ContextName, when: When, branch: EventId | None = None
+    ) -> None:
         self.name = name
+        self.branch_id = branch
+        """Whose messages it shows; of a receipt of another branch, that one, once it is settled."""
         self._replica = replica
         self._when = _checked(when, name)
         self._cut: Frontier | None = None
@@ -92,7 +97,7 @@ class Past:
 
     async def settings(self) -> Settings:
         """What the views of this context used then."""
-        return await self._ask(lambda table, _: resolve(tail.configs(table)))
+        return await self._ask(lambda order: resolve(tail.configs(order)))
 
     # ---- views --------------------------------------------------------------------------------
 
@@ -119,10 +124,10 @@ class Past:
             return await self._replica.context(self.name).replay(receipt)
         trace = trace_id or self._replica.random_hex(16)
 
-        def question(table: EventTable, _: ContextState) -> View:
-            settings = resolve(tail.configs(table))
-            spec = resolve_spec(asked, settings)
-            return view_at(table, self.name, cut=cut, spec=spec, settings=settings, trace_id=trace)
+        def question(order: ReadingOrder) -> View:
+            settings = resolve(tail.configs(order))
+            spec = replace(resolve_spec(asked, settings), branch=self.branch_id)
+            return view_at(order, self.name, cut=cut, spec=spec, settings=settings, trace_id=trace)
 
         return await self._ask(question)
 
@@ -143,7 +148,7 @@ class Past:
         before: EventId | None = None,
         newest_first: bool = False,
     ) -> AsyncIterator[Said]:
-        """The messages of the main branch in their reading order of then; as `Context.history`."""
+        """The messages of this branch in their reading order of then; as `Context.history`."""
         return paging.messages(self.page, after=after, before=before, newest_first=newest_first)
 
     async def page(
@@ -157,21 +162,19 @@ class Past:
         """Up to `limit` messages, oldest first: those behind `after`, those right in front of
         `before`, the newest, or else the oldest. NotFound if that event was not there yet."""
         if newest:
-            return await self._ask(lambda table, _: history.newest(table, limit=limit))
-        return await self._ask(
-            lambda table, _: history.messages(table, after=after, before=before, limit=limit)
-        )
+            return await self._ask(partial(history.newest, limit=limit))
+        return await self._ask(partial(history.messages, after=after, before=before, limit=limit))
 
     def events(
         self, *, after: EventId | None = None, newest_first: bool = False
     ) -> AsyncIterator[Said]:
         """Every event that was there, of every kind and branch, by (time, id); as
         `Context.events`."""
-        return paging.events(self._ask, after=after, newest_first=newest_first)
+        return paging.events(self._ask_all, after=after, newest_first=newest_first)
 
     async def problems(self) -> list[tuple[str, str]]:
         """(key, reason) of everything that looked like an event and was none."""
-        found = await self._ask(lambda table, _: table.problems())
+        found = await self._ask_all(lambda table, _: table.problems())
         return [(key, reason) for _, key, reason in found]
 
     async def export(self) -> list[str]:
@@ -180,7 +183,12 @@ class Past:
 
     # ---- inside -------------------------------------------------------------------------------
 
-    async def _ask(self, question: Question[T]) -> T:
+    async def _ask(self, question: Callable[[ReadingOrder], T]) -> T:
+        return await self._ask_all(
+            lambda table, _: question(Lineage(table, self.branch_id)),
+        )
+
+    async def _ask_all(self, question: Callable[[EventTable, ContextState], T]) -> T:
         return await self._replica.cuts.ask(self.name, await self.frontier(), question)
 
     async def _settle(self, when: int | Frontier | Receipt | str) -> Frontier:
@@ -189,6 +197,8 @@ class Past:
             when = _of_context(await self._replica.receipts.find(when), self.name)
         if isinstance(when, Receipt):
             self._receipt = when
+            if self.branch_id is None:
+                self.branch_id = when.spec.branch
             when = when.cut
         return await self._replica.journal.read(partial(_cut_of, self.name, when))
 

@@ -15,6 +15,7 @@ from typing import Final, Self, TypeVar
 
 from weft_engine.names import (
     ContextName,
+    EventId,
     context_name,
 )
 from weft_engine.records.certificate import RegionKey
@@ -72,7 +73,7 @@ class Replica:
         self._wall = WallClock(now_ms, monotonic_ms)
         self._random = random
         self._contexts: dict[ContextName, Context] = {}
-        self._resident: dict[ContextName, Context] = {}
+        self._resident: dict[tuple[ContextName, EventId | None], Context] = {}
         self.receipts = ReceiptBook(journal)
         self.projector = Projector(journal, moved=self._moved)
         self.scribe = Scribe(journal, wall=self._wall, random=random, wanted=self._is_resident)
@@ -261,8 +262,9 @@ class Replica:
 
     def used(self, context: Context) -> None:
         """`context` holds messages in memory; those unused for longest let go of theirs."""
-        self._resident.pop(context.name, None)
-        self._resident[context.name] = context
+        key = (context.name, context.branch_id)
+        self._resident.pop(key, None)
+        self._resident[key] = context
         while len(self._resident) > _RESIDENT_MAX:
             self._resident.pop(next(iter(self._resident))).let_go()
 

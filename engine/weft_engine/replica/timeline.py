@@ -37,6 +37,8 @@ class Timeline:
     absent: set[EventId] = field(default_factory=set)
     """Events that calls name and that are no messages of this order."""
     stale: bool = False
+    branch: EventId | None = None
+    """Whose order it is; None: of main."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -56,7 +58,7 @@ class Timeline:
             if isinstance(body, Config):
                 self.stale = True
                 return False
-            if not isinstance(body, Message) or event.branch is not None:
+            if not isinstance(body, Message) or event.branch != self.branch:
                 continue
             entry = Entry(event_id, body, event.author, event_id_hlc(event_id), tokens)
             sees = seen_all and (event.seen is None or before.issubset(event.seen))

@@ -12,7 +12,7 @@ from weft_engine.names import ContextName, EventId, RecordHash
 from weft_engine.replica.settings import Settings
 from weft_engine.replica.timeline import Timeline
 from weft_engine.storage import tail
-from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import ReadingOrder
 from weft_engine.views.count import count_message, tool_set
 from weft_engine.views.entry import Entry
 from weft_engine.views.policy import Policy, find_policy
@@ -68,7 +68,7 @@ def build_from_timeline(
     )
 
 
-def replay(table: EventTable, receipt: Receipt) -> View:
+def replay(table: ReadingOrder, receipt: Receipt) -> View:
     """The view of a receipt, from the index at its cut: the same bytes, or an error."""
     spec = receipt.spec
     if spec.renderer != RENDERER:
@@ -94,7 +94,7 @@ def replay(table: EventTable, receipt: Receipt) -> View:
 
 
 def view_at(
-    table: EventTable,
+    table: ReadingOrder,
     context: ContextName,
     *,
     cut: tuple[RecordHash, ...],
@@ -115,7 +115,7 @@ def view_at(
 
 
 def load(
-    table: EventTable,
+    table: ReadingOrder,
     settings: Settings,
     *,
     cut: tuple[RecordHash, ...],
@@ -139,7 +139,7 @@ def load(
     )
 
 
-def not_in_order(table: EventTable, calls: Sequence[EventId]) -> set[EventId]:
+def not_in_order(table: ReadingOrder, calls: Sequence[EventId]) -> set[EventId]:
     """Those of `calls` that are no messages of the reading order."""
     rows = table.by_ids([id_bytes(call) for call in calls])
     return {

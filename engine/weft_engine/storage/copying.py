@@ -38,6 +38,8 @@ COPIED: Final = {
     "events": "*",
     "problems": "*",
     "summaries": "*",
+    "lines": "*",
+    "borrowed": "*",
 }
 """Tables by name, with their columns. Erased records keep their flag and stand-in: rows are taken
 as they are."""

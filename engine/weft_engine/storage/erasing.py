@@ -16,6 +16,7 @@ from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.erasure import Erasure, decode_erasure, erased, original_of, untouched
 from weft_engine.storage import reading, search_tables
 from weft_engine.storage.erasers import EVENT_ID, UPDATES, Erasers
+from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.ledger import ERASED
 from weft_engine.yjs.stand_in import Anatomy
 
@@ -89,7 +90,7 @@ def step(connection: sqlite3.Connection, work: Plan, positions: Sequence[Positio
                 (new, ERASED, position),
             )
     if altered:
-        for table in ("events", "problems", "summaries", "checkpoints"):
+        for table in (*INDEX_TABLES, "summaries", "checkpoints"):
             connection.execute(f"DELETE FROM {table} WHERE context = ?", (work.context,))
         connection.execute(
             "UPDATE contexts SET projected = 0, projected_frontier = x'' WHERE id = ?",

@@ -17,19 +17,33 @@ from weft_engine.events.table import Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, advance, pack
 from weft_engine.storage import reading, summary_memory
+from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.findings import Findings
+from weft_engine.storage.line_check import check_lines
 from weft_engine.storage.projection import STEP_BYTES, STEP_RECORDS, Count
 from weft_engine.storage.record_check import ContextRow
 from weft_engine.storage.summaries import Summaries
 from weft_engine.storage.waist_check import is_waist
 
-_COLUMNS: Final = ("position", "start", "size", "rank", "kind", "role", "tokens", "class")
+_COLUMNS: Final = (
+    "position",
+    "start",
+    "size",
+    "rank",
+    "kind",
+    "role",
+    "tokens",
+    "class",
+    "branch",
+    "carry",
+)
 _EVENTS: Final = (
     f"SELECT key, {', '.join(_COLUMNS)} FROM {{}}.events WHERE context = ? ORDER BY key"
 )
 _ORDER: Final = (
-    "SELECT key, place FROM {}.events WHERE context = ? AND place IS NOT NULL ORDER BY place, key"
+    "SELECT key, place FROM {}.events WHERE context = ? AND branch = x'' AND place IS NOT NULL"
+    " ORDER BY place, key"
 )
 # Not the reason: its words may change from one version of weft to the next.
 _PROBLEMS: Final = (
@@ -49,15 +63,16 @@ def check_index(
     """How many events the index of this context has; what is wrong with it goes to `findings`.
     The tables of `temp` are there, and are emptied. `step` is called with the number of records
     that were folded."""
-    connection.execute("DELETE FROM temp.events")
-    connection.execute("DELETE FROM temp.problems")
+    for table in INDEX_TABLES:
+        connection.execute(f"DELETE FROM temp.{table}")
     check = _IndexCheck(connection, row, findings)
     if type(row.projected) is not int or not 0 <= row.projected <= row.position:
         check.find(f"its index is said to reach position {row.projected!r}")
         return 0
     check.fold_anew(count, step)
     check.compare_rows()
-    check.compare_order()
+    if check.compare_order():
+        check_lines(connection, check.anew, row.id, check.find)
     check.compare_problems()
     check.compare_waists()
     check.compare_summary()
@@ -69,7 +84,7 @@ class _IndexCheck:
         self._connection = connection
         self._context = row
         self._findings = findings
-        self._anew = EventTable(connection, row.id, schema="temp")
+        self.anew = EventTable(connection, row.id, schema="temp")
         self.events = 0
 
     def find(self, what: str) -> None:
@@ -89,11 +104,11 @@ class _IndexCheck:
             if not inside:
                 break
             journaled = [Journaled(stored.position, stored.record) for stored in inside]
-            changes = fold(self._anew, journaled, frontier=frontier, count=count)
+            changes = fold(self.anew, journaled, frontier=frontier, count=count)
             for stored in inside:
                 frontier = advance(frontier, stored.record.envelope.parents, stored.record.hash)
             after = inside[-1].position
-            self._anew.save(changes, upto=after, frontier=frontier)
+            self.anew.save(changes, upto=after, frontier=frontier)
             step(len(inside))
         if after != self._context.projected:
             self.find(
@@ -119,18 +134,19 @@ class _IndexCheck:
                 ]
                 self.find(f"its index says of event {_shown(anew[0])}: {', '.join(differing)}")
 
-    def compare_order(self) -> None:
+    def compare_order(self) -> bool:
         pairs = zip_longest(self._rows("main", _ORDER), self._rows("temp", _ORDER))
         last: object = None
         for number, (stored, anew) in enumerate(pairs, start=1):
             if stored is None or anew is None or stored[0] != anew[0]:
                 expected = "nothing" if anew is None else f"event {_shown(anew[0])}"
                 self.find(f"its reading order is wrong from message {number} on, {expected}")
-                return
+                return False
             if stored[1] == last:
                 self.find(f"two messages share the place {last!r} of its reading order")
-                return
+                return False
             last = stored[1]
+        return True
 
     def compare_problems(self) -> None:
         pairs = zip_longest(self._rows("main", _PROBLEMS), self._rows("temp", _PROBLEMS))
@@ -146,8 +162,8 @@ class _IndexCheck:
             " AND t.waist = e.waist)",
             (self._context.id,),
         ).fetchall():
-            row = self._anew.by_ids([key[8:]]).get(key[8:])
-            if row is None or not is_waist(self._anew, row):
+            row = self.anew.by_ids([key[8:]]).get(key[8:])
+            if row is None or not is_waist(self.anew, row):
                 self.find(f"its index says of event {_shown(key)} that all later ones saw it")
 
     def compare_summary(self) -> None:
@@ -160,9 +176,9 @@ class _IndexCheck:
         if stored is None:
             return
         anew: tuple[bytes, bytes | None, bytes] = (b"", stored[1], b"")
-        best = next(Summaries(self._anew).coverings(), None)
+        best = next(Summaries(self.anew).coverings(), None)
         if best is not None:
-            last = next(row.key for row in self._anew.placed_after(best.place - 1))
+            last = next(row.key for row in self.anew.placed_after(best.place - 1))
             anew = (best.candidate.row.key, last, summary_memory.packed(best.late))
         if stored != anew:
             self.find("what it remembers of its summary is not what its records say")

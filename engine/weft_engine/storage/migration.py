@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
+from weft_engine.storage.event_schema import INDEX_TABLES, index_statements
+
 STORE_FORMAT: Final = 3
 
 _STEPS: Final = {
@@ -132,14 +134,20 @@ INSERT INTO problems_2 SELECT * FROM problems;
 DROP TABLE problems;
 ALTER TABLE problems_2 RENAME TO problems;
 """,
-    2: """
-CREATE TABLE summaries (        -- the summary that stands in the main branch, as worked out last
+    2: ";\n".join(
+        [
+            # The event index, which is rebuilt when it is asked for next.
+            *(f"DROP TABLE IF EXISTS {table}" for table in INDEX_TABLES),
+            *index_statements("main"),
+            "UPDATE contexts SET projected = 0, projected_frontier = x''",
+            """CREATE TABLE summaries (  -- the one that stands in the main branch, as found last
     context INTEGER PRIMARY KEY,
     key BLOB NOT NULL,          -- of its event; empty: of those that are there none applies
     place INTEGER NOT NULL,     -- in the reading order, of the last message that it covers
     late BLOB NOT NULL          -- ids (24 bytes each) of messages before that which it does not
-);
-""",
+)""",
+        ]
+    ),
 }
 """By the format that a step starts from."""
 

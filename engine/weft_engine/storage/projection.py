@@ -19,10 +19,10 @@ from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, Frontier, advance
 from weft_engine.storage import reading, summary_memory
 from weft_engine.storage.cut import check_held
+from weft_engine.storage.event_schema import INDEX_TABLES, create_event_tables
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import ContextState
-from weft_engine.storage.schema import create_event_tables
 from weft_engine.storage.summaries import Summaries
 
 STEP_RECORDS: Final = 512
@@ -146,20 +146,24 @@ def at_cut(
             return count(event, message)
         return row.tokens
 
-    table = _in_memory(connection, state)
+    table = _in_memory(connection, state, later)
     _fold_on(connection, table, state, Position(0), EMPTY, later, known, last=last)
     return table
 
 
-def _in_memory(connection: sqlite3.Connection, state: ContextState) -> EventTable:
+def _in_memory(
+    connection: sqlite3.Connection,
+    state: ContextState,
+    without: frozenset[Position] = frozenset(),
+) -> EventTable:
     create_event_tables(connection, "temp")
-    return EventTable(connection, state.id, schema="temp")
+    return EventTable(connection, state.id, schema="temp", without=without)
 
 
 def _copied(connection: sqlite3.Connection, state: ContextState) -> EventTable:
     """The index as far as it is stored, in memory."""
     table = _in_memory(connection, state)
-    for name in ("events", "problems"):
+    for name in INDEX_TABLES:
         connection.execute(
             f"INSERT INTO temp.{name} SELECT * FROM main.{name} WHERE context = ?", (state.id,)
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from weft_engine.errors import NewerFormat, NotAStore, OlderFormat, StoreError
+from weft_engine.storage.event_schema import create_event_tables
 from weft_engine.storage.identity import place_of
 from weft_engine.storage.machine import Machine
 from weft_engine.storage.migration import STORE_FORMAT, migrate
@@ -100,47 +101,6 @@ CREATE TABLE receipts (
     fingerprint BLOB NOT NULL
 ) WITHOUT ROWID;
 """
-
-_EVENT_TABLES: Final = """
-CREATE TABLE {schema}.events (
-    context INTEGER NOT NULL,
-    key BLOB NOT NULL,          -- time (8), id's hlc (8) and incarnation (16)
-    position INTEGER NOT NULL,  -- the record that holds it,
-    start INTEGER NOT NULL,     -- and where its JSON stands in the payload
-    size INTEGER NOT NULL,
-    rank INTEGER NOT NULL,      -- 0 its own incarnation, 1 foreign, 2 any other
-    kind INTEGER NOT NULL,
-    role INTEGER NOT NULL,      -- of a message, else 0
-    tokens INTEGER,             -- of a message, in the default tokenizer
-    place INTEGER,              -- in the reading order of the main branch
-    waist INTEGER NOT NULL,     -- 1: a generation that all before it precede and all later ones saw
-    class BLOB,                 -- of an imported message
-    PRIMARY KEY (context, key)
-) WITHOUT ROWID;
-CREATE INDEX {schema}.events_by_place ON events (context, place) WHERE place IS NOT NULL;
-CREATE INDEX {schema}.events_waists ON events (context, place)
-    WHERE waist = 1 AND place IS NOT NULL;
-CREATE INDEX {schema}.events_by_kind ON events (context, kind, key) WHERE kind <> 1;
-CREATE INDEX {schema}.events_by_class ON events (context, class) WHERE class IS NOT NULL;
-CREATE INDEX {schema}.events_early ON events (context, substr(key, 9))
-    WHERE substr(key, 1, 8) <> substr(key, 9, 8);
-
-CREATE TABLE {schema}.problems (
-    context INTEGER NOT NULL,
-    position INTEGER NOT NULL,  -- the record, and the struct in it,
-    client INTEGER NOT NULL,    -- that is no event
-    clock INTEGER NOT NULL,
-    key TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    PRIMARY KEY (context, position, client, clock)
-) WITHOUT ROWID;
-"""
-
-
-def create_event_tables(connection: sqlite3.Connection, schema: str) -> None:
-    """The event index, empty: in the store (``main``) or in a connection's memory (``temp``)."""
-    for statement in _EVENT_TABLES.split(";\n"):
-        connection.execute(statement.replace("{schema}", schema))
 
 
 def create(

@@ -9,7 +9,7 @@ from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Config, Message
 from weft_engine.events.row import KINDS, PREAMBLE_ROLES, Row
 from weft_engine.names import EventId
-from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import ReadingOrder
 from weft_engine.views.entry import Entry
 
 _CONFIG: Final = KINDS[Config]
@@ -17,7 +17,7 @@ _MARGIN: Final = 12
 _CHUNK: Final = 128
 
 
-def head_rows(table: EventTable) -> list[Row]:
+def head_rows(table: ReadingOrder) -> list[Row]:
     """The system and developer messages that lead the reading order."""
     found: list[Row] = []
     limit = 4
@@ -34,7 +34,7 @@ def head_rows(table: EventTable) -> list[Row]:
 
 
 def tail_rows(
-    table: EventTable, *, after: int | None, tokens: int, rows: int
+    table: ReadingOrder, *, after: int | None, tokens: int, rows: int
 ) -> tuple[list[Row], bool]:
     """The newest messages behind the place `after`, oldest first: as many as it takes for more
     than `tokens` and for `rows` of them, and a few more; and whether these are all."""
@@ -52,7 +52,7 @@ def tail_rows(
     return found[::-1], True
 
 
-def entries(table: EventTable, rows: Sequence[Row]) -> list[Entry]:
+def entries(table: ReadingOrder, rows: Sequence[Row]) -> list[Entry]:
     """The messages of these rows, read from the journal."""
     bodies = table.bodies(rows)
     found: list[Entry] = []
@@ -63,8 +63,8 @@ def entries(table: EventTable, rows: Sequence[Row]) -> list[Entry]:
     return found
 
 
-def configs(table: EventTable) -> list[tuple[EventId, Config]]:
-    """The config events of a context, by (time, id)."""
+def configs(table: ReadingOrder) -> list[tuple[EventId, Config]]:
+    """The config events that hold for a branch, by (time, id)."""
     rows = table.of_kind(_CONFIG)
     bodies = table.bodies(rows)
     found: list[tuple[EventId, Config]] = []

@@ -17,13 +17,14 @@ from typing import Any, Final
 from weft_engine.errors import NotFound
 from weft_engine.storage import search_tables
 from weft_engine.storage.draft import beside, kept_files
+from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.lease import LEASE_SUFFIX
 from weft_engine.storage.ledger import ERASED
 from weft_engine.storage.schema import check_header, connect, damaged
 
 TABLES: Final = {
     "signatures": ("signatures",),
-    "event index": ("events", "problems", "summaries"),
+    "event index": (*INDEX_TABLES, "summaries"),
     "receipts and specs": ("receipts", "specs"),
     "document checkpoints": ("checkpoints",),
     "waiting room": ("waiting", "waiting_for", "waiting_room"),

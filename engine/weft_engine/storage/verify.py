@@ -25,10 +25,11 @@ from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.records.sound import read_record
 from weft_engine.storage.checkpoint_check import check_checkpoints
 from weft_engine.storage.erasure_check import proofs_of
+from weft_engine.storage.event_schema import create_event_tables
 from weft_engine.storage.findings import Finding, Findings
 from weft_engine.storage.index_check import check_index
 from weft_engine.storage.record_check import ContextRow, Tally, check_records
-from weft_engine.storage.schema import check_header, connect, create_event_tables, damaged
+from weft_engine.storage.schema import check_header, connect, damaged
 from weft_engine.views.count import count_message
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weft_engine.events.row import ASSISTANT, Row
+from weft_engine.events.row import ASSISTANT, MAIN, Row, event_id_of
 from weft_engine.names import Position, RecordHash
 from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import Lineage
 
 
 def is_waist(table: EventTable, row: Row) -> bool:
     """`table` is an index that is known to be right but for its waists."""
+    if row.place is None:
+        return False
     return _Waist(table, row).holds()
 
 
@@ -23,6 +26,8 @@ class _Waist:
     def __init__(self, table: EventTable, row: Row) -> None:
         self._table = table
         self._row = row
+        branch = None if row.branch == MAIN else event_id_of(row.branch)
+        self._order = Lineage(table, branch)
         self._own = self._members(row)
         self._links = table.links(Position(0))
         self._at = {link.hash: index for index, link in enumerate(self._links)}
@@ -34,7 +39,7 @@ class _Waist:
             return False
         seen = self._seen()
         behind = self._behind()
-        for row in self._table.placed_after(-(1 << 62)):
+        for row in self._order.placed_after(-(1 << 62)):
             assert row.place is not None
             if row.place < place:
                 if not any(self._is_seen(member, seen) for member in self._members(row)):
@@ -48,7 +53,10 @@ class _Waist:
         return True
 
     def _members(self, row: Row) -> Sequence[Row]:
-        return [row] if row.digest is None else self._table.by_classes([row.digest])[row.digest]
+        if row.digest is None:
+            return [row]
+        rows = self._order.by_classes([row.digest])[row.digest]
+        return [one for one in rows if one.key == row.key or self._order.includes(one)]
 
     def _seen(self) -> set[RecordHash]:
         """The records that it had seen."""
@@ -56,7 +64,7 @@ class _Waist:
         for member in self._own:
             past = self._past(self._links[self._at[self._hashes[member.position]]].parents)
             named = self._table.event(member).seen
-            seen |= past if named is None else past & self._past(named)
+            seen |= past if named is None else self._past([h for h in named if h in past])
         return seen
 
     def _behind(self) -> set[RecordHash]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import CallerError, InvalidMessage, LimitExceeded
 from weft_engine.limits import EVENT_BYTES_MAX
+from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.input_file import STDIN, read_text, shown_name
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_context, add_store, open_to_write
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="user",
         help="who says TEXT (default: user)",
     )
+    add_branch(parser)
     parser.add_argument("--author", help="a name to tell people and agents apart")
     parser.epilog = "Prints the id of the event once it is on disk."
 
@@ -78,7 +80,8 @@ def _message(arguments: argparse.Namespace) -> Appendable:
 
 async def _run(arguments: argparse.Namespace, message: Appendable, output: Output) -> int:
     async with await open_to_write(arguments.store) as replica:
-        (id_,) = await replica.context(arguments.context).append(message, author=arguments.author)
+        context = await on_branch(replica.context(arguments.context), arguments.branch)
+        (id_,) = await context.append(message, author=arguments.author)
     output.say(id_)
     output.data({"id": id_, "context": arguments.context})
     return 0

@@ -49,6 +49,8 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("pin", "marking:PIN"),
         ("hide", "marking:HIDE"),
         ("revoke", "marking:REVOKE"),
+        ("branch", "branch"),
+        ("branches", "branches"),
         ("erase", "erase"),
         ("erasures", "erasures"),
         ("verify", "verify"),

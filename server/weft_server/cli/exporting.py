@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Final
 
-from weft_engine.errors import CallerError
+from weft_engine.errors import CallerError, NotFound
+from weft_server.cli.branch_option import on_branch
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_prefix, add_store, open_to_read
 
@@ -34,35 +35,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write to this file, which appears when all of it is written (default: stdout)",
     )
+    parser.add_argument(
+        "--branch",
+        metavar="BRANCH",
+        help="a branch, by its id or name, of those contexts that have it (default: main)",
+    )
     parser.epilog = (
         'One line a context, {"id": ..., "messages": [...]}, in order of names: messages of the'
-        " main branch in reading order, in the OpenAI chat format. With --json and --output, a"
-        " summary is printed."
+        " branch in reading order, in the OpenAI chat format. With --json and --output, a summary"
+        " is printed."
     )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     target: Path | None = arguments.output
     if target is None:
-        asyncio.run(_export(arguments.store, arguments.prefix, output.json_line, output))
+        asyncio.run(_export(arguments, output.json_line, output))
         return 0
     with _written(target, arguments.store) as write_line:
-        count = asyncio.run(_export(arguments.store, arguments.prefix, write_line, output))
+        count = asyncio.run(_export(arguments, write_line, output))
     output.say(f"exported {count:,} contexts to {target}")
     output.data({"contexts": count})
     return 0
 
 
 async def _export(
-    store: Path, prefix: str, write_line: Callable[[str], None], output: Output
+    arguments: argparse.Namespace, write_line: Callable[[str], None], output: Output
 ) -> int:
     from weft_engine.formats.openai_chat import write_conversation
     from weft_server.cli.import_mark import rest_of
 
     count = 0
-    async with await open_to_read(store) as replica:
-        async for state in states(replica, prefix):
-            context = replica.context(state.name)
+    async with await open_to_read(arguments.store) as replica:
+        async for state in states(replica, arguments.prefix):
+            try:
+                context = await on_branch(replica.context(state.name), arguments.branch)
+            except NotFound:
+                continue
             rest = rest_of((await context.settings()).metadata)
             write_line(write_conversation(state.name, await context.export(), rest))
             context.let_go()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import NotFound
 from weft_server.cli.at import add_at, look_back
+from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
 from weft_server.cli.wording import body, event_text, utc_time
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_context(parser)
     add_store(parser)
     add_at(parser)
+    add_branch(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="show at most N (default: all)")
     parser.add_argument("--reverse", action="store_true", help="newest first")
     parser.add_argument(
@@ -47,6 +49,7 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         context = replica.context(arguments.context)
         if await replica.state(context.name) is None:
             raise no_context(arguments)
+        context = await on_branch(context, arguments.branch)
         then = await look_back(replica, context, arguments.at)
         shown = 0
         async for said in _said(then, arguments):

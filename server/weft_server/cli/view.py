@@ -7,6 +7,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from weft_server.cli.at import add_at, look_back
+from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="tokens of the budget to keep free for tools and the reply (default: as configured)",
     )
     add_at(parser)
+    add_branch(parser)
     parser.add_argument("--full", action="store_true", help="do not cut long messages")
     parser.epilog = (
         "With --json: messages (OpenAI chat format), used_tokens, needs_compaction, fingerprint and"
@@ -52,6 +54,7 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         context = replica.context(arguments.context)
         if await replica.state(context.name) is None:
             raise no_context(arguments)
+        context = await on_branch(context, arguments.branch)
         then = await look_back(replica, context, arguments.at)
         view = await then.view(budget=arguments.budget, reserved=arguments.reserve)
     output.data(view_data(view))
