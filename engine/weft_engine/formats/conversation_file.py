@@ -44,7 +44,7 @@ def read_conversation(line: str) -> Conversation:
     for key in ("id", "messages"):
         if key not in members:
             raise InvalidMessage("missing", path=f"$.{key}")
-    conversation_id = _id_text(members["id"])
+    conversation_id = id_text(members["id"])
     messages = members["messages"]
     if not isinstance(messages, list):
         raise InvalidMessage("must be an array", path="$.messages")
@@ -64,7 +64,7 @@ def write_conversation(
     members = parse_verbatim(rest)
     if not isinstance(members, dict) or "id" not in members or "messages" not in members:
         raise InvalidMessage('the rest of a conversation must be an object {"id", "messages"}')
-    if _id_text(members["id"]) != conversation_id:
+    if id_text(members["id"]) != conversation_id:
         members = {**members, "id": conversation_id}
     return write_verbatim({**members, "messages": messages})
 
@@ -79,7 +79,8 @@ def import_conversation(conversation: Conversation) -> list[Message]:
     ]
 
 
-def _id_text(tree: Verbatim) -> str:
+def id_text(tree: Verbatim) -> str:
+    """The id of a conversation: a string, or a number as its digits stood."""
     if isinstance(tree, Number):
         return tree.text
     if isinstance(tree, str):

@@ -1,8 +1,8 @@
 """Messages as OpenAI chat messages: what a model is sent, and what a file gets back.
 
-`render` builds from parts alone and gives only what the API takes; `export_message` gives back
-what was imported. Keys stand in the order of real dumps, so that few messages need their
-original kept. Must never know: contexts, budgets, where a message came from.
+`render` builds from parts alone and gives only what the API takes, names and ids made to fit;
+`export_message` gives back what was imported. Keys stand in the order of real dumps, so that few
+messages need their original kept. Must never know: contexts, budgets, where a message came from.
 """
 
 from __future__ import annotations
@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from weft_engine.canonical import parse_json
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, File, Opaque, Part, Refusal, Result, Text
+from weft_engine.formats.fitting import (
+    CHAT_ID_CHARS_MAX,
+    OPENAI_NAME_CHARS_MAX,
+    fit_id,
+    fit_participant,
+    fit_tool_name,
+)
+from weft_engine.formats.sendable import sendable_object
 from weft_engine.formats.verbatim_json import verbatim, write_verbatim
 
 FORMAT: Final = "openai_chat"
@@ -34,13 +41,14 @@ _KNOWN: Final = frozenset().union(*_TAKEN.values())
 Json = dict[str, object]
 
 
-def render(message: Message) -> tuple[Json, ...]:
+def render(message: Message, *, exact: bool = False) -> tuple[Json, ...]:
     """The chat messages that say `message` to a model, from its parts alone (`src` is not used).
 
     Mostly one. Each result is a tool message of its own: before the other parts of its message,
     after them if the message is the assistant's. What the API has no place for is left out
     (reasoning, sources, data, opaque parts of other formats, files it takes no address of, calls
-    of anybody but the assistant); if nothing remains, the tuple is empty.
+    of anybody but the assistant); if nothing remains, the tuple is empty. Names and ids that the
+    API refuses are made to fit, unless `exact`.
     """
     role = message.role
     parts = message.parts
@@ -54,26 +62,25 @@ def render(message: Message) -> tuple[Json, ...]:
         if role is Role.ASSISTANT:
             return ({"content": text, "role": "assistant"},)
         return ({"role": role.value, "content": text},)
-    results = tuple(_tool_message(part) for part in parts if isinstance(part, Result))
+    results = tuple(_tool_message(part, exact) for part in parts if isinstance(part, Result))
     if role is Role.ASSISTANT:
-        return (*_assistant_message(message), *results)
+        return (*_assistant_message(message, exact), *results)
     if role is Role.TOOL:
         return results
     content = _content(parts, role)
     if content is None:
         return results
     said: Json = {"role": role.value, "content": content}
-    if message.name is not None:
-        said["name"] = message.name
+    _name(said, message, exact)
     return (*results, said)
 
 
 def export_message(message: Message) -> tuple[str, ...]:
     """The JSON texts `message` stands for in a file of this format: exactly the original, where
-    one is kept, else what `render` gives."""
+    one is kept, else what `render` gives, names and ids as they are."""
     if message.src is not None and message.src.format == FORMAT:
         return (message.src.json,)
-    return tuple(write_verbatim(verbatim(sent)) for sent in render(message))
+    return tuple(write_verbatim(verbatim(sent)) for sent in render(message, exact=True))
 
 
 def export_text(message: Message) -> str:
@@ -102,32 +109,43 @@ def file_content(file: File) -> Json | None:
     return {"type": "file", "file": {**named, "file_data": file.url}}
 
 
-def _assistant_message(message: Message) -> tuple[Json, ...]:
+def _name(said: Json, message: Message, exact: bool) -> None:
+    name = message.name
+    if name is not None and not exact:
+        name = fit_participant(name)
+    if name is not None:
+        said["name"] = name
+
+
+def _assistant_message(message: Message, exact: bool) -> tuple[Json, ...]:
     content = _content(message.parts, Role.ASSISTANT)
     refusals = [part.text for part in message.parts if isinstance(part, Refusal)]
-    calls = [_tool_call(part) for part in message.parts if isinstance(part, Call)]
+    calls = [_tool_call(part, exact) for part in message.parts if isinstance(part, Call)]
     if content is None and not refusals and not calls:
         return ()
     said: Json = {"content": content}
     if refusals:
         said["refusal"] = "\n".join(refusals)
     said["role"] = "assistant"
-    if message.name is not None:
-        said["name"] = message.name
+    _name(said, message, exact)
     if calls:
         said["tool_calls"] = calls
     return (said,)
 
 
-def _tool_call(call: Call) -> Json:
-    function = {"arguments": call.args, "name": call.name}
-    return {"function": function, "id": call.id, "type": "function"}
+def _tool_call(call: Call, exact: bool) -> Json:
+    name = call.name if exact else fit_tool_name(call.name, OPENAI_NAME_CHARS_MAX)
+    id_ = call.id if exact else fit_id(call.id, CHAT_ID_CHARS_MAX)
+    function = {"arguments": call.args, "name": name}
+    return {"function": function, "id": id_, "type": "function"}
 
 
-def _tool_message(result: Result) -> Json:
-    said: Json = {"role": "tool", "tool_call_id": result.id}
-    if result.name is not None:
-        said["name"] = result.name
+def _tool_message(result: Result, exact: bool) -> Json:
+    id_ = result.id if exact else fit_id(result.id, CHAT_ID_CHARS_MAX)
+    said: Json = {"role": "tool", "tool_call_id": id_}
+    name = result.name
+    if name is not None:
+        said["name"] = name if exact else fit_tool_name(name, OPENAI_NAME_CHARS_MAX)
     if isinstance(result.out, str):
         said["content"] = result.out
     else:
@@ -168,11 +186,8 @@ def _content_parts(parts: Iterable[Part], role: Role) -> list[Json]:
 def _own_part(text: str, role: Role) -> Json | None:
     """A content part that came from this format, if it can be sent from this role. A view needs
     one spelling of it, so what is no strict JSON stays out."""
-    try:
-        value = parse_json(text, floats=True)
-    except InvalidMessage:
-        return None
-    if not isinstance(value, dict):
+    value = sendable_object(text)
+    if value is None:
         return None
     kind = value.get("type")
     if not isinstance(kind, str) or (kind in _KNOWN and kind not in _TAKEN[role]):

@@ -15,6 +15,7 @@ from weft_engine.canonical import json_path, lone_surrogate
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import ImportedFrom, Message, Original, Role
 from weft_engine.events.part import Call, File, Opaque, Part, Refusal, Result, Text
+from weft_engine.formats.foreign import Members, object_of, optional_string, string_of
 from weft_engine.formats.openai_export import (
     AUDIO_FORMATS,
     DATA_URL,
@@ -23,7 +24,6 @@ from weft_engine.formats.openai_export import (
     file_content,
 )
 from weft_engine.formats.verbatim_json import (
-    Pairs,
     Verbatim,
     parse_verbatim,
     verbatim,
@@ -40,8 +40,6 @@ _PLAIN_ROLES: Final[Mapping[tuple[str, ...], Mapping[str, Role]]] = {
     ("content", "role"): {Role.ASSISTANT.value: Role.ASSISTANT},
 }
 _OPAQUE_CALL: Final = f"{FORMAT}.tool_call"
-
-Members = Mapping[str, Verbatim]
 
 
 @runtime_checkable
@@ -86,12 +84,12 @@ def _plain(source: Mapping[str, object]) -> Message | None:
 
 def import_tree(tree: Verbatim, path: str = "$", ext: ImportedFrom | None = None) -> Message:
     """As `import_message`, from a parsed tree that stands at `path` of some file."""
-    members = _object(tree, path)
-    role_name = _string(members, "role", path)
+    members = object_of(tree, path)
+    role_name = string_of(members, "role", path)
     role = Role.TOOL if role_name == _FUNCTION else _ROLES.get(role_name)
     if role is None:
         raise InvalidMessage(f"unknown role {role_name!r}", path=f"{path}.role")
-    name = None if role is Role.TOOL else _optional_string(members, "name", path)
+    name = None if role is Role.TOOL else optional_string(members, "name", path)
     if role_name == _FUNCTION:
         parts: tuple[Part, ...] = (_function_result(members, path),)
     else:
@@ -117,9 +115,9 @@ def _result(members: Members, path: str) -> Result:
     content = members.get("content")
     said = well_formed(content) if isinstance(content, str) else _content(members, path)
     return Result(
-        id=_string(members, "tool_call_id", path),
+        id=string_of(members, "tool_call_id", path),
         out=said or "",
-        name=_optional_string(members, "name", path),
+        name=optional_string(members, "name", path),
     )
 
 
@@ -141,18 +139,18 @@ def _content(members: Members, path: str) -> tuple[Part, ...]:
 
 
 def _content_part(tree: Verbatim, path: str) -> Part:
-    members = _object(tree, path)
-    kind = _string(members, "type", path)
+    members = object_of(tree, path)
+    kind = string_of(members, "type", path)
     part: Part | None = None
     match kind:
         case "text":
-            part = Text(_string(members, "text", path))
+            part = Text(string_of(members, "text", path))
             plain = members.keys() == {"type", "text"}
         case "refusal":
-            part = Refusal(_string(members, "refusal", path))
+            part = Refusal(string_of(members, "refusal", path))
             plain = members.keys() == {"type", "refusal"}
         case "image_url" | "input_audio" | "file":
-            part = _file(_object(members.get(kind), f"{path}.{kind}"), kind, f"{path}.{kind}")
+            part = _file(object_of(members.get(kind), f"{path}.{kind}"), kind, f"{path}.{kind}")
             # Equal in value is enough here: the order of keys is minded for the whole message.
             plain = part is not None and verbatim(file_content(part)) == members
         case _:
@@ -166,19 +164,19 @@ def _file(members: Members, kind: str, path: str) -> File | None:
     """The attachment that says what `members` say, None if `File` has no room for it."""
     match kind:
         case "image_url":
-            url = _string(members, "url", path)
+            url = string_of(members, "url", path)
             inline = url.startswith(DATA_URL)
             return File(media_type=_data_url_type(url) if inline else "image/*", url=url)
         case "input_audio":
-            data, sound = _string(members, "data", path), _string(members, "format", path)
+            data, sound = string_of(members, "data", path), string_of(members, "format", path)
             if sound not in AUDIO_FORMATS:
                 return None
             return File(media_type=f"audio/{sound}", url=f"{DATA_URL}audio/{sound};base64,{data}")
         case _:
-            data_url = _optional_string(members, "file_data", path)
+            data_url = optional_string(members, "file_data", path)
             if data_url is None or not data_url.startswith(DATA_URL):
                 return None
-            name = _optional_string(members, "filename", path)
+            name = optional_string(members, "filename", path)
             return File(media_type=_data_url_type(data_url), url=data_url, name=name)
 
 
@@ -193,13 +191,13 @@ def _data_url_type(url: str) -> str:
 
 def _said(members: Members, path: str) -> tuple[Part, ...]:
     said = _content(members, path)
-    refusal = _optional_string(members, "refusal", path)
+    refusal = optional_string(members, "refusal", path)
     if refusal is not None:
         said = (*said, Refusal(refusal))
     audio = members.get("audio")
     if not said and audio is not None:
         # What was spoken can be sent to any model at any time; the recording's id expires.
-        spoken = _optional_string(_object(audio, f"{path}.audio"), "transcript", f"{path}.audio")
+        spoken = optional_string(object_of(audio, f"{path}.audio"), "transcript", f"{path}.audio")
         said = () if spoken is None else (Text(spoken),)
     return said
 
@@ -215,30 +213,30 @@ def _calls(members: Members, path: str) -> tuple[Part, ...]:
     function_call = members.get("function_call")
     if function_call is not None:
         where = f"{path}.function_call"
-        function = _object(function_call, where)
-        name = _string(function, "name", where)
-        calls.append(Call(_function_id(name), name, _string(function, "arguments", where)))
+        function = object_of(function_call, where)
+        name = string_of(function, "name", where)
+        calls.append(Call(_function_id(name), name, string_of(function, "arguments", where)))
     return tuple(calls)
 
 
 def _call(tree: Verbatim, path: str) -> Part:
-    members = _object(tree, path)
-    kind = _optional_string(members, "type", path) or "function"
+    members = object_of(tree, path)
+    kind = optional_string(members, "type", path) or "function"
     body, args = ("custom", "input") if kind == "custom" else ("function", "arguments")
     if kind not in ("custom", "function"):
         return Opaque(_OPAQUE_CALL, write_verbatim(tree))
     where = f"{path}.{body}"
-    function = _object(members.get(body), where)
+    function = object_of(members.get(body), where)
     return Call(
-        id=_string(members, "id", path),
-        name=_string(function, "name", where),
-        args=_string(function, args, where),
+        id=string_of(members, "id", path),
+        name=string_of(function, "name", where),
+        args=string_of(function, args, where),
     )
 
 
 def _function_result(members: Members, path: str) -> Result:
-    name = _string(members, "name", path)
-    out = _optional_string(members, "content", path)
+    name = string_of(members, "name", path)
+    out = optional_string(members, "content", path)
     return Result(id=_function_id(name), out=out or "", name=name)
 
 
@@ -246,31 +244,3 @@ def _function_id(name: str) -> str:
     """Calls of the old form have no id. The name is all that ties one to its answer, and the
     position tells the answers to one name apart, as with any id that is used again."""
     return f"call_{name}"[:_FUNCTION_ID_LENGTH_MAX]
-
-
-# ---- fields ---------------------------------------------------------------------------------
-
-
-def _object(tree: Verbatim, path: str) -> Members:
-    if isinstance(tree, dict):
-        return tree
-    if isinstance(tree, Pairs):  # the last one counts, as in every common reader
-        return dict(tree.items)
-    raise InvalidMessage("must be an object", path=path)
-
-
-def _string(members: Members, key: str, path: str) -> str:
-    value = members.get(key)
-    if isinstance(value, str):
-        return well_formed(value)
-    problem = "must be a string" if key in members else "missing"
-    raise InvalidMessage(problem, path=f"{path}.{key}")
-
-
-def _optional_string(members: Members, key: str, path: str) -> str | None:
-    value = members.get(key)
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return well_formed(value)
-    raise InvalidMessage("must be a string or null", path=f"{path}.{key}")

@@ -22,11 +22,8 @@ from weft_engine.events.event import (
     Role,
 )
 from weft_engine.events.part import Result
-from weft_engine.formats.openai_chat import (
-    SupportsModelDump,
-    import_message,
-    link_results,
-)
+from weft_engine.formats.openai_chat import SupportsModelDump, link_results
+from weft_engine.formats.shapes import read_messages
 from weft_engine.limits import DEPS_MAX, SEEN_MAX
 from weft_engine.names import ContextName, EventId, NoteName, Position, is_event_id, note_name
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
@@ -79,7 +76,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
-"""User text; a message as a dict of the OpenAI chat format; a `Message`; an SDK's message."""
+"""User text; a `Message`; a dict or an SDK's object of the OpenAI chat or Responses API, of the
+Anthropic API or of the Vercel AI SDK, told apart by its shape (`formats.shapes`). An answer of an
+API is one message; a UIMessage may be several."""
 
 
 class Context:
@@ -135,7 +134,7 @@ class Context:
         """
         if isinstance(messages, (str, Message, Mapping)) or not isinstance(messages, Sequence):
             messages = [messages]
-        said = [weighted(_message(message), crit, life, expires) for message in messages]
+        said = [weighted(message, crit, life, expires) for message in read_messages(messages)]
         await self._check_stands()
         await self._marking.check_open()
         if view is not None and view.context != self.name:
@@ -247,7 +246,7 @@ class Context:
         if isinstance(said, str):
             message = await self._ask(lambda order: message_of(order, event))
             said = {"role": "user" if message is None else message.role.value, "content": said}
-        checked = _message(said)
+        checked = read_messages([said])
         context = await self.branch(name, before=event, author=author)
         await context.append(checked, author=author)
         return context
@@ -289,9 +288,11 @@ class Context:
         """Put `said` in place of this answer and all its siblings: it is appended and they are
         hidden, in one commit. The id of the message. NotFound if it has no siblings."""
         group = await self._group(event)
-        message = _message(said)
-        draft = partial(_draft, message, None, author, None, self.branch_id)
-        ids = await self._replica.scribe.append(self.name, [draft, *self._hides(group)])
+        drafts: list[Draft] = [
+            partial(_draft, message, None, author, None, self.branch_id)
+            for message in read_messages([said])
+        ]
+        ids = await self._replica.scribe.append(self.name, [*drafts, *self._hides(group)])
         return ids[0]
 
     async def set_aside(self, event: EventId, name: str = "set aside") -> Context:
@@ -783,12 +784,6 @@ class Context:
                     for id_, event in written
                 ],
             )
-
-
-def _message(said: Appendable) -> Message:
-    if isinstance(said, str):
-        said = {"role": "user", "content": said}
-    return said if isinstance(said, Message) else import_message(said)
 
 
 def _draft(

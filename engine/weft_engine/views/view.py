@@ -18,6 +18,8 @@ from functools import partial
 from typing import Final
 
 from weft_engine.errors import BudgetTooSmall, TokenizerMissing
+from weft_engine.events.event import Message
+from weft_engine.formats.registry import render_view
 from weft_engine.names import ContextName, EventId, RecordHash
 from weft_engine.views.cache import Shelf, ViewCache
 from weft_engine.views.count import VIEW_TOKENS, Counter
@@ -60,11 +62,40 @@ class View:
     left_out: int | None = field(compare=False)
     _sent: bytes = field(repr=False)
     trace_id: str = field(default="", compare=False)
+    _shown: tuple[Message, ...] = field(default=(), repr=False, compare=False)
 
     def openai(self) -> list[dict[str, object]]:
         """The messages for the OpenAI chat API. A fresh copy each time, safe to change."""
         messages: list[dict[str, object]] = json.loads(self._sent)
         return messages
+
+    def anthropic(self) -> dict[str, object]:
+        """``system`` and ``messages`` for the Anthropic Messages API."""
+        sent = self.rendered("anthropic")
+        assert isinstance(sent, dict)
+        return sent
+
+    def responses(self) -> list[dict[str, object]]:
+        """The ``input`` for the OpenAI Responses API."""
+        sent = self.rendered("responses")
+        assert isinstance(sent, list)
+        return sent
+
+    def ui_messages(self) -> list[dict[str, object]]:
+        """UIMessages for a client of the Vercel AI SDK."""
+        sent = self.rendered("ui")
+        assert isinstance(sent, list)
+        return sent
+
+    def text(self) -> str:
+        """A plain transcript."""
+        sent = self.rendered("text")
+        assert isinstance(sent, str)
+        return sent
+
+    def rendered(self, format: str) -> object:  # noqa: A002 - the field's word
+        """The messages in the format of this name. A fresh copy each time, safe to change."""
+        return render_view(self._shown, format)
 
     @property
     def messages(self) -> tuple[dict[str, object], ...]:
@@ -165,6 +196,7 @@ def build(
         left_out=None if total is None else total - len(ids),
         _sent=b"[%b]" % sent,
         trace_id=trace_id,
+        _shown=tuple(piece.message for unit in units for piece in unit.pieces),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import CallerError, NotFound
 from weft_server.cli.branch_option import on_branch
+from weft_server.cli.file_format import add_format
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_prefix, add_store, open_to_read
 
@@ -40,10 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BRANCH",
         help="a branch, by its id or name, of those contexts that have it (default: main)",
     )
+    add_format(parser)
     parser.epilog = (
         'One line a context, {"id": ..., "messages": [...]}, in order of names: messages of the'
-        " branch in reading order, in the OpenAI chat format. With --json and --output, a summary"
-        " is printed."
+        " branch in reading order. What was imported from the format comes out as it was; the"
+        ' rest is said in it as far as it can be. (anthropic adds "system", responses has "items"'
+        ' or "input".) With --json and --output, a summary is printed.'
     )
 
 
@@ -62,9 +65,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 async def _export(
     arguments: argparse.Namespace, write_line: Callable[[str], None], output: Output
 ) -> int:
-    from weft_engine.formats.openai_chat import write_conversation
+    from weft_engine.events.event import Message
+    from weft_engine.formats.files import file_format, write_conversation
     from weft_server.cli.import_mark import rest_of
 
+    format_ = file_format(arguments.format)
     count = 0
     async with await open_to_read(arguments.store) as replica:
         async for state in states(replica, arguments.prefix):
@@ -73,7 +78,12 @@ async def _export(
             except NotFound:
                 continue
             rest = rest_of((await context.settings()).metadata)
-            write_line(write_conversation(state.name, await context.export(), rest))
+            messages = [
+                said.event.body
+                async for said in context.history()
+                if isinstance(said.event.body, Message)
+            ]
+            write_line(write_conversation(state.name, messages, rest, format_))
             context.let_go()
             count += 1
             if output.results_are_elsewhere:

@@ -1,33 +1,32 @@
-"""``weft import``: conversations from a file of JSON lines into contexts.
+"""``weft import``: conversations from a file into contexts.
 
-Reads line by line; each line is durable before the next is read, so whatever stops the import, what
-was imported stays, and importing the file again goes on from there.
+Reads one conversation at a time (see `conversation_lines`); each is durable before the next is
+read, so whatever stops the import, what was imported stays, and importing again goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import CallerError, LimitExceeded, MachineError, WeftError
 from weft_engine.limits import EVENT_BYTES_MAX, MIB
+from weft_server.cli.conversation_lines import conversation_lines
+from weft_server.cli.file_format import add_format
 from weft_server.cli.input_file import open_input, shown_name
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_store, open_to_write
 
 if TYPE_CHECKING:
-    from weft_engine.events.event import Message
+    from weft_engine.formats.files import Incoming
     from weft_engine.replica.context import Context
     from weft_engine.replica.replica import Replica
 
 NAME: Final = "import"
 HELP: Final = "import conversations from a file of JSON lines"
 
-_LINE_BYTES_MAX: Final = 512 * MIB
-_BOM: Final = b"\xef\xbb\xbf"
 _AGAIN: Final = "correct the line and import the file again; what is stored already is not doubled"
 
 
@@ -35,9 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help='one JSON object a line, {"id": ..., "messages": [...]}, messages in the OpenAI chat'
-        " format; the id names the context, other keys are kept for export; - reads stdin",
+        help='one JSON object a line, {"id": ..., "messages": [...]} (also "system" for anthropic;'
+        ' "items" or "input" for responses); the id names the context, other keys are kept for'
+        " export; one object, or one array of them, over many lines is taken too; - reads stdin",
     )
+    add_format(parser)
     add_store(parser)
     parser.epilog = (
         "Importing a file again, or a file that has grown, adds only what is new. A bad line stops"
@@ -63,14 +64,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     with open_input(arguments.file) as file, asyncio.Runner() as runner:
         replica = runner.run(open_to_write(arguments.store))
         try:
-            for number, line in _lines(file, source):
+            for where, line in conversation_lines(file, source):
                 try:
-                    runner.run(_import_line(replica, line, count))
+                    runner.run(_import_line(replica, line, arguments.format, count))
                 except MachineError:
                     raise
                 except WeftError as error:
                     raise CallerError(
-                        f"{source}, line {number}: {error.message}", hint=error.hint or _AGAIN
+                        f"{where}: {error.message}", hint=error.hint or _AGAIN
                     ) from error
                 output.progress(f"importing {source}, conversations:", count.conversations)
         except (WeftError, KeyboardInterrupt):
@@ -90,48 +91,24 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _lines(file: BinaryIO, source: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers from 1."""
-    number = 0
-    while data := file.readline(_LINE_BYTES_MAX + 1):
-        number += 1
-        where = f"{source}, line {number}"
-        if len(data) > _LINE_BYTES_MAX:
-            raise LimitExceeded(
-                f"{where}: it is longer than {_LINE_BYTES_MAX} bytes", hint="split the conversation"
-            )
-        if number == 1:
-            data = data.removeprefix(_BOM)
-        try:
-            line = data.decode()
-        except UnicodeDecodeError as error:
-            raise CallerError(
-                f"{where}: byte {error.start} is no UTF-8", hint="convert the file to UTF-8"
-            ) from None
-        if not line.isspace():
-            yield number, line
+async def _import_line(replica: Replica, line: str, format_name: str, count: _Count) -> None:
+    from weft_engine.formats.files import file_format, read_conversation, write_conversation
+    from weft_engine.formats.verbatim_json import parse_verbatim
 
-
-async def _import_line(replica: Replica, line: str, count: _Count) -> None:
-    from weft_engine.formats.openai_chat import (
-        import_conversation,
-        read_conversation,
-        write_conversation,
-    )
-
-    conversation = read_conversation(line)
-    messages = import_conversation(conversation)
+    format_ = file_format(format_name)
+    conversation = read_conversation(parse_verbatim(line), format_)
+    messages = conversation.messages
     context = replica.context(conversation.id)
     rest = conversation.rest
     if rest is None and not messages:
         # Something must stand in a context, or it would not be there.
-        rest = write_conversation(conversation.id, [])
+        rest = write_conversation(conversation.id, [], None, format_)
     metadata = await _new_metadata(replica, context, rest)
     try:
         new = await context.import_messages(messages)
     except LimitExceeded as error:
         raise LimitExceeded(
-            f"{_path_of_largest(messages)}: {error.message}",
+            f"{_path_of_largest(conversation)}: {error.message}",
             hint=f"one message may have {EVENT_BYTES_MAX // MIB} MiB of JSON; split it, or keep"
             " large data elsewhere and name it",
         ) from error
@@ -156,14 +133,14 @@ async def _new_metadata(replica: Replica, context: Context, rest: str | None) ->
     return metadata
 
 
-def _path_of_largest(messages: Sequence[Message]) -> str:
+def _path_of_largest(conversation: Incoming) -> str:
     """The path of the first message that no event can hold."""
     from weft_engine.events.codec import encode_event
     from weft_engine.events.event import Event
 
-    for index, message in enumerate(messages):
+    for message, path in zip(conversation.messages, conversation.paths, strict=True):
         try:
             encode_event(Event(message.role.value, message))
         except LimitExceeded:
-            return f"$.messages[{index}]"
-    return "$.messages"
+            return path
+    return "$"

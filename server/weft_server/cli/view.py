@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 from typing import TYPE_CHECKING, Final
 
 from weft_server.cli.at import add_at, look_back
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "view"
 HELP: Final = "show what a model would be sent now"
+FORMATS: Final = ("openai", "responses", "anthropic", "ui", "text")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tokens of the budget to keep free for tools and the reply (default: as configured)",
     )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="print what is sent in this format: JSON, or a plain transcript (default: the messages"
+        " for people to read)",
+    )
     add_at(parser)
     add_branch(parser)
     parser.add_argument("--full", action="store_true", help="do not cut long messages")
     parser.epilog = (
-        "With --json: messages (OpenAI chat format), used_tokens, needs_compaction, fingerprint and"
+        "With --json: messages (in the format), used_tokens, needs_compaction, fingerprint and"
         " a receipt, from which any replica that holds the same records gets the same bytes"
         " (weft replay)."
     )
@@ -57,17 +65,23 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         context = await on_branch(context, arguments.branch)
         then = await look_back(replica, context, arguments.at)
         view = await then.view(budget=arguments.budget, reserved=arguments.reserve)
-    output.data(view_data(view))
+    format_: str | None = arguments.format
+    output.data(view_data(view, format_ or "openai"))
     if output.as_json:
         return 0
-    show_messages(view, output, full=arguments.full)
+    if format_ is None:
+        show_messages(view, output, full=arguments.full)
+    elif format_ == "text":
+        output.say(view.text())
+    else:
+        output.json_line(json.dumps(view.rendered(format_), ensure_ascii=False))
     return 0
 
 
-def view_data(view: View) -> dict[str, object]:
+def view_data(view: View, format_: str = "openai") -> dict[str, object]:
     """A view for programs."""
     return {
-        "messages": view.openai(),
+        "messages": view.rendered(format_),
         "used_tokens": view.used_tokens,
         "needs_compaction": view.needs_compaction,
         "fingerprint": view.fingerprint,
