@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.stores import all_records, folder
+from tests.streaming import abandon
 from tests.worlds import World, causal_shuffle, make_world
 from weft_engine.errors import MalformedRecord
 from weft_engine.records.envelope import Record
@@ -95,7 +96,7 @@ async def _give_early(other: Replica, replica: Replica, name: str, *, is_whole: 
 async def fill(store: Path) -> None:
     """Own messages, a long one, a note, a view's receipt, a summary, other writers with
     equivocations, problems and erasers, what was erased, a waiting room, an own chain that is
-    signed in part."""
+    signed in part, a stream that a crash broke off."""
     async with Replica.open(store, now_ms=now_ms, random=os.urandom) as replica:
         chat = replica.context("acme/one")
         for number in range(12):
@@ -118,6 +119,7 @@ async def fill(store: Path) -> None:
         await receive(replica, make_world(3, steps=40), random.Random(3), drop=2)
         await receive(replica, make_world(5, steps=40, erasing=0.2), random.Random(5))
         await replica.erasing.done()
+        await abandon(replica.context("acme/one"), "half an ans")
 
 
 def make_full_store(store: Path) -> Path:

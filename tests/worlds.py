@@ -7,11 +7,14 @@ only part of it. `reference` computes what must come out, straight from the defi
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from weft_engine.events.codec import decode_event, encode_event
-from weft_engine.events.event import Branch, Event, ImportedFrom, Message, Role
+from weft_engine.events.event import Branch, Event, ImportedFrom, Interrupted, Message, Role
 from weft_engine.events.part import Call, CallRef, Result, Text
+from weft_engine.events.streams import text_key
 from weft_engine.names import (
     ClientId,
     ContextName,
@@ -29,7 +32,8 @@ from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.erasure import Erasure, Listed, listed, untouched
 from weft_engine.records.frontier import advance
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
-from weft_engine.yjs.encoder import encode_event_append
+from weft_engine.yjs.encoder import STREAMS_ROOT, encode_event_append, encode_stream_append
+from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.stand_in import Anatomy
 
 CONTEXT = ContextName("world/one")
@@ -61,11 +65,30 @@ class Author:
         after: Record | None = None,
         foreign_client: int | None = None,
     ) -> Record:
-        """A record with these entries; `after` forks the chain there (an equivocation)."""
+        """A record with these events; `after` forks the chain there (an equivocation)."""
+
+        def encode(client: ClientId, clock: int) -> bytes:
+            return encode_event_append(client, clock, entries).payload
+
+        return self._write(encode, len(entries), kind, after, foreign_client)
+
+    def add_to_streams(self, entries: list[tuple[str, bytes]]) -> Record:
+        """A record with these pieces."""
+        encode = partial(encode_stream_append, entries=entries)
+        return self._write(encode, len(entries), Kind.NATIVE, None, None)
+
+    def _write(
+        self,
+        encode: Callable[[ClientId, int], bytes],
+        structs: int,
+        kind: Kind,
+        after: Record | None,
+        foreign_client: int | None,
+    ) -> Record:
         prev = after if after is not None else (self.chain[-1] if self.chain else None)
         client = ClientId(foreign_client or client_id(self.key.incarnation, CONTEXT))
-        payload = encode_event_append(client, self.client_clock, entries).payload
-        self.client_clock += len(entries)
+        payload = encode(client, self.client_clock)
+        self.client_clock += structs
         hlc = self.clock.tick(self.wall_ms)
         deps = tuple(h for h in self.frontier if prev is None or h != prev.hash)
         envelope = Envelope(
@@ -129,10 +152,14 @@ def make_world(
     forks: float = 0.05,
     erasing: float = 0.0,
     branching: float = 0.0,
+    streams: float = 0.0,
+    early: float = 0.0,
 ) -> World:
     """`forks`: how often a record begins the second side of an equivocation. `erasing`: how likely
     a step writes an eraser, honest or not. `branching`: how likely it begins a branch; then some
-    of what is said, and imported, is said on one."""
+    of what is said, and imported, is said on one. `streams`: how likely a step tells how a message
+    broke off, or it turns up, or adds to one. `early`: how likely a branch is written on before
+    it is begun."""
     rng = random.Random(seed)
     people = [
         Author(WriterKey(rng.randbytes(32)), HybridClock(), wall_ms=1_000_000 + rng.randrange(50))
@@ -141,6 +168,9 @@ def make_world(
     made: list[tuple[Author, Record]] = []
     known_ids: list[EventId] = []
     branches: list[EventId] = []
+    streamed: list[EventId] = []
+    live: list[_Live] = []
+    promised: list[tuple[Author, EventId]] = []
 
     def branch() -> EventId | None:
         return rng.choice(branches) if branches and rng.random() < 0.6 else None
@@ -152,8 +182,14 @@ def make_world(
             made.append((author, author.erase(_erasure(rng, author, known_ids))))
             continue
         if branching and rng.random() < branching:
-            begun = [(author.new_id(), _branch(rng, author, made, branch()))]
-            branches.append(begun[0][0])
+            if early and rng.random() < early:
+                promised.append((author, author.new_id()))
+                branches.append(promised[-1][1])
+                continue
+            id_ = next((id_ for who, id_ in promised if who is author), None) or author.new_id()
+            promised = [one for one in promised if one[1] != id_]
+            begun = [(id_, _branch(rng, author, made, branch()))]
+            branches.append(id_)
             if rng.random() < 0.3:
                 begun.insert(rng.randrange(2), (author.new_id(), _message(rng, author, step)))
             if rng.random() < 0.3:
@@ -185,6 +221,14 @@ def make_world(
             entries.append((taken, said))
         elif choice < 0.45:
             entries.append((author.new_id(), rng.choice([b"{}", b"not json", b'{"kind":"later"}'])))
+        elif streams and rng.random() < streams / 2:
+            record = _grow(rng, author, step, branch(), live, streamed, known_ids)
+            made.append((author, record))
+            continue
+        elif streams and rng.random() < streams:
+            entries.append(_streamed(rng, author, step, branch(), streamed, known_ids))
+            if rng.random() < 0.2:
+                entries.append((author.new_id(), _message(rng, author, step, branch(), made)))
         else:
             for _ in range(rng.choice([1, 1, 1, 2, 3])):
                 entries.append((author.new_id(), _message(rng, author, step, branch(), made)))
@@ -223,7 +267,7 @@ def _erasure(rng: random.Random, author: Author, known_ids: list[EventId]) -> Er
     for record in author.held.values():
         if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN):
             anatomy = Anatomy.of(record.payload)
-            shown = erasure.shown(anatomy)
+            shown = erasure.named(anatomy)
             if shown:
                 found[record.hash] = listed(anatomy, untouched(anatomy), shown)
     if found and rng.random() < 0.3:
@@ -291,6 +335,72 @@ def _imported(index: int, before: EventId | None) -> Message:
     return Message(Role.USER, (Text(f"m{index}"),), ext=ext)
 
 
+@dataclass
+class _Live:
+    """A stream that its writer has opened."""
+
+    author: Author
+    id: EventId
+    opening: Event
+    pieces: int = 0
+
+
+def _grow(
+    rng: random.Random,
+    author: Author,
+    step: int,
+    branch: EventId | None,
+    live: list[_Live],
+    streamed: list[EventId],
+    known_ids: list[EventId],
+) -> Record:
+    """A stream is opened, or grows, or becomes a message, which had seen what its opening had."""
+    own = [one for one in live if one.author is author]
+    if not own or rng.random() < 0.3:
+        role = rng.choice([Role.ASSISTANT, Role.ASSISTANT, Role.USER])
+        seen = author.frontier if role is Role.ASSISTANT else None
+        one = _Live(author, author.new_id(), Event("a", Message(role, ()), branch, seen))
+        live.append(one)
+        streamed.append(one.id)
+        return author.add_to_streams([(one.id, encode_event(one.opening))])
+    one = rng.choice(own)
+    if rng.random() < 0.5:
+        one.pieces += 1
+        return author.add_to_streams([(text_key(one.id, one.pieces - 1), b"x")])
+    live.remove(one)
+    known_ids.append(one.id)
+    body = one.opening.body
+    assert isinstance(body, Message)
+    whole = replace(one.opening, body=replace(body, parts=(Text(f"text {step}"),)))
+    return author.write([(one.id, encode_event(whole))])
+
+
+def _streamed(
+    rng: random.Random,
+    author: Author,
+    step: int,
+    branch: EventId | None,
+    streamed: list[EventId],
+    known_ids: list[EventId],
+) -> tuple[EventId, bytes]:
+    """Somebody tells how a message broke off, or it turns up, from whoever."""
+    if not streamed or rng.random() < 0.3:
+        streamed.append(author.new_id())
+    target = rng.choice(streamed if rng.random() < 0.9 else [*streamed, *known_ids])
+    if rng.random() < 0.25:
+        author.clock.observe(event_id_hlc(target))
+        return target, _message(rng, author, step, branch)
+    parts = tuple(Text("x" * rng.randint(0, 3)) for _ in range(rng.choice([0, 1, 1, 2])))
+    role = rng.choice([Role.ASSISTANT, Role.ASSISTANT, Role.USER])
+    seen = decode_event(_message(rng, author, step)).seen
+    data = encode_event(Event("a", Interrupted(target, parts, role), branch=branch, seen=seen))
+    own = author.new_id()
+    if known_ids and rng.random() < 0.35:
+        own = rng.choice(known_ids)
+        author.clock.observe(event_id_hlc(own))
+    return own, data
+
+
 def _message(
     rng: random.Random,
     author: Author,
@@ -343,7 +453,7 @@ def reference_order(records: list[Record]) -> list[list[EventId]]:
 def reference_orders(records: list[Record]) -> dict[EventId | None, list[list[EventId]]]:
     """The reading order of main (None) and of every branch that stands."""
     past = _pasts(records)
-    events = winners(records)
+    events = standing(records)
     branches = {one.key: one for one in events if isinstance(one.event.body, Branch)}
     orders: dict[EventId | None, list[list[EventId]]] = {}
     for branch in (None, *branches):
@@ -384,6 +494,41 @@ def winners(records: list[Record]) -> list[Found]:
         except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no event
             continue
     return found
+
+
+def standing(records: list[Record]) -> list[Found]:
+    """The winners, and for each id that nobody holds the stream of that id, if it was interrupted:
+    it stands as far as the best of those that tell of it say."""
+    events = winners(records)
+    held = {key for record in records for key, _ in _entries(record)}
+    told: dict[EventId, list[tuple[tuple[object, ...], Found]]] = {}
+    for one in events:
+        body = one.event.body
+        if isinstance(body, Interrupted) and body.target not in held:
+            size = sum(len(part.text) for part in body.parts if isinstance(part, Text))
+            message = replace(one.event, body=Message(body.role, body.parts, body.name))
+            found = Found(body.target, one.record, one.index, message)
+            told.setdefault(body.target, []).append(((-size, -len(body.parts), one.key), found))
+    for some in told.values():
+        best = min(some, key=lambda one: one[0])[1]
+        if isinstance(best.event.body, Message) and best.event.body.parts:
+            events.append(best)
+    return events
+
+
+def reference_streams(records: list[Record]) -> set[tuple[EventId, RecordHash]]:
+    """The streams that have not ended, with the records that add to them."""
+    ended = {key for record in records for key, _ in _entries(record)}
+    for one in winners(records):
+        if isinstance(one.event.body, Interrupted):
+            ended.add(one.event.body.target)
+    found: set[tuple[EventId, RecordHash]] = set()
+    for record in records:
+        if record.envelope.kind is Kind.NATIVE:
+            for struct in read_update(record.payload).structs:
+                if struct.parent == STREAMS_ROOT and struct.key is not None:
+                    found.add((EventId(struct.key[:49]), record.hash))
+    return {one for one in found if one[0] not in ended}
 
 
 def _messages(
@@ -474,7 +619,6 @@ def _read(
 
 def _entries(record: Record) -> list[tuple[EventId, bytes]]:
     from weft_engine.events.candidate import candidates
-    from weft_engine.yjs.reader import read_update
 
     if record.envelope.kind not in (Kind.NATIVE, Kind.FOREIGN):
         return []

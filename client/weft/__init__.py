@@ -47,8 +47,10 @@ from weft_engine.replica.facts import KnownFact
 from weft_engine.replica.history import Said
 from weft_engine.replica.past import Past
 from weft_engine.replica.search_hit import Hit
+from weft_engine.replica.stream import Stream
+from weft_engine.replica.streams import OpenStream
 from weft_engine.replica.summarizing import ToSummarize
-from weft_engine.replica.watching import Change
+from weft_engine.replica.watching import Change, Grown
 from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
 from weft_engine.views.custom_policy import Chosen, Custom, Item, Selection, register_policy
@@ -73,6 +75,7 @@ __all__ = [
     "Decay",
     "ErasedContent",
     "Erasure",
+    "Grown",
     "Hit",
     "InvalidMessage",
     "InvalidName",
@@ -89,6 +92,7 @@ __all__ = [
     "NotAStore",
     "NotFound",
     "OlderFormat",
+    "OpenStream",
     "OverBudget",
     "Past",
     "PolicyBroken",
@@ -102,6 +106,7 @@ __all__ = [
     "StoreClosed",
     "StoreError",
     "StoreLocked",
+    "Stream",
     "Summarize",
     "SummaryInfo",
     "ToSummarize",

@@ -71,6 +71,18 @@ as no relay has told the time."""
 FETCH_S: Final = 5.0
 """What appends wait at most for records of our own that a peer holds and we lost."""
 
+STREAM_GATHER_S: Final = 0.1
+"""What is written into a stream goes into one record of about this time."""
+STREAM_GATHER_BYTES: Final = 16 * KIB
+"""So much of it goes into a record at once."""
+STREAM_WAITING_BYTES: Final = 256 * KIB
+"""A writer of a stream waits while more than this is not on disk."""
+STREAM_BYTES_MAX: Final = EVENT_BYTES_MAX - 64 * KIB
+"""What a stream may grow to, as JSON: it must fit into one event."""
+STREAMS_LISTED_MAX: Final = 1000
+STREAM_TOLD_CHARS_MAX: Final = 256 * KIB
+"""New text of streams that waits for one who watches; beyond this it is left out."""
+
 QUARANTINE_ENTRIES_MAX: Final = 1000
 QUARANTINE_BYTES_MAX: Final = 16 * MIB
 QUARANTINE_ENTRY_BYTES_MAX: Final = 64 * KIB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("local", "documents", "search")
+NAMES = ("local", "documents", "search", "streaming")
 
 
 def main() -> int:

@@ -13,7 +13,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("ten_lines.py", "That was 'What do I like?', number 3 of yours."), ("tool_calls.py", "241")],
+    [
+        ("ten_lines.py", "That was 'What do I like?', number 3 of yours."),
+        ("tool_calls.py", "241"),
+        ("streaming.py", "assistant: Rye bread, always."),
+    ],
 )
 def test_an_example_runs_and_says_what_it_should(name: str, words: str) -> None:
     run = subprocess.run(
@@ -27,4 +31,8 @@ def test_an_example_runs_and_says_what_it_should(name: str, words: str) -> None:
 
 
 def test_every_example_is_run_by_this_test() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"ten_lines.py", "tool_calls.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "ten_lines.py",
+        "tool_calls.py",
+        "streaming.py",
+    }

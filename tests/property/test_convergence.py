@@ -14,22 +14,39 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.worlds import CONTEXT, World, causal_shuffle, make_world, reference_orders, winners
+from tests.worlds import (
+    CONTEXT,
+    Author,
+    World,
+    causal_shuffle,
+    make_world,
+    reference_orders,
+    reference_streams,
+    sign,
+    standing,
+)
+from weft_engine.events.codec import encode_event
+from weft_engine.events.event import Branch, Event, Message, Role
 from weft_engine.events.fold import fold
-from weft_engine.events.row import event_id_of
+from weft_engine.events.part import Text
+from weft_engine.events.row import branch_bytes, event_id_of
 from weft_engine.events.table import Journaled
 from weft_engine.names import EventId, Position, event_id_hlc
+from weft_engine.records.clock import HybridClock
 from weft_engine.records.frontier import fingerprint
 from weft_engine.records.gate import admit
+from weft_engine.records.identity import WriterKey
 from weft_engine.storage import reading
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Ledger
 from weft_engine.storage.lineage import Lineage, ReadingOrder
 from weft_engine.storage.schema import connect, create
 from weft_engine.storage.shelf import SqliteShelf
+from weft_engine.storage.waist_check import is_waist
 
 Orders = dict[EventId | None, list[list[str]]]
-Everything = tuple[bytes, list[tuple[str, str]], Orders, list[tuple[str, str]]]
+Streams = list[tuple[str, bytes]]
+Everything = tuple[bytes, list[tuple[str, str]], Orders, list[tuple[str, str]], Streams]
 
 
 @contextmanager
@@ -98,7 +115,7 @@ def project(connection: sqlite3.Connection, rng: random.Random) -> None:
 def everything(connection: sqlite3.Connection) -> Everything:
     state = reading.context(connection, CONTEXT)
     if state is None:
-        return (b"", [], {None: []}, [])
+        return (b"", [], {None: []}, [], [])
     table = EventTable(connection, state.id)
     rows = table.by_time(after=None, before=None, limit=10_000)
     bodies = table.bodies(rows)
@@ -107,6 +124,9 @@ def everything(connection: sqlite3.Connection) -> Everything:
         lineage = Lineage(table, event_id_of(branch))
         orders[event_id_of(branch)] = order_of(lineage)
         check_readers(lineage)
+    for branch in orders:
+        for row in table.waists(branch_bytes(branch)):
+            assert is_waist(table, row), "a generation that saw all before it, and was seen by all"
     hashes = {
         Position(position): hash_
         for position, hash_ in connection.execute("SELECT position, hash FROM records")
@@ -117,6 +137,9 @@ def everything(connection: sqlite3.Connection) -> Everything:
         [(str(row.id), bodies[row.key].decode()) for row in rows],
         orders,
         problems,
+        sorted(
+            (str(event_id_of(id_)), hashes[position]) for id_, position in table.streams.listed()
+        ),
     )
 
 
@@ -146,7 +169,7 @@ def check_readers(order: Lineage) -> None:
 def shown(records: World) -> Orders:
     """What the definitions say: each message under the least (time, id) of its class."""
     times: dict[EventId, tuple[int, EventId]] = {}
-    for one in winners(records.records):
+    for one in standing(records.records):
         times[one.key] = (min(event_id_hlc(one.key), one.record.envelope.hlc), one.key)
     return {
         branch: [[str(min(ids, key=times.__getitem__))] for ids in order]
@@ -166,6 +189,50 @@ def test_every_delivery_of_branches_ends_the_same(seed: int, steps: int, authors
     check(make_world(seed, steps=steps, authors=authors, branching=0.15), seed)
 
 
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 70), authors=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_streams_that_broke_off_stand_the_same_in_every_delivery(
+    seed: int, steps: int, authors: int
+) -> None:
+    check(make_world(seed, steps=steps, authors=authors, streams=0.6), seed)
+
+
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 60), authors=st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_streams_on_branches_stand_the_same_in_every_delivery(
+    seed: int, steps: int, authors: int
+) -> None:
+    check(make_world(seed, steps=steps, authors=authors, branching=0.15, streams=0.5), seed)
+
+
+@given(seed=st.integers(0, 2**32), steps=st.integers(0, 60), authors=st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_branches_that_are_written_on_before_they_begin(
+    seed: int, steps: int, authors: int
+) -> None:
+    world = make_world(seed, steps=steps, authors=authors, branching=0.3, streams=0.3, early=0.5)
+    check(world, seed)
+
+
+def test_a_waist_had_seen_what_was_written_on_a_branch_before_it_began() -> None:
+    author = Author(WriterKey(bytes(32)), HybridClock(), wall_ms=1_000_000)
+    branch = author.new_id()
+    events = [
+        (author.new_id(), Message(Role.USER, (Text("question"),)), None),
+        (author.new_id(), Message(Role.USER, (Text("early"),)), branch),
+        (author.new_id(), Message(Role.ASSISTANT, (Text("answer"),)), None),
+    ]
+    made = [
+        author.write([(id_, encode_event(Event("a", body, branch=on)))]) for id_, body, on in events
+    ]
+    begun = encode_event(Event("a", Branch("b", (made[-1].hash,))))
+    made.append(author.write([(branch, begun)]))
+    world = World(made, [sign(author.key, record) for record in made])
+    orders = reference_orders(world.records)
+    assert [ids[0] for ids in orders[branch]] == [id_ for id_, _, _ in events]
+    check(world, 1)
+
+
 @pytest.mark.parametrize(
     ("seed", "steps", "authors", "branching"),
     [(2602, 21, 1, 0.15), (338, 11, 4, 0.3), (5730, 14, 4, 0.3), (2, 11, 2, 0.15)],
@@ -181,5 +248,6 @@ def test_branches_that_were_wrong_once(
 def check(world: World, seed: int) -> None:
     first = deliver(world, random.Random(seed), causal=True)
     assert first[2] == shown(world)
+    assert first[4] == sorted(reference_streams(world.records))
     for extra in (1, 2):
         assert deliver(world, random.Random(seed + extra), causal=False) == first

@@ -14,11 +14,10 @@ import pycrdt
 from weft_engine.canonical import lone_surrogate
 from weft_engine.errors import InvalidMessage, InvalidName, StoreError
 from weft_engine.names import ClientId, NoteName, note_name
-from weft_engine.yjs.encoder import EVENTS_ROOT
+from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
 from weft_engine.yjs.lib0 import read_var_uint
 
 _NOTE = "note:"
-_STREAM = "stream:"
 _PANIC = "PanicException"
 
 
@@ -58,10 +57,10 @@ class Document:
         """What each root holds, to compare documents by; None if one of them is none of Weft's."""
         found: dict[str, object] = {}
         for name in self._doc.keys():  # noqa: SIM118 - a Doc can't be iterated over
-            if name == EVENTS_ROOT:
+            if name in (EVENTS_ROOT, STREAMS_ROOT):
                 events = self._doc.get(name, type=pycrdt.Map)
                 found[name] = {key: str(events[key]) for key in events.keys()}  # noqa: SIM118
-            elif name.startswith((_NOTE, _STREAM)):
+            elif name.startswith(_NOTE):
                 found[name] = self._doc.get(name, type=pycrdt.Text).diff()
             else:
                 return None

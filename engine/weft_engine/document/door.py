@@ -17,7 +17,7 @@ from weft_engine.errors import MalformedRecord
 from weft_engine.records.envelope import Record
 from weft_engine.records.erasure import Erasure
 from weft_engine.records.sound import read_with_update
-from weft_engine.yjs.encoder import EVENTS_ROOT
+from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
 from weft_engine.yjs.update import Kind as StructKind
 from weft_engine.yjs.update import Update
 
@@ -32,10 +32,11 @@ def let_in(envelope: bytes, payload: bytes, *, erasures: Sequence[Erasure] = ())
 
 
 def is_plain(update: Update) -> bool:
-    """Whether it does nothing but set keys of the root `events` to one string each."""
+    """Whether it does nothing but set keys of the roots `events` and `streams` to one string
+    each."""
     return not update.deletes and all(
         struct.key is not None
-        and struct.parent == EVENTS_ROOT
+        and struct.parent in (EVENTS_ROOT, STREAMS_ROOT)
         and struct.kind is StructKind.ANY
         and struct.content is not None
         for struct in update.structs

@@ -133,7 +133,13 @@ _SHAPES: Final[Mapping[str, Shape[Any]]] = {
         Field("format", TEXT, None),
         Field("metadata", JSON_TEXT, None),
     ),
-    "interrupted": Shape(Interrupted, _TARGET, _PARTS),
+    "interrupted": Shape(
+        Interrupted,
+        _TARGET,
+        _PARTS,
+        Field("role", choice(Role), Role.ASSISTANT),
+        Field("name", TEXT, None),
+    ),
 }
 _quote: Final = encode_basestring
 _KINDS: Final = {shape.make: kind for kind, shape in _SHAPES.items()}

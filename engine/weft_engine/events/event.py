@@ -160,8 +160,13 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
+    """What there was of a stream that broke off: a message of `role` and `name`, as far as it
+    came. It stands for its target until the message itself turns up."""
+
     target: EventId
     parts: tuple[Part, ...]
+    role: Role = Role.ASSISTANT
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

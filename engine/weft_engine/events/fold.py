@@ -22,15 +22,18 @@ from dataclasses import replace
 from weft_engine.errors import InvalidMessage, LimitExceeded
 from weft_engine.events.candidate import Candidate, Oddity, OddityKind, candidates, oddities
 from weft_engine.events.codec import decode_event
-from weft_engine.events.event import Branch, Event, ImportedFrom, Message
+from weft_engine.events.event import Branch, Event, ImportedFrom, Interrupted, Message
+from weft_engine.events.interrupted import Told
 from weft_engine.events.lines import Lines
 from weft_engine.events.message_class import class_digest
 from weft_engine.events.part import CallRef
 from weft_engine.events.row import (
+    INTERRUPTED,
     INVALID,
     KINDS,
     MESSAGE,
     ROLES,
+    TOLD,
     Problem,
     Row,
     branch_bytes,
@@ -38,6 +41,8 @@ from weft_engine.events.row import (
     id_bytes,
 )
 from weft_engine.events.sheet import Sheet
+from weft_engine.events.sight import has_seen_all
+from weft_engine.events.streams import pieces
 from weft_engine.events.table import Changes, Journaled, Table
 from weft_engine.names import (
     EventId,
@@ -74,23 +79,28 @@ class _Fold:
         self._sheet = Sheet(table)
         self._changes = self._sheet.changes
         self._lines = Lines(self._sheet)
+        self._told = Told(self._sheet, self._lines, count=count, place=self._place)
+        self._streamed: list[tuple[bytes, Position]] = []
 
     def run(self, records: Sequence[Journaled]) -> Changes:
         found = [(journaled, self._candidates(journaled)) for journaled in records]
-        self._sheet.load(
-            {
-                id_bytes(EventId(candidate.key))
-                for _, some in found
-                for candidate in some
-                if is_event_id(candidate.key)
-            }
-        )
+        ids = {
+            id_bytes(EventId(candidate.key))
+            for _, some in found
+            for candidate in some
+            if is_event_id(candidate.key)
+        }
+        ids.update(identity for identity, _ in self._streamed)
+        self._sheet.load(ids)
         for journaled, some in found:
             for candidate in some:
                 self._take(journaled, candidate)
             record = journaled.record
             self._frontier = advance(self._frontier, record.envelope.parents, record.hash)
         self._lines.finish()
+        self._changes.streamed.update(
+            one for one in self._streamed if self._sheet.rival(one[0]) is None
+        )
         return self._changes
 
     # ---- candidates ---------------------------------------------------------------------------
@@ -108,6 +118,9 @@ class _Fold:
                 journaled.position, odd.client, odd.clock, odd.key or "", f"no event: {odd.kind}"
             )
             for odd in found
+        )
+        self._streamed.extend(
+            (id_bytes(piece.id), journaled.position) for piece in pieces(journaled.record, update)
         )
         return candidates(update)
 
@@ -153,6 +166,8 @@ class _Fold:
             self._sheet.put(row)
             if isinstance(body, Branch):
                 self._lines.stand(row, journaled, self._frontier)
+            elif isinstance(body, Interrupted):
+                self._told.take(row, event, journaled)
             return
         row = replace(
             row,
@@ -162,7 +177,12 @@ class _Fold:
             digest=class_digest(body, lambda ref: self._target_ext(ref, journaled)),
             carry=carry_of(body),
         )
-        self._lines.place(row, sees_all=self._has_seen_all(event, journaled.record))
+        self._place(row, event, journaled)
+
+    def _place(self, row: Row, event: Event, journaled: Journaled) -> None:
+        order = self._lines.get(row.branch)
+        sees_all = has_seen_all(self._table, order, row, event, journaled, self._frontier)
+        self._lines.place(row, sees_all=sees_all)
 
     def _beats(self, journaled: Journaled, candidate: Candidate, rank: int, rival: Row) -> bool:
         """Whether this candidate goes before the one that holds the id so far."""
@@ -179,11 +199,14 @@ class _Fold:
         )
 
     def _displace(self, rival: Row) -> None:
-        other = self._table.journaled(rival.position)
-        loser = next(
-            c for c in candidates(read_update(other.record.payload)) if c.offset == rival.start
-        )
-        self._problem(other, loser, "another candidate holds this id")
+        if rival.rank != TOLD:
+            other = self._table.journaled(rival.position)
+            loser = next(
+                c for c in candidates(read_update(other.record.payload)) if c.offset == rival.start
+            )
+            self._problem(other, loser, "another candidate holds this id")
+            if rival.kind == INTERRUPTED:
+                self._told.lost(rival)
         self._lines.remove(rival)
 
     def _problem(self, journaled: Journaled, candidate: Candidate, reason: str) -> None:
@@ -216,13 +239,6 @@ class _Fold:
 
     def _sees_all_records(self, record: Record) -> bool:
         return set(self._frontier).issubset(record.envelope.parents)
-
-    def _has_seen_all(self, event: Event, record: Record) -> bool:
-        """Whether its past is everything journaled before it. Earlier events of its own record
-        count as seen anyway."""
-        return self._sees_all_records(record) and (
-            event.seen is None or set(self._frontier).issubset(event.seen)
-        )
 
 
 def _rank(record: Record, event: EventId) -> int:

@@ -83,6 +83,17 @@ class Lines:
             if order is not None:
                 order.is_anew = True
 
+    def order_all_anew(self) -> None:
+        """Every order from its beginning."""
+        waiting = [self._main]
+        while waiting:
+            order = waiting.pop()
+            order.is_anew = True
+            for line in self._sheet.lines_above(order.id, NOTHING - 1):
+                child = self.get(line.id)
+                assert child is not None, "its line is there"
+                waiting.append(child)
+
     # ---- which stand --------------------------------------------------------------------------
 
     def stand(self, row: Row, journaled: Journaled, frontier: Frontier) -> None:

@@ -97,7 +97,9 @@ def _reorder_from(outline: Outline, waist: Row | None) -> int | None:
         fresh = [row for row in nodes[index].members if not outline.is_settled(row, waist)]
         if fresh and index != at and not (bits >> at & 1 and _saw_through(outline, fresh, waist)):
             return None
-    assert order[0] == at, "a waist stands before all that comes after it"
+    if order[0] != at:
+        # A waist of the parent that had seen what was written on the branch before it began.
+        return None
     return outline.settle([nodes[index] for index in order[1:]], waist)
 
 

@@ -41,6 +41,10 @@ KINDS: Final[dict[type[Body], int]] = {
     Unknown: 11,
 }
 """Stored numbers; they only ever grow."""
+INTERRUPTED: Final = KINDS[Interrupted]
+TOLD: Final = 3
+"""The rank of a row for a stream that broke off: nobody has written a message under its id, and it
+stands as far as an `interrupted` event tells, to which the row points."""
 ROLES: Final = {role: number for number, role in enumerate(Role, start=1)}
 ASSISTANT: Final = ROLES[Role.ASSISTANT]
 PREAMBLE_ROLES: Final = frozenset({ROLES[Role.SYSTEM], ROLES[Role.DEVELOPER]})
@@ -61,7 +65,8 @@ class Row:
     """Where the event's JSON begins in the record's payload."""
     size: int
     rank: int
-    """0: written by its id's own incarnation, 1: by a relay for a plain client, 2: by another."""
+    """0: written by its id's own incarnation, 1: by a relay for a plain client, 2: by another,
+    3: by nobody (TOLD)."""
     kind: int
     role: int
     tokens: int | None

@@ -10,8 +10,8 @@ from dataclasses import replace
 from heapq import merge
 
 from weft_engine.events.candidate import candidates
-from weft_engine.events.event import Event
-from weft_engine.events.row import BRANCH, MESSAGE, Row, id_bytes
+from weft_engine.events.event import Event, Interrupted
+from weft_engine.events.row import BRANCH, INTERRUPTED, MESSAGE, Row, id_bytes
 from weft_engine.events.table import Changes, Line, Table
 from weft_engine.names import EventId, Position, is_event_id
 from weft_engine.records.envelope import Kind
@@ -85,18 +85,36 @@ class Sheet:
                 rows[row.key] = row
         return list(rows.values())
 
+    def of_kind(self, kind: int) -> list[Row]:
+        """The events of one kind other than messages, by (time, id)."""
+        rows = {row.key: row for row in self._now(self.table.of_kind_anywhere(kind))}
+        rows |= self.changes.rows
+        return sorted((row for row in rows.values() if row.kind == kind), key=lambda row: row.key)
+
     def in_records(self, first: Position, last: Position) -> list[Row]:
-        """The messages that records hold, of those between two positions."""
+        """The messages that records hold, of those between two positions; streams that broke off
+        are held by what tells of them."""
         found: list[Row] = []
         for link in self.table.links(first, last):
             record = self.table.journaled(link.position).record
             if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN):
                 for candidate in candidates(read_update(record.payload)):
                     if is_event_id(candidate.key):
-                        row = self.find(id_bytes(EventId(candidate.key)))
-                        if row is not None and row.position == link.position:
+                        row = self._held(id_bytes(EventId(candidate.key)), link.position)
+                        if row is not None and row.kind == INTERRUPTED:
+                            body = self.event(row).body
+                            if isinstance(body, Interrupted):
+                                row = self._held(id_bytes(body.target), link.position, row.start)
+                        if row is not None:
                             found.append(row)
         return [row for row in found if row.kind == MESSAGE]
+
+    def _held(self, identity: bytes, position: Position, start: int | None = None) -> Row | None:
+        """The row of an id if it points to a record, and there to `start`."""
+        row = self.find(identity)
+        if row is None or row.position != position or start not in (None, row.start):
+            return None
+        return row
 
     def remember(self, row: Row, event: Event) -> None:
         self._events[row.key] = event

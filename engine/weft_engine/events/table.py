@@ -9,7 +9,7 @@ from typing import Protocol
 from weft_engine.events.event import Event
 from weft_engine.events.reorder import Link
 from weft_engine.events.row import Problem, Row
-from weft_engine.names import Position, RecordHash
+from weft_engine.names import Incarnation, Position, RecordHash
 from weft_engine.records.envelope import Record
 
 
@@ -51,6 +51,8 @@ class Changes:
     borrowed: dict[bytes, dict[bytes, int]] = field(default_factory=dict)
     """By branch, the places (by key) of all messages of its ancestors that stand behind its base,
     in place of those it had."""
+    streamed: set[tuple[bytes, Position]] = field(default_factory=set)
+    """By the 24 bytes of a stream's id, the records that add to streams which have not ended."""
 
 
 class Table(Protocol):
@@ -103,5 +105,11 @@ class Table(Protocol):
     def positions(self, hashes: Iterable[RecordHash]) -> Mapping[RecordHash, Position]:
         """Where those of these records stand that the context has."""
 
+    def positions_by(self, incarnation: Incarnation) -> Sequence[Position]:
+        """Where the records stand that this incarnation wrote."""
+
     def links(self, first: Position, last: Position | None = None) -> Sequence[Link]:
         """The context's records from `first` on (to `last`), in journal order."""
+
+    def of_kind_anywhere(self, kind: int) -> Sequence[Row]:
+        """The events of one kind other than messages, whatever branch they were written on."""

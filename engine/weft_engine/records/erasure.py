@@ -17,6 +17,8 @@ What a record's payload becomes depends on the set of erasers and on the record 
 * in the past of an eraser of the whole context it is blank;
 * if it shows a struct under an event id that an eraser names and does not list, or lists wrongly,
   it is blank: a copy that came late, by whoever;
+* if all it does is tell how far a stream had come whose event an eraser names, it is blank, listed
+  or not (or a stand-in, if what tells it was erased by its own id before);
 * otherwise every listed struct is replaced.
 
 A listing counts if the record is in the eraser's past and all that it says of it is true; one of
@@ -37,6 +39,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from weft_engine.errors import InvalidName, MalformedRecord
+from weft_engine.events.streams import event_of, told_by
 from weft_engine.limits import ERASE_REASON_BYTES_MAX, ERASED_EVENTS_MAX
 from weft_engine.names import (
     EventId,
@@ -50,7 +53,6 @@ from weft_engine.names import (
 from weft_engine.records.digest import origin_digest, struct_digest, structs_digest
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
-from weft_engine.yjs.encoder import EVENTS_ROOT
 from weft_engine.yjs.stand_in import Anatomy
 
 _VERSION: Final = 1
@@ -112,16 +114,22 @@ class Erasure:
             event in proved or event_id_incarnation(event) == origin for event in self.events
         )
 
-    def shown(self, anatomy: Anatomy) -> frozenset[int]:
-        """The structs that stand under named event ids, by the bytes alone."""
+    def named(self, anatomy: Anatomy) -> frozenset[int]:
+        """The structs that stand under named event ids by their keys: the events themselves, and
+        what was streamed of them. These an eraser lists."""
         if not self.events:
             return frozenset()
-        ids: frozenset[str] = frozenset(self.events)
-        return frozenset(
-            index
-            for index, struct in enumerate(anatomy.update.structs)
-            if struct.key in ids and struct.parent == EVENTS_ROOT
-        )
+        ids: frozenset[str | None] = frozenset(self.events)
+        structs = anatomy.update.structs
+        return frozenset(i for i, struct in enumerate(structs) if event_of(struct) in ids)
+
+    def is_told(self, anatomy: Anatomy) -> bool:
+        """Whether an update does nothing but tell how far a named event had come as a stream."""
+        return bool(self.events) and told_by(anatomy.update, anatomy.data) in self.events
+
+    def shown(self, anatomy: Anatomy) -> frozenset[int]:
+        """The structs that show something of a named event, by the bytes alone."""
+        return frozenset({0}) if self.is_told(anatomy) else self.named(anatomy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +287,9 @@ def is_right(
     """Whether what an eraser lists of a record is true, and its to erase."""
     if said is None or original is None or said.digest != original.digest:
         return False
-    if erasure.events and erasure.shown(anatomy) != said.originals.keys():
+    if erasure.events and erasure.named(anatomy) != said.originals.keys():
+        return False
+    if erasure.is_told(anatomy):
         return False
     return all(
         index < len(anatomy.spans) and digest == _struct_digest(anatomy, original, index)

@@ -22,10 +22,12 @@ from weft_engine.events.event import (
     Role,
 )
 from weft_engine.events.part import Result
+from weft_engine.events.streams import is_quiet
 from weft_engine.formats.openai_chat import SupportsModelDump, link_results
 from weft_engine.formats.shapes import read_messages
-from weft_engine.limits import DEPS_MAX, SEEN_MAX
+from weft_engine.limits import DEPS_MAX, SEEN_MAX, STREAMS_LISTED_MAX
 from weft_engine.names import ContextName, EventId, NoteName, Position, is_event_id, note_name
+from weft_engine.records.envelope import Kind
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history, paging
 from weft_engine.replica.branches import (
@@ -49,6 +51,9 @@ from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.replica.settings import Settings, difference, resolve
 from weft_engine.replica.siblings import Answer, group_of, siblings
+from weft_engine.replica.stream import Stream
+from weft_engine.replica.stream_writer import Plan
+from weft_engine.replica.streams import OpenStream, open_streams, told_of
 from weft_engine.replica.summarizing import Summarizer
 from weft_engine.replica.timeline import Timeline
 from weft_engine.replica.viewing import (
@@ -69,6 +74,7 @@ from weft_engine.views.policy import Policy
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.spec import ViewSpec
 from weft_engine.views.view import View
+from weft_engine.yjs.reader import read_update
 
 if TYPE_CHECKING:
     from weft_engine.replica.replica import Replica
@@ -135,13 +141,8 @@ class Context:
         if isinstance(messages, (str, Message, Mapping)) or not isinstance(messages, Sequence):
             messages = [messages]
         said = [weighted(message, crit, life, expires) for message in read_messages(messages)]
-        await self._check_stands()
-        await self._marking.check_open()
-        if view is not None and view.context != self.name:
-            raise CallerError(
-                f"the view is of context {view.context!r}, the message goes to {self.name!r}",
-                hint="append an answer to the context its view was made of",
-            )
+        await self._check_open()
+        self._check_view(view)
         # A cut too wide for the field is left out: then the record's whole past counts as seen.
         seen = view.cut if view is not None and len(view.cut) <= SEEN_MAX else None
         calls: OpenCalls | None = None
@@ -153,6 +154,45 @@ class Context:
         if pin:
             drafts = _with_pins(drafts, author, self.branch_id)
         return (await self._replica.scribe.append(self.name, drafts))[: len(said)]
+
+    def stream(
+        self,
+        *,
+        role: Role | str = Role.ASSISTANT,
+        view: View | None = None,
+        author: str | None = None,
+        name: str | None = None,
+    ) -> Stream:
+        """A message that grows while it is generated, on every replica:
+
+            async with chat.stream(view=view) as s:
+                async for delta in ...:
+                    await s.write(delta)
+
+        When the block is left it becomes one message, under `s.id`; if it is left by an exception,
+        an `interrupted` event with what there was of it. `view`, `author` as in `append`; to
+        open it raises ContextClosed as that does, to end it never.
+        """
+        if role not in tuple(Role) or role == Role.TOOL:
+            raise CallerError(
+                f"no stream is of role {role!r}", hint="use assistant, user or system"
+            )
+        self._check_view(view)
+        plan = Plan(
+            self.name,
+            Role(role),
+            author if author is not None else name or Role(role).value,
+            name,
+            self.branch_id,
+            None if view is None else view.cut,
+        )
+        return self._replica.streams.make(plan, allowed=self._check_open)
+
+    async def interrupt(self, stream: EventId) -> EventId:
+        """End a stream as interrupted, as far as it came, for whoever wrote it can't any more; the
+        id of the event that says so. If the whole message turns up later, it takes that place.
+        NotFound if no such stream is open."""
+        return await self._replica.streams.interrupt(self.name, stream)
 
     async def configure(
         self,
@@ -191,8 +231,7 @@ class Context:
         order. Those that are on this branch already are left out; returns how many were new."""
         if not messages:
             return 0
-        await self._check_stands()
-        await self._marking.check_open()
+        await self._check_open()
         importing = Import(messages, self.branch_id)
         await self._ask(importing.find_known)
         new = importing.unknown
@@ -361,6 +400,9 @@ class Context:
                 "say which of event, events, note and everything is to be erased",
                 hint='such as erase(event=id, reason="...")',
             )
+        if named:
+            # Who tells of a stream tells what stands in its pieces.
+            named += await self._replica.ask(self.name, partial(told_of, named)) or []
         hashes = await self._replica.erasing.erase(
             self.name,
             reason,
@@ -496,6 +538,13 @@ class Context:
         self._replica.receipts.keep(view.receipt)
         return view
 
+    def _check_view(self, view: View | None) -> None:
+        if view is not None and view.context != self.name:
+            raise CallerError(
+                f"the view is of context {view.context!r}, the message goes to {self.name!r}",
+                hint="append an answer to the context its view was made of",
+            )
+
     def _resolve(self, asked: Asked, settings: Settings) -> ViewSpec:
         """The spec of a view; most calls ask for the same as the one before."""
         known = self._resolved
@@ -609,6 +658,11 @@ class Context:
         """Every note that holds some text, and the position in the journal they are as of."""
         return await self._notes.texts()
 
+    async def streams(self, *, limit: int = STREAMS_LISTED_MAX) -> list[OpenStream]:
+        """The messages that are being generated now, wherever that is, with all that is known here
+        of each; in the order in which they were opened, the newest `limit` of them."""
+        return await self._replica.ask(self.name, partial(open_streams, limit)) or []
+
     async def problems(self) -> list[tuple[str, str]]:
         """(key, reason) of everything that looks like an event and is none, and of what the losing
         side of an equivocation wrote into notes (key ``note:`` and its name)."""
@@ -670,6 +724,8 @@ class Context:
 
     def committed(self, stored: Stored, written: Written | None) -> None:
         self._marking.notice(stored)
+        if written is None and self.is_resident and _is_quiet(stored):
+            written = ()
         if self._holds:
             self._arrived.append((stored, written))
         for watcher in self._watchers:
@@ -717,6 +773,11 @@ class Context:
         return await self._replica.ask(
             self.name, lambda table, _: question(Lineage(table, self.branch_id))
         )
+
+    async def _check_open(self) -> None:
+        """ContextClosed, or NotFound if this is no branch of the context."""
+        await self._check_stands()
+        await self._marking.check_open()
 
     async def _check_stands(self) -> None:
         """NotFound if this is no branch of the context: what is written there nobody would see."""
@@ -784,6 +845,11 @@ class Context:
                     for id_, event in written
                 ],
             )
+
+
+def _is_quiet(stored: Stored) -> bool:
+    record = stored.record
+    return record.envelope.kind is Kind.NATIVE and is_quiet(read_update(record.payload))
 
 
 def _draft(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from weft_engine.limits import DEPS_MAX, SEEN_MAX
-from weft_engine.names import ContextName, EventId, Hlc, RecordHash
+from weft_engine.names import ClientId, ContextName, EventId, Hlc, RecordHash
 from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.frontier import Frontier, advance
@@ -52,6 +52,11 @@ class Head:
         over = len(self.frontier) - SEEN_MAX
         # Each join takes up to DEPS_MAX ends and our own last record away, and is one itself.
         return max(0, -(-over // (DEPS_MAX - 1)))
+
+    @property
+    def client(self) -> ClientId:
+        """Our Yjs client id in this context."""
+        return self._client
 
     @property
     def tip(self) -> OwnHead | None:

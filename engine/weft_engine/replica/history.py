@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from weft_engine.errors import NotFound
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Event
-from weft_engine.events.row import Row, id_bytes
+from weft_engine.events.row import TOLD, Row, id_bytes
 from weft_engine.names import EventId, Position, is_event_id
 from weft_engine.records.clock import hlc_ms
 from weft_engine.storage.lineage import ReadingOrder
@@ -27,6 +27,8 @@ class Said:
     time_ms: int
     position: Position
     tokens: int | None
+    is_interrupted: bool = False
+    """A stream that broke off, as far as it came; it stands under the stream's id."""
 
 
 def messages(
@@ -68,7 +70,14 @@ def events(
 def _read(table: ReadingOrder, rows: list[Row]) -> list[Said]:
     bodies = table.bodies(rows)
     return [
-        Said(row.id, decode_event(bodies[row.key]), hlc_ms(row.time), row.position, row.tokens)
+        Said(
+            row.id,
+            decode_event(bodies[row.key]),
+            hlc_ms(row.time),
+            row.position,
+            row.tokens,
+            row.rank == TOLD,
+        )
         for row in rows
     ]
 

@@ -30,6 +30,7 @@ from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
 from weft_engine.replica.searching import Searching
+from weft_engine.replica.streams import Streams
 from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
 from weft_engine.storage.checkpoints import Erasures, erasures
@@ -79,6 +80,7 @@ class Replica:
         self.scribe = Scribe(journal, wall=self._wall, random=random, wanted=self._is_resident)
         self.guard = Guard(journal, self.scribe, self._wall)
         self.erasing = Erasing(journal, self.scribe, self.projector, forget=self._forget)
+        self.streams = Streams(self)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
         self.searching = Searching(self)
@@ -138,7 +140,10 @@ class Replica:
             if not self.journal.readonly:
                 self.guard.close()
                 try:
-                    await self.erasing.close()
+                    try:
+                        await self.streams.close()
+                    finally:
+                        await self.erasing.close()
                 finally:
                     await self.scribe.close()
                     try:
@@ -200,6 +205,11 @@ class Replica:
     async def ask(self, name: ContextName, question: Question[T]) -> T | None:
         """What `question` answers from the event index of a context, which has everything that was
         committed before this was called; None if the context holds nothing."""
+        await self.streams.recovered()
+        return await self.ask_now(name, question)
+
+    async def ask_now(self, name: ContextName, question: Question[T]) -> T | None:
+        """As `ask`, even while streams that a crash broke off have not been ended."""
 
         def asked(connection: sqlite3.Connection) -> T | None:
             # One transaction, so that all of it is of one moment.

@@ -18,6 +18,7 @@ from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event
 from weft_engine.limits import BATCH_ITEMS_MAX, RECORD_PAYLOAD_BYTES
 from weft_engine.names import (
+    ClientId,
     ContextName,
     EventId,
     Hlc,
@@ -44,6 +45,29 @@ _HEADS_MAX: Final = 10_000
 Draft = Callable[[EventId], Event]
 """Makes an event for the id it will have."""
 Written = Sequence[tuple[EventId, Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standpoint:
+    """Where the next native record of ours in a context will stand. `clock`: its first Yjs clock;
+    `frontier`: what it will have seen."""
+
+    incarnation: Incarnation
+    client: ClientId
+    clock: int
+    frontier: Frontier
+    hlc: Hlc
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A native update that takes up `structs` of our Yjs clock, and what is to be written with it
+    beside the journal. `is_quiet`: no event comes by it."""
+
+    payload: bytes
+    structs: int
+    beside: Callable[[sqlite3.Connection], None] | None = None
+    is_quiet: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -145,6 +169,40 @@ class Scribe:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._journal.submit(records, key, lambda error: settle(future, None, error))
         await future
+
+    async def append_native(
+        self, name: ContextName, make: Callable[[Standpoint], Native | None]
+    ) -> bool:
+        """Write the update that `make` gives for where it will stand, durably; False if it gives
+        none. What `make` raises is raised, and nothing is written."""
+        self._journal.check_process()
+        if self._journal.is_full:
+            await self._journal.room()
+        head = await self._head(name)
+        key = self._writer()
+        now = self._wall.now_ms()
+        records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
+        hlc = self._clock.tick(now)
+        native: Native | None = None
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            native = make(
+                Standpoint(key.incarnation, head.client, head.client_clock, head.frontier, hlc)
+            )
+            if native is not None:
+                records.append(head.append(native.payload, native.structs, hlc))
+                if native.is_quiet and self._wanted(name):
+                    self._written[records[-1].hash] = ()
+        finally:
+            # Records that were made are part of the chain, whatever becomes of the rest.
+            if records:
+                beside = None if native is None else native.beside
+                self._journal.submit(
+                    records, key, lambda error: settle(future, None, error), beside=beside
+                )
+        if records:
+            await future
+        return native is not None
 
     async def append_erasures(
         self,

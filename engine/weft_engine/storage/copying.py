@@ -40,10 +40,11 @@ COPIED: Final = {
     "summaries": "*",
     "lines": "*",
     "borrowed": "*",
+    "streams": "*",
 }
 """Tables by name, with their columns. Erased records keep their flag and stand-in: rows are taken
 as they are."""
-LEFT_OUT: Final = frozenset({"meta", "own_heads", "tickets", "issued_tickets"})
+LEFT_OUT: Final = frozenset({"meta", "own_heads", "own_streams", "tickets", "issued_tickets"})
 """They say which store it is, and where its own writer and its links stand."""
 
 _TIPS: Final = (

@@ -12,18 +12,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from weft_engine.events.streams import event_of, told_by
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Kind, Record, decode_envelope
 from weft_engine.records.erasure import Eraser, decode_erasure
-from weft_engine.yjs.encoder import EVENTS_ROOT
+from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.stand_in import Anatomy
 
 UPDATES: Final = frozenset({Kind.NATIVE, Kind.FOREIGN})
 _CONTEXTS_MAX: Final = 256
 _EARLY_MAX: Final = 4096
 EVENT_ID: Final = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{32}")
-"""As it stands in an update. In front of a key in `events` stands no hexadecimal digit but the
-key's length, so that no match can end within it."""
+"""As it stands in an update. In front of a key stands no hexadecimal digit but the key's length,
+and none in front of a target in JSON, so that no match can end within it."""
 
 
 class Erasers:
@@ -133,8 +134,8 @@ def _shown(payload: bytes, named: dict[str, RecordHash]) -> RecordHash | None:
     """The eraser of an event that stands in this update, if there is one."""
     if all(found.decode() not in named for found in EVENT_ID.findall(payload)):
         return None
-    for struct in Anatomy.of(payload).update.structs:
-        if struct.key in named and struct.parent == EVENTS_ROOT:
-            assert struct.key is not None
-            return named[struct.key]
+    update = read_update(payload)
+    for id_ in (told_by(update, payload), *map(event_of, update.structs)):
+        if id_ is not None and id_ in named:
+            return named[id_]
     return None

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final
 
-INDEX_TABLES: Final = ("events", "problems", "lines", "borrowed")
+INDEX_TABLES: Final = ("events", "problems", "lines", "borrowed", "streams")
 """What is cleared together when an index is dropped."""
 
 _TABLES: Final = """
@@ -16,7 +16,7 @@ CREATE TABLE {schema}.events (
     position INTEGER NOT NULL,  -- the record that holds it,
     start INTEGER NOT NULL,     -- and where its JSON stands in the payload
     size INTEGER NOT NULL,
-    rank INTEGER NOT NULL,      -- 0 its own incarnation, 1 foreign, 2 any other
+    rank INTEGER NOT NULL,      -- 0 its own incarnation, 1 foreign, 2 any other, 3 none
     kind INTEGER NOT NULL,
     role INTEGER NOT NULL,      -- of a message, else 0
     tokens INTEGER,             -- of a message, in the default tokenizer
@@ -72,6 +72,13 @@ CREATE TABLE {schema}.borrowed (    -- of ancestors, and behind the base
     PRIMARY KEY (context, branch, place)
 ) WITHOUT ROWID;
 CREATE INDEX {schema}.borrowed_by_key ON borrowed (context, key);
+
+CREATE TABLE {schema}.streams (
+    context INTEGER NOT NULL,
+    id BLOB NOT NULL,           -- of a stream that has not ended: hlc (8) and incarnation (16)
+    position INTEGER NOT NULL,  -- of a record that adds to it
+    PRIMARY KEY (context, id, position)
+) WITHOUT ROWID;
 """
 
 

@@ -10,15 +10,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from heapq import merge
 from typing import Final
 
-from weft_engine.events.codec import decode_event
+from weft_engine.events.codec import decode_event, encode_event
 from weft_engine.events.event import Event
 from weft_engine.events.reorder import Link
-from weft_engine.events.row import MAIN, Row
+from weft_engine.events.row import MAIN, TOLD, Row
+from weft_engine.events.streams import as_far_as_it_came
 from weft_engine.events.table import Changes, Journaled, Line
-from weft_engine.names import Position, RecordHash
+from weft_engine.names import Incarnation, Position, RecordHash
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.frontier import EMPTY, Frontier, pack, unpack
 from weft_engine.storage import ancestry, reading, summary_memory
+from weft_engine.storage.streams import StreamTable
 from weft_engine.storage.summary_memory import Memory
 
 _COLUMNS: Final = (
@@ -29,6 +31,7 @@ _BORROWED: Final = (
     " e.class, e.branch, e.carry"
 )
 _CHUNK: Final = 256
+_IS_EVENT: Final = f"kind > 0 AND rank < {TOLD}"
 _BEFORE_ALL: Final = -(1 << 62)
 _BEHIND_ALL: Final = 1 << 62
 _NOWHERE: Final = Position(0)
@@ -61,6 +64,8 @@ class EventTable:
         self._borrowed = f"{schema}.borrowed"
         self._without = without
         self._in_store = schema == "main"
+        self.streams = StreamTable(connection, context_id, schema)
+        """Which records add to streams that have not ended."""
 
     # ---- what the fold asks -------------------------------------------------------------------
 
@@ -233,6 +238,15 @@ class EventTable:
                 found[hash_] = Position(row[0])
         return found
 
+    def positions_by(self, incarnation: Incarnation) -> list[Position]:
+        """Where the records stand that this incarnation wrote; reads through the whole context."""
+        rows = self._connection.execute(
+            "SELECT position FROM records WHERE context = ? AND origin ="
+            " (SELECT id FROM origins WHERE incarnation = ?) ORDER BY position",
+            (self._context, incarnation),
+        )
+        return [Position(row[0]) for row in rows if row[0] not in self._without]
+
     def links(self, first: Position, last: Position | None = None) -> Sequence[Link]:
         rows = self._connection.execute(
             "SELECT position, hash, envelope FROM records"
@@ -295,14 +309,15 @@ class EventTable:
     def by_time(self, *, after: bytes | None, before: bytes | None, limit: int) -> list[Row]:
         """Events of every kind by (time, id), between two keys; the newest if only `before`."""
         if after is not None:
-            return self._select("key > ? AND kind > 0 ORDER BY key LIMIT ?", after, limit)
+            return self._select(f"key > ? AND {_IS_EVENT} ORDER BY key LIMIT ?", after, limit)
         if before is not None:
-            rows = self._select("key < ? AND kind > 0 ORDER BY key DESC LIMIT ?", before, limit)
+            rows = self._select(f"key < ? AND {_IS_EVENT} ORDER BY key DESC LIMIT ?", before, limit)
             return rows[::-1]
-        return self._select("kind > 0 ORDER BY key LIMIT ?", limit)
+        return self._select(f"{_IS_EVENT} ORDER BY key LIMIT ?", limit)
 
     def bodies(self, rows: Sequence[Row]) -> dict[bytes, bytes]:
-        """The JSON of events, by their keys."""
+        """The JSON of events, by their keys; of a stream that broke off the message it came to
+        be."""
         wanted = sorted({row.position for row in rows})
         payloads: dict[int, bytes] = {}
         for start in range(0, len(wanted), _CHUNK):
@@ -313,7 +328,11 @@ class EventTable:
                     some,
                 )
             )
-        return {row.key: payloads[row.position][row.start : row.start + row.size] for row in rows}
+        found = {row.key: payloads[row.position][row.start : row.start + row.size] for row in rows}
+        for row in rows:
+            if row.rank == TOLD:
+                found[row.key] = encode_event(as_far_as_it_came(decode_event(found[row.key])))
+        return found
 
     def problems(self) -> list[tuple[Position, str, str]]:
         """(position of the record, key, reason) of every candidate that is no event."""
@@ -358,7 +377,7 @@ class EventTable:
         """Events of every kind, each class of imports once."""
         row = self._connection.execute(
             f"SELECT (SELECT count(*) FROM {self._events}"
-            " WHERE context = ?1 AND kind > 0 AND class IS NULL)"
+            f" WHERE context = ?1 AND {_IS_EVENT} AND class IS NULL)"
             f" + (SELECT count(DISTINCT class) FROM {self._events}"
             " WHERE context = ?1 AND class IS NOT NULL)",
             (self._context,),
@@ -422,6 +441,7 @@ class EventTable:
             ],
         )
         self._save_lines(changes)
+        self.streams.save(changes)
         if self._in_store:
             self._connection.execute(
                 "UPDATE contexts SET projected = ?, projected_frontier = ? WHERE id = ?",

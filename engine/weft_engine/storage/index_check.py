@@ -51,6 +51,8 @@ _PROBLEMS: Final = (
     " ORDER BY position, client, clock"
 )
 
+_STREAMS: Final = "SELECT id, position FROM {}.streams WHERE context = ? ORDER BY id, position"
+
 
 def check_index(
     connection: sqlite3.Connection,
@@ -74,6 +76,7 @@ def check_index(
     if check.compare_order():
         check_lines(connection, check.anew, row.id, check.find)
     check.compare_problems()
+    check.compare_streams()
     check.compare_waists()
     check.compare_summary()
     return check.events
@@ -152,6 +155,11 @@ class _IndexCheck:
         pairs = zip_longest(self._rows("main", _PROBLEMS), self._rows("temp", _PROBLEMS))
         if any(stored != anew for stored, anew in pairs):
             self.find("its list of problems is not that of its records")
+
+    def compare_streams(self) -> None:
+        pairs = zip_longest(self._rows("main", _STREAMS), self._rows("temp", _STREAMS))
+        if any(stored != anew for stored, anew in pairs):
+            self.find("its list of open streams is not that of its records")
 
     def compare_waists(self) -> None:
         """A waist that is not marked costs time only, and which are marked depends on when the

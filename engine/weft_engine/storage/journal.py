@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from weft_engine.errors import StoreClosed
-from weft_engine.names import ContextName, Hlc, RecordHash
+from weft_engine.names import ContextName, EventId, Hlc, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.erasure import Eraser
 from weft_engine.records.gate import Outcome, admit
@@ -40,6 +40,7 @@ from weft_engine.storage.schema import (
 )
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.skew import flag_skewed
+from weft_engine.storage.streams import own_open
 from weft_engine.storage.tenure import Tenure
 from weft_engine.storage.writer import Writer, settle
 
@@ -80,6 +81,8 @@ class SqliteJournal:
         self._closed = False
         self.has_erasing_left = False
         """Whether, when it was opened, an eraser was in it whose work was not done."""
+        self.streams_left: Sequence[tuple[ContextName, EventId]] = ()
+        """The streams of this store that had not ended when it was opened."""
 
     @classmethod
     def open(
@@ -139,6 +142,7 @@ class SqliteJournal:
                     tenure=Tenure(path, machine, random, is_leased),
                 )
                 journal.has_erasing_left = bool(pending(connection))
+                journal.streams_left = own_open(connection)
                 return journal
             except BaseException as error:
                 connection.close()
@@ -220,10 +224,13 @@ class SqliteJournal:
         records: Sequence[Record],
         key: WriterKey,
         done: Callable[[BaseException | None], None],
+        *,
+        beside: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         """Append our own `records`, in this order, behind everything submitted before. `done` is
         called when they are durable and listeners have heard of them, or with the error. `key` is
-        kept with the first of its records in each context."""
+        kept with the first of its records in each context. What `beside` writes is committed with
+        them."""
         writer, ledger = self._open_for_writing()
 
         def committed(stored: list[Stored], error: BaseException | None) -> None:
@@ -232,7 +239,7 @@ class SqliteJournal:
             done(error)
 
         writer.submit(
-            partial(self._append, ledger, records, key),
+            partial(self._append, ledger, records, key, beside),
             size=sum([len(record.payload) for record in records]),
             done=committed,
         )
@@ -377,6 +384,7 @@ class SqliteJournal:
         ledger: Ledger,
         records: Sequence[Record],
         key: WriterKey,
+        beside: Callable[[sqlite3.Connection], None] | None,
         connection: sqlite3.Connection,
     ) -> list[Stored]:
         self._begin()
@@ -391,4 +399,6 @@ class SqliteJournal:
                 "UPDATE origins SET public_key = ?, seed = ? WHERE id = ? AND seed IS NULL",
                 (key.public_key, key.seed, ledger.origin(key.incarnation)),
             )
+        if beside is not None:
+            beside(connection)
         return stored

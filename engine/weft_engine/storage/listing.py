@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from weft_engine.events.streams import event_of
 from weft_engine.limits import ERASE_RECORD_BYTES, ERASED_EVENTS_MAX
 from weft_engine.names import EventId, NoteName, Position, RecordHash
 from weft_engine.records.envelope import Kind
@@ -20,7 +21,6 @@ from weft_engine.storage.erasing import proving
 from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.storage.reading import ContextState
 from weft_engine.yjs.belonging import Belonging
-from weft_engine.yjs.encoder import EVENTS_ROOT
 from weft_engine.yjs.stand_in import Anatomy
 
 T = TypeVar("T")
@@ -132,9 +132,9 @@ class Listing:
             anatomy = Anatomy.of(payload)
             ids: dict[str | None, EventId] = {event: event for event in self._events}
             events = {
-                index: ids[struct.key]
+                index: ids[event]
                 for index, struct in enumerate(anatomy.update.structs)
-                if struct.parent == EVENTS_ROOT and struct.key in ids
+                if (event := event_of(struct)) in ids
             }
             indices = list(events)
         if not indices:

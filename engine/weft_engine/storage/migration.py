@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from weft_engine.storage.event_schema import INDEX_TABLES, index_statements
+from weft_engine.storage.streams import OWN_STREAM_TABLE
 
 STORE_FORMAT: Final = 3
 
@@ -146,6 +147,7 @@ ALTER TABLE problems_2 RENAME TO problems;
     place INTEGER NOT NULL,     -- in the reading order, of the last message that it covers
     late BLOB NOT NULL          -- ids (24 bytes each) of messages before that which it does not
 )""",
+            OWN_STREAM_TABLE,
         ]
     ),
 }

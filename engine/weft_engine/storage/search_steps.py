@@ -7,14 +7,15 @@ taken from the record in which the event index has it. Must never know: queries,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
 from weft_engine.events.candidate import candidates
 from weft_engine.events.codec import decode_event
-from weft_engine.events.row import INVALID, Row, id_bytes
+from weft_engine.events.event import Interrupted
+from weft_engine.events.row import INTERRUPTED, INVALID, TOLD, Row, id_bytes
 from weft_engine.limits import SEARCH_STEP_BYTES, SEARCH_STEP_RECORDS
 from weft_engine.names import EventId, Position, is_event_id
 from weft_engine.records.clock import hlc_ms
@@ -24,13 +25,14 @@ from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.search_tables import Batch, Entry
 from weft_engine.storage.search_text import searchable
-from weft_engine.yjs.encoder import EVENTS_ROOT
+from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import Kind, Update
 
 NOTE: Final = 0
 """The kind of a note in labels; those of events are in `events.row`."""
-_STREAM: Final = "stream:"
+_SILENT: Final = frozenset({INVALID, INTERRUPTED})
+"""What tells of a stream says nothing itself: the stream stands for it as a message."""
 _AUTHOR_BYTES: Final = 8
 
 
@@ -94,9 +96,9 @@ def next_step(
             if is_event_id(candidate.key):
                 wanted[id_bytes(EventId(candidate.key))] = stored.position
     positions = {stored.position for stored in some}
-    rows = tuple(row for row in table.by_ids(wanted).values() if row.position in positions)
+    rows = tuple(row for row in _rows(table, wanted) if row.position in positions)
     known = search_tables.held(connection, schema, state.id, sorted(positions))
-    new = [row for row in rows if row.kind != INVALID and row.key not in known]
+    new = [row for row in rows if row.kind not in _SILENT and row.key not in known]
     batch = Batch(
         state.id,
         generation,
@@ -106,6 +108,15 @@ def next_step(
         tuple(_entries(table, new)),
     )
     return Step(batch, rows)
+
+
+def _rows(table: EventTable, wanted: Iterable[bytes]) -> list[Row]:
+    """Those of these ids, and of streams that broke off if some of them tell of one."""
+    rows = list(table.by_ids(wanted).values())
+    tell = [row for row in rows if row.kind == INTERRUPTED and row.rank != TOLD]
+    told = [decode_event(json).body for json in table.bodies(tell).values()]
+    targets = {id_bytes(body.target) for body in told if isinstance(body, Interrupted)}
+    return rows + [row for row in table.by_ids(targets).values() if row.rank == TOLD]
 
 
 def _entries(table: EventTable, rows: Sequence[Row]) -> Iterator[Entry]:
@@ -129,8 +140,7 @@ def _may_change_notes(update: Update) -> bool:
     if update.deletes:
         return True
     return any(
-        struct.parent != EVENTS_ROOT
-        and not (isinstance(struct.parent, str) and struct.parent.startswith(_STREAM))
+        struct.parent not in (EVENTS_ROOT, STREAMS_ROOT)
         for struct in update.structs
         if struct.kind not in (Kind.GC, Kind.SKIP)
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import NotFound
+from weft_engine.events.row import TOLD
 from weft_engine.storage import search_tables
 from weft_engine.storage.draft import beside, kept_files
 from weft_engine.storage.event_schema import INDEX_TABLES
@@ -30,7 +31,15 @@ TABLES: Final = {
     "waiting room": ("waiting", "waiting_for", "waiting_room"),
     "quarantine": ("quarantine",),
     "erasers and proofs of them": ("erasures", "confirmations", "stand_ins", "early_erasers"),
-    "who and where": ("meta", "origins", "contexts", "own_heads", "tickets", "issued_tickets"),
+    "who and where": (
+        "meta",
+        "origins",
+        "contexts",
+        "own_heads",
+        "own_streams",
+        "tickets",
+        "issued_tickets",
+    ),
 }
 """Uses that have tables of their own; the indexes of a table go with it. All tables but `records`,
 which is counted by what stands in it."""
@@ -57,7 +66,7 @@ SELECT c.name, count(*), sum(length(envelope)),
     count(s.signature)
 FROM records AS r JOIN contexts AS c ON c.id = r.context
 LEFT JOIN (SELECT position, sum(size) AS size, count(*) AS events FROM events
-    WHERE kind > 0 GROUP BY position) AS e USING (position)
+    WHERE kind > 0 AND rank < {TOLD} GROUP BY position) AS e USING (position)
 LEFT JOIN signatures AS s USING (position)
 GROUP BY r.context ORDER BY sum(length(envelope) + length(payload)) DESC, c.name
 """

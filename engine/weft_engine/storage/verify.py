@@ -48,6 +48,8 @@ _STRAYS = (
                        " WHERE context NOT IN (SELECT id FROM contexts)"),
     ("listed problems", "SELECT count(*) FROM problems"
                         " WHERE context NOT IN (SELECT id FROM contexts)"),
+    ("open streams", "SELECT count(*) FROM streams"
+                     " WHERE context NOT IN (SELECT id FROM contexts)"),
     ("checkpoints", "SELECT count(*) FROM checkpoints"
                     " WHERE context NOT IN (SELECT id FROM contexts)"),
     ("missed hashes", "SELECT count(*) FROM waiting_for"

@@ -1,4 +1,5 @@
-"""Write the one update that Weft makes without a document: new events into the root map `events`.
+"""Write the updates that Weft makes without a document: new events into the root map `events`, and
+what is streamed into the root map `streams`.
 
 Format: Yjs update v1 as in `weft_engine.yjs.reader`; byte for byte what pycrdt 0.14.13 writes for
 the transaction that sets each key, in order, for the first time. One struct per entry:
@@ -21,8 +22,11 @@ from weft_engine.names import ClientId, EventId
 from weft_engine.yjs.lib0 import ANY_STRING, var_uint
 
 EVENTS_ROOT: Final = "events"
+STREAMS_ROOT: Final = "streams"
+"""Holds what is being generated, until it is sealed as an event (`weft_engine.events.streams`)."""
 
 _STRUCT: Final = b"\x28\x01" + var_uint(len(EVENTS_ROOT)) + EVENTS_ROOT.encode()
+_STREAM_STRUCT: Final = b"\x28\x01" + var_uint(len(STREAMS_ROOT)) + STREAMS_ROOT.encode()
 _ONE_STRING: Final = bytes((1, ANY_STRING))
 _NO_DELETES: Final = b"\x00"
 _CLIENTS_CACHED_MAX: Final = 4096
@@ -61,6 +65,45 @@ def encode_event_append(
         pieces += (head, text)
     pieces.append(_NO_DELETES)
     return EncodedAppend(b"".join(pieces), tuple(offsets))
+
+
+def encode_stream_append(
+    client: ClientId, clock: int, entries: Sequence[tuple[str, bytes]]
+) -> bytes:
+    """The update by which `client`, at `clock`, sets each key of the root `streams` to its text
+    (UTF-8), for the first time."""
+    assert entries, "an update without structs says nothing"
+    structs = [
+        _STREAM_STRUCT + var_uint(len(name := key.encode())) + name
+        + _ONE_STRING + var_uint(len(text)) + text
+        for key, text in entries
+    ]  # fmt: skip
+    return (
+        b"\x01" + var_uint(len(structs)) + _client_bytes(client) + var_uint(clock)
+        + b"".join(structs) + _NO_DELETES
+    )  # fmt: skip
+
+
+def encode_stream_seal(
+    client: ClientId,
+    clock: int,
+    entry: tuple[EventId, bytes],
+    *,
+    streamed: tuple[ClientId, Sequence[tuple[int, int]]],
+) -> bytes:
+    """The update by which `client`, at `clock`, sets an event and deletes what was streamed of it
+    by a client: ranges of its clocks as (first, length), ascending and apart."""
+    append = encode_event_append(client, clock, [entry]).payload
+    writer, ranges = streamed
+    if not ranges:
+        return append
+    return b"".join(
+        (
+            append[: -len(_NO_DELETES)],
+            b"\x01" + _client_bytes(writer) + var_uint(len(ranges)),
+            *(var_uint(first) + var_uint(length) for first, length in ranges),
+        )
+    )
 
 
 @lru_cache(maxsize=_CLIENTS_CACHED_MAX)

@@ -41,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a whole message as JSON of the OpenAI chat format, such as one with tool calls;"
         " - reads stdin",
     )
+    what.add_argument(
+        "--stream",
+        action="store_true",
+        help="read TEXT from stdin as it comes, and let it grow on every replica until its end",
+    )
     parser.add_argument(
         "--role",
         choices=("user", "assistant", "system", "developer"),
@@ -53,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.stream:
+        return asyncio.run(_stream(arguments, output))
     source = shown_name(arguments.json_message or STDIN)
     try:
         return asyncio.run(_run(arguments, _message(arguments), output))
@@ -76,6 +83,22 @@ def _message(arguments: argparse.Namespace) -> Appendable:
     if text == STDIN:
         text = read_text(STDIN, bytes_max=_BYTES_MAX)
     return {"role": arguments.role, "content": text}
+
+
+async def _stream(arguments: argparse.Namespace, output: Output) -> int:
+    from weft_server.cli.stdin_pieces import stdin_pieces
+
+    async with await open_to_write(arguments.store) as replica:
+        chat = replica.context(arguments.context)
+        async with chat.stream(role=arguments.role, author=arguments.author) as stream:
+            async for piece in stdin_pieces():
+                await stream.write(piece)
+            is_empty = not stream.text
+    if is_empty:
+        raise CallerError("nothing came on stdin", hint="pipe text into it")
+    output.say(stream.id)
+    output.data({"id": stream.id, "context": arguments.context})
+    return 0
 
 
 async def _run(arguments: argparse.Namespace, message: Appendable, output: Output) -> int:

@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("contexts", "contexts"),
         ("history", "history"),
         ("search", "searching"),
+        ("watch", "watch"),
         ("view", "view"),
         ("replay", "replay"),
         ("diff", "diff"),

@@ -46,6 +46,12 @@ class Output:
             self._end_progress()
             self._results.write(safe(text) + "\n")
 
+    def piece(self, text: str) -> None:
+        """Text of the result for people that goes on in the same line."""
+        if not self.as_json:
+            self._end_progress()
+            self._results.write(safe(text))
+
     def say_marked(self, text: str, marks: Sequence[tuple[int, int]], *, before: str) -> None:
         """As `say`, `text` in one line behind `before`; what stands between its `marks`, (start,
         end) each, is bold on a terminal."""
