@@ -74,3 +74,32 @@ def test_names_and_ids(here: Here) -> None:
         wrong = here(*words)
         assert wrong.code == 1, words
         assert "hint: " in wrong.err
+
+
+def test_what_is_said_about_a_branch(here: Here) -> None:
+    last = here("history", "zoo", "--json").lines()[-1]["id"]
+    branch = here("branch", "zoo", "again").out.strip()
+    assert here("append", "zoo", "more", "--branch", "again").code == 0
+    assert here("fact", "zoo", "city", "Lima", "--branch", "again").code == 0
+    assert here("facts", "zoo").out == ""
+    assert "city" in here("facts", "zoo", "--branch", branch).out
+    pin = here("pin", "zoo", last, "--branch", "again").out.strip()
+    assert here("pin", "zoo", last).out.strip() != pin
+    assert here("hide", "zoo", last, "--branch", "again").code == 0
+    assert here("revoke", "zoo", pin).code == 1, "it is on the branch"
+    assert here("revoke", "zoo", pin, "--branch", "again").code == 0
+    note = here.store.with_name("summary.txt")
+    note.write_text("short")
+    made = here("compact", "zoo", "--summary", str(note), "--keep", "0", "--branch", "again")
+    assert made.code == 0, made.err
+    assert here("summaries", "zoo").out == ""
+    assert "short" in here("summaries", "zoo", "--branch", "again").out
+    assert here("search", "more", "--context", "zoo", "--branch", "again", "--json").lines()
+    assert here("append", "zoo", "more still").code == 0
+    assert len(here("search", "more", "--context", "zoo", "--json").lines()) == 2
+    (hit,) = here("search", "more", "--context", "zoo", "--branch", branch, "--json").lines()
+    assert hit["branch"] == branch
+    assert "--context" in here("search", "more", "--branch", branch).err
+    assert here("revoke", "zoo", branch).code == 0
+    assert here("branches", "zoo", "--json").json()["revoked"] is True
+    assert ", revoked" in here("branches", "zoo").out

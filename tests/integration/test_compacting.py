@@ -31,6 +31,7 @@ from weft_engine.limits import SUMMARY_BYTES_MAX
 from weft_engine.names import EventId, RecordHash
 from weft_engine.replica.compacting import SummaryState
 from weft_engine.replica.context import Context
+from weft_engine.replica.covering import ENDS_MAX
 from weft_engine.replica.replica import Replica
 from weft_engine.replica.summarizing import ToSummarize
 from weft_engine.storage.verify import verify
@@ -136,7 +137,7 @@ def test_older_turns_are_covered_and_the_newest_stay(place: Path) -> None:
     on_one(test, place)
 
 
-def test_the_newest_turn_is_never_covered(place: Path) -> None:
+def test_the_newest_unit_is_never_covered(place: Path) -> None:
     async def test(replica: Replica, chat: Context) -> None:
         model = Model()
         assert await chat.compact(model, keep=0) is None, "nothing is there"
@@ -176,6 +177,99 @@ def test_by_default_half_of_the_window_stays(place: Path) -> None:
         await chat.configure(policy=Summarize(keep=0))
         await chat.compact(model)
         assert (await standing(replica)).count == 78
+
+    on_one(test, place)
+
+
+async def steps(chat: Context, count: int, first: int = 0) -> list[EventId]:
+    """Tool calls, two at a time, with their results."""
+    ids: list[EventId] = []
+    for n in range(first, first + count):
+        calls = [CALL | {"id": f"c{n}"}, CALL | {"id": f"d{n}"}]
+        ids += await chat.append({"role": "assistant", "content": None, "tool_calls": calls})
+        for call in calls:
+            result = {"role": "tool", "tool_call_id": call["id"], "content": f"found {n} " * 20}
+            ids += await chat.append(result)
+    return ids
+
+
+def test_a_long_turn_is_compacted_between_its_units(place: Path) -> None:
+    """An agent's work on one question, never split within a group of calls and results."""
+
+    async def test(replica: Replica, chat: Context) -> None:
+        await chat.configure(budget=2_000)
+        asked = await chat.append(["You are an agent", "find it"])
+        ids = [*asked, *await steps(chat, 20)]
+        tokens = {said.id: said.tokens or 0 async for said in chat.history()}
+        model = Model()
+        assert await chat.compact(model) is not None
+        found = await standing(replica)
+        assert (found.count - len(asked)) % 3 == 0
+        assert found.last == ids[found.count - 1]
+        left = sum(tokens[id_] for id_ in ids[found.count :])
+        room = 2_000 - 250 - 3
+        half = (room - room // 8) // 2
+        group = sum(tokens[id_] for id_ in ids[-3:])
+        assert half <= left < half + group
+        assert "find it" in str(model.given[0].messages)
+        # It goes on so, and the newest group stays in any case.
+        ids += await steps(chat, 5, first=20)
+        assert await chat.compact(model, keep=0) is not None
+        assert (await standing(replica)).count == len(ids) - 3
+        assert model.given[-1].previous is not None
+        assert await chat.compact(model, keep=0) is None
+
+    on_one(test, place)
+
+
+def test_what_waits_in_a_long_turn_is_not_covered(place: Path) -> None:
+    async def test(replica: Replica, chat: Context) -> None:
+        ids = [*await chat.append("find it"), *await steps(chat, 3)]
+        calls = [CALL, CALL | {"id": "c2"}]
+        ids += await chat.append({"role": "assistant", "content": None, "tool_calls": calls})
+        ids += await chat.append({"role": "tool", "tool_call_id": "c1", "content": "one of two"})
+        # Another agent goes on meanwhile.
+        for n in range(2 * ENDS_MAX):
+            ids += await chat.append({"role": "assistant", "content": f"{n}"}, author="other")
+        await chat.compact(Model(), keep=0)
+        assert (await standing(replica)).last == ids[9], "what came before the calls that wait"
+        await chat.append({"role": "tool", "tool_call_id": "c2", "content": "two of two"})
+        await chat.append({"role": "assistant", "content": "done"})
+        await chat.compact(Model(), keep=0)
+        assert (await standing(replica)).count == len(ids) + 1
+
+    on_one(test, place)
+
+
+def test_a_turn_that_begins_about_there_goes_before_an_end_within_one(place: Path) -> None:
+    async def test(replica: Replica, chat: Context) -> None:
+        await chat.configure(budget=2_000)
+        early = [*await chat.append("first"), *await steps(chat, 10)]
+        late = [*await chat.append("second"), *await steps(chat, 6, first=10)]
+        tokens = [said.tokens or 0 async for said in chat.history()]
+        behind = sum(tokens[len(early) :])
+        assert await chat.compact(Model(), keep=behind - 300) is not None
+        assert (await standing(replica)).last == early[-1]
+        await put(replica, Revoke((await standing(replica)).id))
+        # The turn leaves far more than that, so it ends within it.
+        assert await chat.compact(Model(), keep=100) is not None
+        assert (await standing(replica)).last in late
+        await put(replica, Revoke((await standing(replica)).id))
+        # It leaves less, so it ends within the one before.
+        assert await chat.compact(Model(), keep=behind + 100) is not None
+        assert (await standing(replica)).last in early[:-1]
+
+    on_one(test, place)
+
+
+def test_a_question_stays_with_what_it_led_to(place: Path) -> None:
+    async def test(replica: Replica, chat: Context) -> None:
+        await chat.append(["a question", "and another"])
+        await chat.append({"role": "assistant", "content": "an answer"})
+        assert await chat.compact(Model(), keep=0) is None
+        await chat.append({"role": "assistant", "content": "more of it"})
+        assert await chat.compact(Model(), keep=0) is not None
+        assert (await standing(replica)).count == 3
 
     on_one(test, place)
 

@@ -21,7 +21,6 @@ from weft_engine.errors import (
 )
 from weft_engine.events.event import (
     Body,
-    Close,
     Criticality,
     Event,
     Fact,
@@ -36,10 +35,8 @@ from weft_engine.events.part import Text
 from weft_engine.names import EventId
 from weft_engine.replica.context import Appendable, Context
 from weft_engine.replica.replica import Replica
-from weft_engine.replica.targets import find_closes
-from weft_engine.storage.event_table import EventTable
-from weft_engine.storage.marks import EventMemo, load_marks
-from weft_engine.storage.reading import ContextState
+from weft_engine.storage.marks import load_marks
+from weft_engine.storage.stated import EventMemo
 from weft_engine.views.marks import Marks
 
 NOBODY = EventId(f"{1:016x}-{'cd' * 16}")
@@ -65,16 +62,6 @@ async def write(replica: Replica, *bodies: Body, name: str = "a") -> list[EventI
 
 def _event(body: Body, _: EventId) -> Event:
     return Event("x", body)
-
-
-def _on_branch(body: Body, branch: EventId | None, _: EventId) -> Event:
-    return Event("x", body, branch=branch)
-
-
-def _closes_of(
-    branch: EventId | None, table: EventTable, _: ContextState
-) -> list[tuple[EventId, str | None]]:
-    return find_closes(table, branch, lambda row, event: True)
 
 
 # ---- facts ------------------------------------------------------------------------------------
@@ -402,15 +389,28 @@ async def test_closing_is_heard_of_and_refuses_nothing_that_arrives(place: Path)
 async def test_closing_a_branch_closes_nothing_else(place: Path) -> None:
     async with open_replica(place / "s.db") as replica:
         chat = replica.context("a")
-        await chat.append("hi")
-        drafts = [
-            partial(_on_branch, Close("one"), NOBODY),
-            partial(_on_branch, Close("two"), None),
-        ]
-        ids = await replica.scribe.append(chat.name, drafts)
-        for branch, found in ((NOBODY, (ids[0], "one")), (None, (ids[1], "two"))):
-            closes = await replica.ask(chat.name, partial(_closes_of, branch))
-            assert closes == [found]
+        await chat.append("one")
+        one, two = await chat.branch("one"), await chat.branch("two")
+        below = await one.branch("below")
+        await one.close("done")
+        with pytest.raises(ContextClosed, match=f"branch {one.branch_id} .*: done"):
+            await one.append("more")
+        for other in (chat, two, below):
+            await other.append("more")
+        await chat.close("all done")
+        with pytest.raises(ContextClosed):
+            await chat.append("more")
+        await two.append("still")
+        # What is begun now has the close in its past, and goes on all the same.
+        await (await chat.branch("on")).append("on")
+        closed = {info.name: info.closed for info in await chat.branches()}
+        assert closed == {"one": "done", "two": None, "below": None, "on": None}
+        await two.reopen()
+        await one.reopen()
+        await one.append("again")
+        with pytest.raises(ContextClosed):
+            await chat.append("more")
+        assert [info.closed for info in await chat.branches()] == [None] * 4
 
 
 async def test_what_is_said_of_closing_closes_nothing(place: Path) -> None:

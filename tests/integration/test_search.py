@@ -16,7 +16,7 @@ import weft
 from tests.command_line import main_of
 from tests.erasing import files_with, linked
 from tests.stores import folder, give, open_replica
-from weft_engine.errors import CallerError, LimitExceeded, StoreClosed, StoreError
+from weft_engine.errors import CallerError, LimitExceeded, NotFound, StoreClosed, StoreError
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Fact, Hide, Message, Role, Summary
 from weft_engine.events.part import Text
@@ -578,3 +578,71 @@ async def test_many_contexts(place: Path) -> None:
         assert all(hit.context.startswith("odd/") for hit in odd)
         one = await replica.searching.find("word", context=ContextName("odd/7"))
         assert [hit.context for hit in one] == ["odd/7"]
+
+
+# ---- branches -----------------------------------------------------------------------------------
+
+
+async def test_main_finds_every_branch_and_a_branch_what_it_shows(place: Path) -> None:
+    async with open_replica(place / "a.db") as replica:
+        chat = replica.context("acme/a")
+        await chat.append("needle shared")
+        fact = await chat.fact("shared", "needle")
+        branch = await chat.branch("b")
+        other = await chat.branch("other")
+        (on_main,) = await chat.append("needle of main")
+        await chat.fact("main", "needle")
+        await branch.append("needle of the branch")
+        await branch.fact("own", "needle")
+        (below_id,) = await (await branch.branch("below")).append("needle below")
+        await chat.note("plan").append("needle note")
+
+        hits = await chat.search("needle")
+        assert len(hits) == 8
+        assert {hit.branch for hit in hits if hit.id == below_id} != {None}
+        assert [hit.branch for hit in hits if hit.id == on_main] == [None]
+        on_branch = await branch.search("needle", order="newest")
+        assert texts([hit for hit in on_branch if hit.kind == "message"]) == [
+            "needle of the branch",
+            "needle shared",
+        ]
+        assert len([hit for hit in on_branch if hit.kind == "fact"]) == 2
+        assert [hit.note for hit in on_branch if hit.kind == "note"] == ["plan"]
+        assert {hit.branch for hit in on_branch if hit.kind != "note"} == {None, branch.branch_id}
+        assert [hit.id for hit in await other.search("needle", kind="fact")] == [fact]
+        pages = [
+            await branch.search("needle", order="newest", limit=2, offset=n) for n in (0, 2, 4)
+        ]
+        assert [hit for page in pages for hit in page] == on_branch
+        with pytest.raises(NotFound):
+            await chat.on(on_main).search("needle")
+        async with open_replica(place / "a.db", readonly=True) as reader:
+            again = reader.context("acme/a").on(branch.branch_id)
+            assert await again.search("needle", order="newest") == on_branch
+
+
+async def test_a_branch_finds_its_few_among_many(place: Path) -> None:
+    async with open_replica(place / "a.db") as replica:
+        chat = replica.context("acme/a")
+        await chat.append("hay")
+        branch = await chat.branch("b")
+        await branch.append("needle of the branch")
+        await chat.append([f"needle {n}" for n in range(300)])
+        assert texts(await branch.search("needle", order="newest")) == ["needle of the branch"]
+        assert len(await chat.search("needle", limit=1000)) == 301
+
+
+async def test_an_import_on_two_branches_is_found_on_each(place: Path) -> None:
+    said = import_conversation(Conversation("f", ('{"role": "user", "content": "needle"}',)))
+    async with open_replica(place / "a.db") as replica:
+        chat = replica.context("acme/a")
+        (first,) = await chat.append("hay")
+        branch = await chat.branch("b", at=first)
+        await chat.import_messages(said)
+        await branch.import_messages(said)
+        assert {hit.branch for hit in await chat.search("needle")} == {None, branch.branch_id}
+        assert [hit.branch for hit in await branch.search("needle")] == [branch.branch_id]
+        # Where both are one message, it is found once.
+        whole = await chat.branch("whole")
+        await write(chat, Event("user", said[0], branch=whole.branch_id))
+        assert len(await whole.search("needle")) == 1

@@ -23,11 +23,12 @@ from weft_engine.events.table import Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.envelope import Record
-from weft_engine.records.frontier import advance
+from weft_engine.records.frontier import EMPTY, advance
 from weft_engine.records.identity import WriterKey
 from weft_engine.records.sound import read_record
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import reading
+from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.verify import Report, verify
 from weft_engine.views.count import count_message
@@ -450,3 +451,39 @@ def test_a_forged_waist_is_found_and_a_missing_one_is_none(tmp_path: Path) -> No
 
 def answer(author: Author, text: str) -> tuple[EventId, bytes]:
     return author.new_id(), encode_event(Event("a", Message(Role.ASSISTANT, (Text(text),))))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 5])
+def test_an_index_that_lags_is_no_fault_and_its_events_are_counted(
+    whole: Path, tmp_path: Path, keep: int
+) -> None:
+    """As it is left when a store is closed with more to index than there is time for."""
+    store = tmp_path / "s.db"
+    shutil.copy(whole, store)
+    expected = check(store).events
+    tokenizer = Tokenizer(DEFAULT_TOKENIZER)
+    with opened(store) as connection:
+        for table in (*INDEX_TABLES, "summaries"):
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute("UPDATE contexts SET projected = 0, projected_frontier = x''")
+        names = connection.execute("SELECT name FROM contexts").fetchall()
+        for (name,) in names if keep else ():
+            state = reading.context(connection, name)
+            assert state is not None
+            first = reading.records_after(
+                connection, state.id, Position(0), records_max=keep, bytes_max=1 << 30
+            )
+            frontier = EMPTY
+            for one in first:
+                frontier = advance(frontier, one.record.envelope.parents, one.record.hash)
+            index = EventTable(connection, state.id)
+            changes = fold(
+                index,
+                [Journaled(one.position, one.record) for one in first],
+                frontier=EMPTY,
+                count=lambda _, message: count_message(message, tokenizer),
+            )
+            index.save(changes, upto=first[-1].position, frontier=frontier)
+    report = check(store)
+    assert report.is_sound, report.findings
+    assert report.events == expected > 0

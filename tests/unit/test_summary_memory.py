@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from weft_engine.events.event import Hide, Revoke, Summary
-from weft_engine.events.row import KINDS, MESSAGE, Row, id_bytes
-from weft_engine.events.table import Changes
+from weft_engine.events.row import KINDS, MAIN, MESSAGE, Row, id_bytes
+from weft_engine.events.table import Changes, Line
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY
 from weft_engine.storage.migration import _statements
@@ -29,6 +29,18 @@ def event_id(number: int) -> EventId:
 def row(number: int, *, place: int | None, position: int = 3, kind: int = MESSAGE) -> Row:
     identity = id_bytes(event_id(number))
     return Row(identity[:8] + identity, Position(position), 0, 9, 0, kind, 1, 5, place, 0, None)
+
+
+class Reach:
+    """An order of main, and of a branch what stands behind place 100."""
+
+    def __init__(self, branch: bytes = MAIN) -> None:
+        self.branches = frozenset((MAIN, branch))
+
+    def holds(self, row: Row) -> bool:
+        if row.place is None or row.branch not in self.branches:
+            return False
+        return self.branches == {MAIN} or (row.place > 100) == (row.branch != MAIN)
 
 
 MEMORY = Memory(row(99, place=None).key, 64, frozenset({event_id(2)}))
@@ -51,7 +63,7 @@ def after(
 ) -> Memory | None:
     changes = Changes({one.key: one for one in rows}, {removed} if removed else set())
     step = Step(CONTEXT, changes, Position(12), EMPTY, bool(known))
-    follow(connection, step, known)
+    follow(connection, step, known, Reach)
     return recall(connection, CONTEXT)
 
 
@@ -102,3 +114,61 @@ def test_an_event_that_another_record_holds_now_drops_it(connection: sqlite3.Con
 
 def test_an_event_that_goes_drops_it(connection: sqlite3.Connection) -> None:
     assert after(connection, removed=row(5, place=48).key) is None
+
+
+# ---- branches -----------------------------------------------------------------------------------
+
+BRANCH = id_bytes(event_id(77))
+OTHER = id_bytes(event_id(78))
+ON_BRANCH = Memory(row(98, place=None).key, 130, frozenset())
+
+
+def both(connection: sqlite3.Connection, changes: Changes) -> tuple[Memory | None, Memory | None]:
+    keep(connection, CONTEXT, ON_BRANCH, upto=UPTO, branch=BRANCH)
+    follow(connection, Step(CONTEXT, changes, Position(12), EMPTY, False), (), Reach)
+    return recall(connection, CONTEXT), recall(connection, CONTEXT, BRANCH)
+
+
+def test_each_branch_has_its_own(connection: sqlite3.Connection) -> None:
+    assert both(connection, Changes()) == (MEMORY, ON_BRANCH)
+    assert recall(connection, CONTEXT, OTHER) is None
+
+
+def test_what_comes_to_another_branch_changes_nothing(connection: sqlite3.Connection) -> None:
+    strange = replace(row(3, place=40), branch=OTHER)
+    summary = replace(row(4, place=None, kind=KINDS[Summary]), branch=OTHER)
+    line = Line(OTHER, MAIN, 40, (), Position(0), 1)
+    changes = Changes({strange.key: strange, summary.key: summary}, lines={OTHER: line})
+    assert both(connection, changes) == (MEMORY, ON_BRANCH)
+
+
+def test_what_comes_to_main_behind_a_branch_changes_nothing_there(
+    connection: sqlite3.Connection,
+) -> None:
+    new = row(3, place=120)
+    assert both(connection, Changes({new.key: new})) == (MEMORY, ON_BRANCH)
+
+
+def test_what_is_late_on_a_branch_is_late_there_only(connection: sqlite3.Connection) -> None:
+    late = replace(row(3, place=110), branch=BRANCH)
+    found = replace(ON_BRANCH, late=frozenset({late.id}))
+    assert both(connection, Changes({late.key: late})) == (MEMORY, found)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        Changes(lines={BRANCH: None}),
+        Changes(borrowed={BRANCH: {}}),
+        Changes({b"": replace(row(4, place=None, kind=KINDS[Revoke]), branch=BRANCH)}),
+    ],
+)
+def test_what_changes_a_branch_otherwise_drops_what_is_remembered_there(
+    connection: sqlite3.Connection, changes: Changes
+) -> None:
+    assert both(connection, changes) == (MEMORY, None)
+
+
+def test_another_summary_of_main_drops_both(connection: sqlite3.Connection) -> None:
+    summary = row(4, place=None, kind=KINDS[Summary])
+    assert both(connection, Changes({summary.key: summary})) == (None, None)

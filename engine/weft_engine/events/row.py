@@ -119,6 +119,11 @@ def branch_bytes(branch: EventId | None) -> bytes:
     return MAIN if branch is None else id_bytes(branch)
 
 
+def branch_id(branch: bytes) -> EventId | None:
+    """The branch that rows have this for; None for main."""
+    return None if branch == MAIN else event_id_of(branch)
+
+
 def event_id_of(identity: bytes) -> EventId:
     """The event id that `id_bytes` was made of."""
     return EventId(f"{identity[:8].hex()}-{identity[8:].hex()}")

@@ -60,20 +60,37 @@ def by_preference(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda candidate: (-candidate.summary.count, candidate.row.id))
 
 
-def has_pending_calls(events: Iterable[tuple[EventId, Event]]) -> bool:
-    """Whether among these events, in reading order, a call waits for its result that its author
-    may still go by. A call is settled by its result, or given up by a later generation of its own
+class WaitingCalls:
+    """The calls that wait for results their authors may still go by, while events are taken in
+    reading order. A call is settled by its result, or given up by a later generation of its own
     author: a result that comes after that is shown as text."""
-    waiting: dict[CallRef, str] = {}
-    for id_, event in events:
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: dict[CallRef, str] = {}
+
+    def take(self, id_: EventId, event: Event) -> None:
         body = event.body
         if not isinstance(body, Message):
-            continue
+            return
         if body.role is Role.ASSISTANT:
-            waiting = {ref: author for ref, author in waiting.items() if author != event.author}
+            self._waiting = {
+                ref: author for ref, author in self._waiting.items() if author != event.author
+            }
         for index, part in enumerate(body.parts):
             if isinstance(part, Result) and part.call is not None:
-                waiting.pop(part.call, None)
+                self._waiting.pop(part.call, None)
             elif isinstance(part, Call) and body.role is Role.ASSISTANT:
-                waiting[CallRef(id_, index)] = event.author
+                self._waiting[CallRef(id_, index)] = event.author
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+
+def has_pending_calls(events: Iterable[tuple[EventId, Event]]) -> bool:
+    """Whether a call waits at the end of these events, in reading order."""
+    waiting = WaitingCalls()
+    for id_, event in events:
+        waiting.take(id_, event)
     return bool(waiting)

@@ -13,13 +13,16 @@ from weft_engine.errors import NotFound
 from weft_engine.events.candidate import candidates
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Branch, Close, Event, Message, Revoke
-from weft_engine.events.row import KINDS, MAIN, Row, id_bytes
+from weft_engine.events.row import KINDS, Row, branch_id
+from weft_engine.events.standing import Standing
 from weft_engine.names import EventId, RecordHash, is_event_id
 from weft_engine.records.clock import hlc_ms
 from weft_engine.records.frontier import Frontier
 from weft_engine.replica.history import find_row
+from weft_engine.replica.targets import find_closes
 from weft_engine.storage.event_table import EventTable
-from weft_engine.storage.lineage import ReadingOrder
+from weft_engine.storage.lineage import Lineage, ReadingOrder
+from weft_engine.storage.stated import load_standing
 from weft_engine.yjs.reader import read_update
 
 _CLOSE: Final = KINDS[Close]
@@ -30,7 +33,9 @@ _REVOKE: Final = KINDS[Revoke]
 class BranchInfo:
     """A branch of a context. Two may bear one name; the id counts. `parent` None is main;
     `time_ms`: milliseconds since 1970, by its writer's clock; `messages`: those written on it;
-    `closed`: the reason it was closed for, empty if none was given, None if it is open."""
+    `closed`: the reason it was closed for, empty if none was given, None if it is open; `revoked`:
+    whether its beginning was taken back, so that people leave it out of what they show. What was
+    said on it stays, and revoking the revoke brings it back."""
 
     id: EventId
     name: str
@@ -39,6 +44,7 @@ class BranchInfo:
     author: str
     messages: int
     closed: str | None
+    revoked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ def branches(table: EventTable) -> list[BranchInfo]:
     """The branches of a context that stand, by (time, id)."""
     rows = [row for row in table.of_kind_anywhere(KINDS[Branch]) if table.line(row.identity)]
     bodies = table.bodies(rows)
-    closed = _closed(table)
+    ends = _Ends(table)
     found: list[BranchInfo] = []
     for row in rows:
         event = decode_event(bodies[row.key])
@@ -66,16 +72,11 @@ def branches(table: EventTable) -> list[BranchInfo]:
                 hlc_ms(row.time),
                 event.author,
                 table.written_on(row.identity),
-                closed.get(row.identity),
+                ends.closed(row),
+                ends.revoked(row),
             )
         )
     return found
-
-
-def revoked(order: ReadingOrder) -> set[EventId]:
-    """The events that have no effect in this order, because a standing revoke that is later says
-    so. Newest revokes are settled first."""
-    return _revoked(order, order.of_kind(_REVOKE))
 
 
 def up_to(table: EventTable, order: ReadingOrder, event: EventId) -> Cut:
@@ -86,7 +87,7 @@ def up_to(table: EventTable, order: ReadingOrder, event: EventId) -> Cut:
     return Cut((held_by.hash,), event if behind else None)
 
 
-def before(table: EventTable, order: ReadingOrder, event: EventId) -> Cut:
+def before_event(table: EventTable, order: ReadingOrder, event: EventId) -> Cut:
     """What the author of `event` had seen. NotFound if it is no message of `order`."""
     row = find_row(order, event)
     held_by = table.journaled(row.position).record
@@ -105,30 +106,30 @@ def message_of(order: ReadingOrder, event: EventId) -> Message:
     return body
 
 
-def _closed(table: EventTable) -> dict[bytes, str]:
-    """Why branches are closed, by branch."""
-    rows = [row for row in table.of_kind_anywhere(_CLOSE) if row.branch != MAIN]
-    if not rows:
-        return {}
-    gone = _revoked(table, table.of_kind_anywhere(_REVOKE))
-    found: dict[bytes, str] = {}
-    for row in rows:
-        body = table.event(row).body
-        if row.id not in gone and isinstance(body, Close):
-            found[row.branch] = body.reason or ""
-    return found
+class _Ends:
+    """What closes and revokes make of branches. Of those that nothing names nothing is read."""
 
+    def __init__(self, table: EventTable) -> None:
+        self._table = table
+        self._closed = {row.branch for row in table.of_kind_anywhere(_CLOSE)}
+        self._revoked_on = {row.branch for row in table.of_kind_anywhere(_REVOKE)}
+        self._standing: dict[bytes, Standing] = {}
 
-def _revoked(order: ReadingOrder, revokes: list[Row]) -> set[EventId]:
-    gone: set[EventId] = set()
-    for row in reversed(revokes):
-        body = order.event(row).body
-        if row.id in gone or not isinstance(body, Revoke):
-            continue
-        target = order.by_ids([id_bytes(body.target)]).get(id_bytes(body.target))
-        if target is not None and target.key < row.key:
-            gone.add(body.target)
-    return gone
+    def closed(self, row: Row) -> str | None:
+        if row.identity not in self._closed:
+            return None
+        closes = find_closes(Lineage(self._table, row.id), row.id)
+        return (closes[-1][1] or "") if closes else None
+
+    def revoked(self, row: Row) -> bool:
+        """On the branch that it is from, or a branch that this is from."""
+        if not self._revoked_on:
+            return False
+        standing = self._standing.get(row.branch)
+        if standing is None:
+            order = Lineage(self._table, branch_id(row.branch))
+            standing = self._standing[row.branch] = load_standing(order)
+        return not standing.stands(row.key, row.id)
 
 
 def _ids(payload: bytes) -> list[EventId]:

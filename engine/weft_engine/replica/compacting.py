@@ -1,4 +1,4 @@
-"""Compacting a context: a summary takes the place of older messages in views.
+"""Compacting a branch of a context: a summary takes the place of older messages in views.
 
 First it is found out what to cover, then the summarizer is asked, then the summary is recorded:
 one event. Nothing is written before that and no message is ever touched, so whatever ends this in
@@ -8,9 +8,11 @@ between costs the summarizer's work and nothing else; a revoke of the event give
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from weft_engine.errors import BudgetTooSmall, CallerError, Conflict, StoreClosed
 from weft_engine.events.event import Event, Summary
@@ -20,8 +22,7 @@ from weft_engine.replica.covering import Plan, plan, still_there
 from weft_engine.replica.settings import Settings
 from weft_engine.replica.summarizing import Summarizer, summarize
 from weft_engine.storage import tail
-from weft_engine.storage.event_table import EventTable
-from weft_engine.storage.reading import ContextState
+from weft_engine.storage.lineage import Lineage, ReadingOrder
 from weft_engine.storage.summaries import Covering, Summaries
 from weft_engine.views.count import VIEW_TOKENS
 from weft_engine.views.policy import find_policy
@@ -31,6 +32,8 @@ from weft_engine.views.tokenizer import Tokenizer, tokenizer_id
 
 if TYPE_CHECKING:
     from weft_engine.replica.replica import Replica
+
+T = TypeVar("T")
 
 AUTHOR: Final = "summary"
 _ALLOWANCE_DIVISOR: Final = 8
@@ -46,8 +49,8 @@ class SummaryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SummaryInfo:
-    """A summary of a context. `count` messages are covered by it; `late` of those before the last
-    one are not. `reason` says why one does not apply."""
+    """A summary of a branch, its own or one of those it comes from. `count` messages are covered by
+    it; `late` of those before the last one are not. `reason` says why one does not apply."""
 
     id: EventId
     time_ms: int
@@ -61,16 +64,19 @@ class SummaryInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Measures:
-    """Tokens: of the newest messages to `keep`, of what a summarizer takes at once (`room`), and of
-    a summary that views show whole (`allowance`)."""
+    """Tokens: of the newest messages to `keep` at least, and at `most` if a turn begins there; of
+    what a summarizer takes at once (`room`), and of a summary that views show whole (`allowance`).
+    """
 
     keep: int
+    most: int
     room: int
     allowance: int
 
 
 class Compacting:
-    """One compaction of a context at a time; the next one waits and covers what is left then."""
+    """Of one branch; None is main. One compaction at a time; the next one waits and covers what is
+    left then."""
 
     def __init__(self, replica: Replica, name: ContextName, branch: EventId | None) -> None:
         self._replica = replica
@@ -94,12 +100,12 @@ class Compacting:
     async def _compact(
         self, summarizer: Summarizer, settings: Settings, *, keep: int | None, by: str | None
     ) -> EventId | None:
-        def question(table: EventTable, _: ContextState) -> tuple[Plan, _Measures] | None:
-            measures = _measures(table, settings, keep)
-            made = plan(table, keep=measures.keep)
+        def question(order: ReadingOrder) -> tuple[Plan, _Measures] | None:
+            measures = _measures(order, settings, keep)
+            made = plan(order, keep=measures.keep, most=measures.most)
             return None if made is None else (made, measures)
 
-        found = await self._replica.ask(self._name, question)
+        found = await self._ask(question)
         if found is None:
             return None
         made, measures = found
@@ -112,7 +118,7 @@ class Compacting:
             room=measures.room,
             token_budget=measures.allowance,
         )
-        obstacle = await self._replica.ask(self._name, lambda table, _: still_there(table, made))
+        obstacle = await self._ask(partial(still_there, made=made))
         if obstacle is not None:
             raise Conflict(
                 f"the summary of context {self._name!r} was not recorded: {obstacle}",
@@ -124,12 +130,17 @@ class Compacting:
         return id_
 
     async def summaries(self) -> list[SummaryInfo]:
-        return await self._replica.ask(self._name, lambda table, _: listed(table)) or []
+        return await self._ask(listed) or []
+
+    async def _ask(self, question: Callable[[ReadingOrder], T]) -> T | None:
+        return await self._replica.ask(
+            self._name, lambda table, _: question(Lineage(table, self._branch))
+        )
 
 
-def listed(table: EventTable) -> list[SummaryInfo]:
+def listed(order: ReadingOrder) -> list[SummaryInfo]:
     """Every summary, oldest first, with what has become of it."""
-    summaries = Summaries(table)
+    summaries = Summaries(order)
     standing = summaries.standing()
     found: list[tuple[bytes, SummaryInfo]] = []
     for candidate in (*summaries.candidates, *summaries.revoked):
@@ -159,11 +170,11 @@ def listed(table: EventTable) -> list[SummaryInfo]:
     return [info for _, info in sorted(found, key=lambda pair: pair[0])]
 
 
-def _measures(table: EventTable, settings: Settings, keep: int | None) -> _Measures:
+def _measures(order: ReadingOrder, settings: Settings, keep: int | None) -> _Measures:
     reserved = settings.reserved
     if reserved is None:
         reserved = settings.budget // RESERVED_DIVISOR
-    head = sum(row.tokens or 0 for row in tail.head_rows(table)) + VIEW_TOKENS
+    head = sum(row.tokens or 0 for row in tail.head_rows(order)) + VIEW_TOKENS
     room = settings.budget - reserved - head
     if room <= 0:
         raise BudgetTooSmall(
@@ -175,4 +186,6 @@ def _measures(table: EventTable, settings: Settings, keep: int | None) -> _Measu
         divisor = policy.allowance
         keep = policy.keep if keep is None else keep
     allowance = room // divisor
-    return _Measures((room - allowance) // 2 if keep is None else keep, room, allowance)
+    window = room - allowance
+    keep = window // 2 if keep is None else keep
+    return _Measures(keep, keep + window // 4, room, allowance)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from weft_engine.document.left_out import LeftOut
-from weft_engine.errors import CallerError, NotFound, ReplayMismatch
+from weft_engine.errors import CallerError, ReplayMismatch
 from weft_engine.events.event import (
     Config,
     Criticality,
@@ -23,23 +23,17 @@ from weft_engine.events.event import (
 )
 from weft_engine.events.part import Result
 from weft_engine.events.streams import is_quiet
-from weft_engine.formats.openai_chat import SupportsModelDump, link_results
+from weft_engine.formats.openai_chat import SupportsModelDump
 from weft_engine.formats.shapes import read_messages
-from weft_engine.limits import DEPS_MAX, SEEN_MAX, STREAMS_LISTED_MAX
+from weft_engine.limits import SEEN_MAX, STREAMS_LISTED_MAX
 from weft_engine.names import ContextName, EventId, NoteName, Position, is_event_id, note_name
 from weft_engine.records.envelope import Kind
 from weft_engine.records.frontier import EMPTY, Frontier, fingerprint
 from weft_engine.replica import history, paging
-from weft_engine.replica.branches import (
-    BranchInfo,
-    Cut,
-    begin,
-    branches,
-    message_of,
-    up_to,
-)
-from weft_engine.replica.branches import before as before_event
+from weft_engine.replica.branches import BranchInfo, branches
+from weft_engine.replica.branching import Branching
 from weft_engine.replica.compacting import Compacting, SummaryInfo
+from weft_engine.replica.drafting import message_drafts, with_pins
 from weft_engine.replica.facts import KnownFact, weighted
 from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
@@ -50,7 +44,6 @@ from weft_engine.replica.past import Past, When
 from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.replica.settings import Settings, difference, resolve
-from weft_engine.replica.siblings import Answer, group_of, siblings
 from weft_engine.replica.stream import Stream
 from weft_engine.replica.stream_writer import Plan
 from weft_engine.replica.streams import OpenStream, open_streams, told_of
@@ -113,6 +106,7 @@ class Context:
         self._stands = branch is None
         self._compacting = Compacting(replica, name, branch)
         self._marking = Marking(replica, name, branch)
+        self._branching = Branching(replica, name, branch)
         self._resolved: tuple[Asked, Settings, ViewSpec] | None = None
 
     # ---- writing ------------------------------------------------------------------------------
@@ -148,11 +142,9 @@ class Context:
         calls: OpenCalls | None = None
         if any(type(part) is Result for message in said for part in message.parts):
             calls = OpenCalls((await self._current(rows=LOOK_BACK_MAX)).tail)
-        drafts: list[Draft] = [
-            partial(_draft, message, seen, author, calls, self.branch_id) for message in said
-        ]
+        drafts = message_drafts(said, seen=seen, author=author, calls=calls, branch=self.branch_id)
         if pin:
-            drafts = _with_pins(drafts, author, self.branch_id)
+            drafts = with_pins(drafts, author, self.branch_id)
         return (await self._replica.scribe.append(self.name, drafts))[: len(said)]
 
     def stream(
@@ -268,14 +260,11 @@ class Context:
         if at is not None and before is not None:
             raise CallerError("at and before are given", hint="give one of them, or neither")
         await self._check_stands()
-        cut = await self._cut(at, before)
-        event = begin(
-            name, cut, author="branch" if author is None else author, parent=self.branch_id
+        return self._begun(
+            await self._branching.begin(
+                name, at=at, before=before, author="branch" if author is None else author
+            )
         )
-        (id_,) = await self._replica.scribe.append(self.name, [lambda _: event])
-        context = self.on(id_)
-        context._stands = True
-        return context
 
     async def edit(
         self, event: EventId, said: Appendable, *, name: str = "edited", author: str | None = None
@@ -283,8 +272,7 @@ class Context:
         """Say something else in place of the message `event`: a branch from before it, on which
         `said` is appended. Text takes the role that the message had. The context of the branch."""
         if isinstance(said, str):
-            message = await self._ask(lambda order: message_of(order, event))
-            said = {"role": "user" if message is None else message.role.value, "content": said}
+            said = {"role": await self._branching.role_of(event), "content": said}
         checked = read_messages([said])
         context = await self.branch(name, before=event, author=author)
         await context.append(checked, author=author)
@@ -312,65 +300,32 @@ class Context:
         offline: groups of ids, each of two or more that had seen the same turns and not each other.
         Keep all of them (there is nothing to do), `choose` one, `merge` them, or `set_aside` one.
         """
-        groups = await self._ask(siblings) or []
-        return [tuple(answer.id for answer in group) for group in groups]
+        return await self._branching.siblings()
 
     async def choose(self, event: EventId) -> list[EventId]:
         """Hide the siblings of this answer, and what only they led to in that turn; the ids of the
         hides, which can be revoked. NotFound if it has no siblings."""
-        group = await self._group(event)
-        return await self._hide([answer for answer in group if answer.id != event])
+        return await self._branching.choose(event)
 
     async def merge(
         self, event: EventId, said: Appendable, *, author: str | None = None
     ) -> EventId:
         """Put `said` in place of this answer and all its siblings: it is appended and they are
         hidden, in one commit. The id of the message. NotFound if it has no siblings."""
-        group = await self._group(event)
-        drafts: list[Draft] = [
-            partial(_draft, message, None, author, None, self.branch_id)
-            for message in read_messages([said])
-        ]
-        ids = await self._replica.scribe.append(self.name, [*drafts, *self._hides(group)])
-        return ids[0]
+        return await self._branching.merge(event, read_messages([said]), author)
 
     async def set_aside(self, event: EventId, name: str = "set aside") -> Context:
         """Keep this answer on a branch of its own and hide it here; the context of that branch.
         NotFound if it has no siblings."""
-        group = await self._group(event)
-        (answer,) = [answer for answer in group if answer.id == event]
-        context = await self.branch(name, at=answer.led_to[-1])
-        await self._hide([answer])
+        await self._check_stands()
+        return self._begun(await self._branching.set_aside(event, name))
+
+    def _begun(self, branch: EventId) -> Context:
+        context = self.on(branch)
+        context._stands = True
         return context
 
-    async def _cut(self, at: EventId | None, before: EventId | None) -> Cut:
-        event = before if at is None else at
-        if event is None:
-            frontier = await self.frontier()
-            if len(frontier) > DEPS_MAX:
-                await self._replica.scribe.join(self.name)
-                frontier = await self.frontier()
-            return Cut(frontier)
-        find = before_event if at is None else up_to
-        found = await self._replica.ask(
-            self.name, lambda table, _: find(table, Lineage(table, self.branch_id), event)
-        )
-        if found is None:
-            raise NotFound(f"the context has no event {event}", hint="use an id that history gave")
-        return found
-
-    async def _group(self, event: EventId) -> tuple[Answer, ...]:
-        group = await self._ask(lambda order: group_of(order, event))
-        if group is None:
-            raise NotFound(f"the context has no event {event}", hint="use an id that history gave")
-        return group
-
-    async def _hide(self, answers: Sequence[Answer]) -> list[EventId]:
-        return await self._replica.scribe.append(self.name, self._hides(answers))
-
-    def _hides(self, answers: Sequence[Answer]) -> list[Draft]:
-        targets = sorted({target for answer in answers for target in answer.led_to})
-        return [partial(_hide_draft, target, self.branch_id) for target in targets]
+    # ---- notes, erasing, compacting -----------------------------------------------------------
 
     def note(self, name: str) -> Note:
         """The note of this name: text that people and agents edit together."""
@@ -418,7 +373,9 @@ class Context:
         place from then on. The id of its event, or None if there is nothing to summarize.
 
         At least `keep` tokens of the newest messages stay as they are (default: about half of what
-        a view holds), from the beginning of a turn on; so does the newest turn in any case. `by`
+        a view holds), from the beginning of a turn on where one begins about there, else from the
+        end of a tool call's results or another answer on; the newest of these stays in any case.
+        On a branch it covers what the branch shows, and stands there and on what comes of it. `by`
         names who wrote the text, such as a model. The summarizer is called once, or, if the
         messages are more than the context's budget holds, several times, each time with the text
         so far as `previous`. Nothing is recorded until it is done, and nothing if it raises.
@@ -429,7 +386,7 @@ class Context:
         return await self._compacting.compact(summarizer, await self.settings(), keep=keep, by=by)
 
     async def summaries(self) -> list[SummaryInfo]:
-        """Every summary of this context, oldest first, and which of them stands. Costs a look at
+        """Every summary of this branch, oldest first, and which of them stands. Costs a look at
         all messages' places."""
         return await self._compacting.summaries()
 
@@ -490,18 +447,20 @@ class Context:
     ) -> EventId:
         """Make an event that is no message as if it had never been: a pin, a hide, a fact, a
         summary, a close, a branch, a setting, or a revoke, which brings back what that took back.
-        The id of the revoke. Raises NotFound, Conflict."""
+        On a branch it has effect there and on what comes of it. The id of the revoke. Raises
+        NotFound, Conflict."""
         return await self._marking.revoke(event, reason=reason, author=author)
 
     async def close(self, reason: str | None = None, *, author: str | None = None) -> EventId:
-        """End this context: appends and facts raise ContextClosed here, and on every replica that
-        hears of it, until it is reopened. What others wrote meanwhile is taken all the same."""
+        """End this branch: appends and facts raise ContextClosed on it, here and on every replica
+        that hears of it, until it is reopened. Other branches go on, those that come of it, too.
+        What others wrote meanwhile is taken all the same."""
         return await self._marking.close(reason, author=author)
 
     async def reopen(
         self, *, reason: str | None = None, author: str | None = None
     ) -> list[EventId]:
-        """Revoke whatever closes this context; the ids of the revokes, none if it is open."""
+        """Revoke whatever closes this branch; the ids of the revokes, none if it is open."""
         return await self._marking.reopen(reason=reason, author=author)
 
     # ---- views --------------------------------------------------------------------------------
@@ -633,8 +592,9 @@ class Context:
         limit: int = 20,
         offset: int = 0,
     ) -> list[Hit]:
-        """What matches `query` in this context: messages of every branch, facts, summaries and
-        notes, as they were when this was called or later.
+        """What matches `query`: on main in all of this context, messages of every branch, facts,
+        summaries and notes; on a branch what that shows of it, and the notes, which all branches
+        share. A hit's `branch` says where it was written. As it was when this was called or later.
 
         All words must be there; `"some words"` one behind the other, `wor*` a beginning, `OR`
         between choices, `-word` not there. Case and accents do not matter. `order` is
@@ -644,6 +604,7 @@ class Context:
         return await self._replica.searching.find(
             query,
             context=self.name,
+            branch=self.branch_id,
             kind=kind,
             role=role,
             author=author,
@@ -850,46 +811,6 @@ class Context:
 def _is_quiet(stored: Stored) -> bool:
     record = stored.record
     return record.envelope.kind is Kind.NATIVE and is_quiet(read_update(record.payload))
-
-
-def _draft(
-    message: Message,
-    seen: Frontier | None,
-    author: str | None,
-    calls: OpenCalls | None,
-    branch: EventId | None,
-    id_: EventId,
-) -> Event:
-    if calls is not None:
-        message = link_results(message, calls.find)
-        calls.note(id_, message)
-    return Event(
-        author if author is not None else message.name or message.role.value,
-        message,
-        branch=branch,
-        seen=seen if message.role is Role.ASSISTANT else None,
-    )
-
-
-def _with_pins(drafts: Sequence[Draft], author: str | None, branch: EventId | None) -> list[Draft]:
-    """`drafts`, and behind them a pin of each."""
-    ids: list[EventId] = []
-
-    def noted(draft: Draft, id_: EventId) -> Event:
-        ids.append(id_)
-        return draft(id_)
-
-    def pinned(index: int, _: EventId) -> Event:
-        return Event(author or "pin", Pin(ids[index]), branch=branch)
-
-    return [
-        *(partial(noted, draft) for draft in drafts),
-        *(partial(pinned, index) for index in range(len(drafts))),
-    ]
-
-
-def _hide_draft(target: EventId, branch: EventId | None, _: EventId) -> Event:
-    return Event("hide", Hide(target), branch=branch)
 
 
 def _absent(calls: Sequence[EventId], table: ReadingOrder) -> set[EventId]:

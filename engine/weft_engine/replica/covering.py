@@ -1,43 +1,44 @@
 """What a compaction covers: up to where, named by which records, and what of it is new.
 
-Messages are covered up to the beginning of a turn. What a summary names is the past of records, so
-of the messages before that beginning it covers those whose records have nothing behind it in their
-past; one record may be cut in two (`upto`). Of several beginnings the newest is taken before which
-everything can be covered; where there is none, the one that covers most.
+It ends at the beginning of a turn, if one leaves about as much as is to be kept; in a long turn,
+such as an agent's work on one question, it ends between two units of it: a message, or a call with
+all its results. What a summary names is the past of records, so of the messages before its end it
+covers those whose records have nothing behind it in their past; one record may be cut in two
+(`upto`). Of several ends the newest is taken before which everything can be covered; where there is
+none, the one that covers most.
 Must never know: how a summary is written.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from weft_engine.events.codec import decode_event
-from weft_engine.events.event import Event, Hide, Message, Role
+from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Result
 from weft_engine.events.reorder import Link
-from weft_engine.events.row import KINDS, ROLES, Row, id_bytes
-from weft_engine.events.summaries import covered_digest, has_pending_calls
+from weft_engine.events.row import ROLES, Row
+from weft_engine.events.summaries import WaitingCalls, covered_digest, has_pending_calls
 from weft_engine.limits import DEPS_MAX
 from weft_engine.names import EventId, Position, RecordHash
 from weft_engine.records.frontier import Frontier
-from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import ReadingOrder
+from weft_engine.storage.marks import hidden_ids
 from weft_engine.storage.summaries import (
     Covering,
-    Includes,
     Summaries,
     covered_by,
     extent_of,
-    in_effect,
-    on_main,
+    members_of,
 )
 from weft_engine.views.entry import Entry, head_length
 
-BEGINNINGS_MAX: Final = 16
-"""Beginnings of turns that are tried."""
-_HIDE: Final = KINDS[Hide]
+ENDS_MAX: Final = 16
+"""Ends of each kind that are tried."""
 _USER: Final = ROLES[Role.USER]
 
 
@@ -63,30 +64,22 @@ class _Cut:
     digest: str
 
 
-def plan(order: EventTable, *, keep: int, includes: Includes = on_main) -> Plan | None:
-    """What to cover so that at least `keep` tokens of the newest messages are not; None if there is
-    nothing that can be."""
-    summaries = Summaries(order, includes)
-    rows = summaries.rows
-    old = summaries.standing()
-    reader = _Reader(order)
-    hidden = _hidden(order, includes)
-    best: Plan | None = None
-    for index in islice(_beginnings(rows, keep, reader), BEGINNINGS_MAX):
-        if old is not None and (rows[index - 1].place or 0) <= old.place:
-            break
-        made = _planned(order, rows, index, old, reader, hidden)
-        if made is not None and (best is None or made.count > best.count):
-            best = made
-        if best is not None and best.count == index:
-            break
-    return best
+def plan(order: ReadingOrder, *, keep: int, most: int) -> Plan | None:
+    """What to cover so that at least `keep` tokens of the newest messages are not, nor is the
+    newest unit; None if there is nothing that can be. The beginning of a turn is taken if it leaves
+    no more than `most`."""
+    planning = _Planning(order, keep)
+    return (
+        planning.best(planning.turns(keep, most))
+        or planning.best(planning.units())
+        or planning.best(planning.turns(max(keep, most + 1), None))
+    )
 
 
-def still_there(order: EventTable, made: Plan, includes: Includes = on_main) -> str | None:
+def still_there(order: ReadingOrder, made: Plan) -> str | None:
     """Why what was planned can't be recorded any more; None if it can."""
     extent = extent_of(order, made.covers, made.upto)
-    summaries = Summaries(order, includes)
+    summaries = Summaries(order)
     covered = [] if extent is None else covered_by(order, summaries.rows, extent)
     if len(covered) != made.count or covered_digest(id_ for _, id_ in covered) != made.digest:
         return "messages that it covers were erased meanwhile"
@@ -101,7 +94,7 @@ def still_there(order: EventTable, made: Plan, includes: Includes = on_main) -> 
 class _Reader:
     """Events of rows, each read once."""
 
-    def __init__(self, order: EventTable) -> None:
+    def __init__(self, order: ReadingOrder) -> None:
         self._order = order
         self._events: dict[bytes, Event] = {}
 
@@ -113,52 +106,99 @@ class _Reader:
         return [self._events[row.key] for row in rows]
 
 
-def _beginnings(rows: Sequence[Row], keep: int, reader: _Reader) -> Iterator[int]:
-    """Where turns begin, newest first, as indices of `rows`: before each at least one message
-    stands, behind it are `keep` tokens or more. A turn begins with the first of the user's messages
-    that stand together; one that brings results of tools begins none."""
-    tokens = 0
-    for index in range(len(rows) - 1, 0, -1):
-        tokens += rows[index].tokens or 0
-        if tokens >= keep and _speaks(rows[index], reader) and not _speaks(rows[index - 1], reader):
-            yield index
+class _Planning:
+    """Ends are indices of `rows`: before each at least one message stands, behind it are `keep`
+    tokens or more."""
+
+    def __init__(self, order: ReadingOrder, keep: int) -> None:
+        summaries = Summaries(order)
+        self._order = order
+        self._keep = keep
+        self._rows = summaries.rows
+        self._old = summaries.standing()
+        self._reader = _Reader(order)
+        self._hidden = hidden_ids(order)
+
+    def turns(self, least: int, most: int | None) -> Iterator[int]:
+        """Where turns begin, newest first, that leave so many tokens from there on. A turn begins
+        with the first of the user's messages that stand together; one that brings results of tools
+        begins none."""
+        left = 0
+        for index in range(len(self._rows) - 1, 0, -1):
+            left += self._rows[index].tokens or 0
+            if self._is_covered(index - 1) or (most is not None and left > most):
+                return
+            if left >= least and self._speaks(index) and not self._speaks(index - 1):
+                yield index
+
+    def units(self) -> Iterator[int]:
+        """Where units end that are not covered yet, newest first. What was asked stays together
+        with the first unit that it led to."""
+        rows = self._rows
+        first = 0
+        if self._old is not None:
+            covered = self._old.place
+            first = bisect_right(rows, covered, key=lambda row: row.place or 0)
+        events = self._reader.events(rows[first:])
+        waiting = WaitingCalls()
+        ends: list[int] = []
+        for index, event in enumerate(events, start=first):
+            if index > first and not waiting:
+                ends.append(index)
+            waiting.take(rows[index].id, event)
+        left = 0
+        behind = len(rows)
+        for index in reversed(ends):
+            left += sum(row.tokens or 0 for row in rows[index:behind])
+            behind = index
+            if left >= self._keep and not self._speaks(index - 1):
+                yield index
+
+    def best(self, ends: Iterator[int]) -> Plan | None:
+        best: Plan | None = None
+        for index in islice(ends, ENDS_MAX):
+            made = self._planned(index)
+            if made is not None and (best is None or made.count > best.count):
+                best = made
+            if best is not None and best.count == index:
+                break
+        return best
+
+    def _is_covered(self, index: int) -> bool:
+        """Whether the summary that stands reaches as far."""
+        return self._old is not None and (self._rows[index].place or 0) <= self._old.place
+
+    def _speaks(self, index: int) -> bool:
+        row = self._rows[index]
+        return row.role == _USER and not _brings_results(self._reader.events([row])[0])
+
+    def _planned(self, index: int) -> Plan | None:
+        cut = _cut(self._order, self._rows, index)
+        if cut is None:
+            return None
+        old = self._old
+        keys = {row.key for row in cut.rows}
+        if old is not None:
+            before = [row for row in self._rows if old.covers(row)]
+            if len(keys) <= len(before):
+                return None  # it would be beaten at once
+            if not keys.issuperset(row.key for row in before):
+                old = None
+        fresh = [row for row in cut.rows if old is None or not old.covers(row)]
+        events = self._reader.events(fresh)
+        if has_pending_calls((row.id, event) for row, event in zip(fresh, events, strict=True)):
+            return None
+        entries = _entries(fresh, events)
+        head = 0 if old is not None else head_length(entries)
+        shown = tuple(entry for entry in entries[head:] if entry.id not in self._hidden)
+        if not shown:
+            return None
+        return Plan(cut.covers, cut.upto, len(cut.rows), cut.digest, shown, old)
 
 
-def _speaks(row: Row, reader: _Reader) -> bool:
-    if row.role != _USER:
-        return False
-    body = reader.events([row])[0].body
-    return isinstance(body, Message) and not any(isinstance(p, Result) for p in body.parts)
-
-
-def _planned(
-    order: EventTable,
-    rows: Sequence[Row],
-    index: int,
-    old: Covering | None,
-    reader: _Reader,
-    hidden: frozenset[EventId],
-) -> Plan | None:
-    cut = _cut(order, rows, index)
-    if cut is None:
-        return None
-    keys = {row.key for row in cut.rows}
-    if old is not None:
-        before = [row for row in rows if old.covers(row)]
-        if len(keys) <= len(before):
-            return None  # it would be beaten at once
-        if not keys.issuperset(row.key for row in before):
-            old = None
-    fresh = [row for row in cut.rows if old is None or not old.covers(row)]
-    events = reader.events(fresh)
-    if has_pending_calls((row.id, event) for row, event in zip(fresh, events, strict=True)):
-        return None
-    entries = _entries(fresh, events)
-    head = 0 if old is not None else head_length(entries)
-    shown = tuple(entry for entry in entries[head:] if entry.id not in hidden)
-    if not shown:
-        return None
-    return Plan(cut.covers, cut.upto, len(cut.rows), cut.digest, shown, old)
+def _brings_results(event: Event) -> bool:
+    body = event.body
+    return isinstance(body, Message) and any(isinstance(part, Result) for part in body.parts)
 
 
 def _entries(rows: Sequence[Row], events: Sequence[Event]) -> list[Entry]:
@@ -169,13 +209,10 @@ def _entries(rows: Sequence[Row], events: Sequence[Event]) -> list[Entry]:
     return found
 
 
-def _cut(order: EventTable, rows: Sequence[Row], index: int) -> _Cut | None:
+def _cut(order: ReadingOrder, rows: Sequence[Row], index: int) -> _Cut | None:
     """The messages before `index` as the past of records: all that has no message from `index` on
     in its past, and of one record that has its part before `index`."""
-    behind = list(rows[index:])
-    for row in rows[index:]:
-        if row.digest is not None:
-            behind.extend(order.by_classes([row.digest])[row.digest])
+    behind = [member for row in rows[index:] for member in members_of(order, row)]
     first = min(row.position for row in behind)
     own = {row.position for row in behind}
     links = order.links(first)
@@ -229,7 +266,7 @@ def _divided(before: Sequence[Row], behind: Sequence[Row], heirs: set[Position])
     return max(most, key=lambda row: row.id)
 
 
-def _maximal(order: EventTable, tips: set[RecordHash]) -> Frontier:
+def _maximal(order: ReadingOrder, tips: set[RecordHash]) -> Frontier:
     """Those of `tips` that are not in the past of others of them."""
     if len(tips) < 2:
         return tuple(tips)
@@ -243,14 +280,3 @@ def _maximal(order: EventTable, tips: set[RecordHash]) -> Frontier:
             continue
         below.update(link.parents)
     return tuple(sorted(left))
-
-
-def _hidden(order: EventTable, includes: Includes) -> frozenset[EventId]:
-    """The messages that views leave out, under the ids they are shown by."""
-    hides, _ = in_effect(order, _HIDE, includes)
-    targets = [id_bytes(event.body.target) for _, event in hides if isinstance(event.body, Hide)]
-    found: set[EventId] = set()
-    for row in order.by_ids(targets).values():
-        members = [row] if row.digest is None else order.by_classes([row.digest])[row.digest]
-        found.update(member.id for member in members)
-    return frozenset(found)

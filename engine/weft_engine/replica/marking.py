@@ -17,9 +17,10 @@ from weft_engine.events.facts import FactBook, SaidFact
 from weft_engine.names import ContextName, EventId
 from weft_engine.replica.facts import KnownFact, known_facts, new_fact, withdrawal
 from weft_engine.replica.targets import find_closes, find_marks, find_message, find_revocable
-from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Stored
-from weft_engine.storage.marks import EventMemo, load_facts, load_standing
+from weft_engine.storage.lineage import Lineage, ReadingOrder
+from weft_engine.storage.marks import load_facts
+from weft_engine.storage.stated import EventMemo, load_standing
 
 if TYPE_CHECKING:
     from weft_engine.replica.replica import Replica
@@ -70,8 +71,8 @@ class Marking:
     async def _facts(self, name: str | None = None) -> FactBook:
         """All facts, or those of one name."""
 
-        def question(table: EventTable) -> list[SaidFact]:
-            said = load_facts(table, load_standing(table), memo=self._memo)
+        def question(order: ReadingOrder) -> list[SaidFact]:
+            said = load_facts(order, load_standing(order), self._memo)
             return said if name is None else [one for one in said if one.fact.key == name]
 
         return FactBook(await self._ask(question) or ())
@@ -97,9 +98,9 @@ class Marking:
     async def _marks(
         self, kind: type[Pin] | type[Hide], event: EventId
     ) -> tuple[EventId, list[EventId]]:
-        def question(table: EventTable) -> tuple[EventId, list[EventId]]:
-            target = find_message(table, event)
-            return target, find_marks(table, kind, target)
+        def question(order: ReadingOrder) -> tuple[EventId, list[EventId]]:
+            target = find_message(order, event)
+            return target, find_marks(order, kind, target)
 
         found = await self._ask(question)
         return found if found is not None else (find_message(None, event), [])
@@ -108,7 +109,7 @@ class Marking:
 
     async def revoke(self, event: EventId, *, reason: str | None, author: str | None) -> EventId:
         now_ms = self._replica.now_ms()
-        if await self._ask(lambda table: find_revocable(table, event, now_ms)) is None:
+        if await self._ask(lambda order: find_revocable(order, event, now_ms)) is None:
             find_revocable(None, event, now_ms)
         (id_,) = await self._revoke([event], reason, author)
         return id_
@@ -136,8 +137,11 @@ class Marking:
         await self._look()
         if self._closes:
             reason = self._closes[-1][1]
+            which = f"context {self._name!r}"
+            if self._branch is not None:
+                which = f"branch {self._branch} of {which}"
             raise ContextClosed(
-                f"context {self._name!r} is closed" + (f": {reason}" if reason else ""),
+                f"{which} is closed" + (f": {reason}" if reason else ""),
                 hint="reopen() revokes that; or go on in a branch of it",
             )
 
@@ -159,8 +163,10 @@ class Marking:
 
     # ---- inside -------------------------------------------------------------------------------
 
-    async def _ask(self, question: Callable[[EventTable], T]) -> T | None:
-        return await self._replica.ask(self._name, lambda table, _: question(table))
+    async def _ask(self, question: Callable[[ReadingOrder], T]) -> T | None:
+        return await self._replica.ask(
+            self._name, lambda table, _: question(Lineage(table, self._branch))
+        )
 
     async def _write(self, body: Body, author: str) -> EventId:
         (id_,) = await self._write_all([body], author)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -41,11 +41,19 @@ class _Turn:
 
 
 class Projector:
-    """`moved` is called with a context whose known messages changed places."""
+    """`moved` is called with a context whose known messages changed places; `branches_in_use` says
+    of which branches beside main it is worth to remember the summary that stands."""
 
-    def __init__(self, journal: SqliteJournal, *, moved: Callable[[ContextName], None]) -> None:
+    def __init__(
+        self,
+        journal: SqliteJournal,
+        *,
+        moved: Callable[[ContextName], None],
+        branches_in_use: Callable[[ContextName], Sequence[EventId]],
+    ) -> None:
         self._journal = journal
         self._moved = moved
+        self._branches_in_use = branches_in_use
         self._lagging: set[ContextName] = set()
         self._locks: dict[ContextName, _Turn] = {}
         self._background: asyncio.Task[None] | None = None
@@ -131,9 +139,11 @@ class Projector:
             self._background = asyncio.get_running_loop().create_task(self._follow())
 
     async def _step(self, context: ContextName) -> bool:
+        branches = self._branches_in_use(context)
+
         def next_one(connection: sqlite3.Connection) -> Step | Found | None:
             step = next_step(connection, context, self.count)
-            return find_summary(connection, context) if step is None else step
+            return find_summary(connection, context, branches) if step is None else step
 
         step = await self._journal.read(next_one)
         if step is None:

@@ -76,7 +76,9 @@ class Replica:
         self._contexts: dict[ContextName, Context] = {}
         self._resident: dict[tuple[ContextName, EventId | None], Context] = {}
         self.receipts = ReceiptBook(journal)
-        self.projector = Projector(journal, moved=self._moved)
+        self.projector = Projector(
+            journal, moved=self._moved, branches_in_use=self._branches_in_use
+        )
         self.scribe = Scribe(journal, wall=self._wall, random=random, wanted=self._is_resident)
         self.guard = Guard(journal, self.scribe, self._wall)
         self.erasing = Erasing(journal, self.scribe, self.projector, forget=self._forget)
@@ -338,6 +340,9 @@ class Replica:
     def _is_resident(self, name: ContextName) -> bool:
         context = self._contexts.get(name)
         return context is not None and context.is_resident
+
+    def _branches_in_use(self, name: ContextName) -> list[EventId]:
+        return [branch for of, branch in self._resident if of == name and branch is not None]
 
     def _moved(self, name: ContextName) -> None:
         context = self._contexts.get(name)

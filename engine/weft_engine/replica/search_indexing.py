@@ -153,7 +153,7 @@ class SearchIndexing:
             if not search_tables.exists(connection, "main"):
                 return None
             step = next_step(connection, "main", table, state, generation=generation)
-            return None if step is None else (step.batch, step.batch.upto >= state.position)
+            return None if step is None else (step.batch, step.batch.upto >= table.position)
 
         return await self._replica.ask(name, asked)
 

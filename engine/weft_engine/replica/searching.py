@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -17,10 +18,14 @@ from typing import TYPE_CHECKING, Final
 from weft_engine.errors import MachineError
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Message
+from weft_engine.events.row import MESSAGE, id_bytes
 from weft_engine.names import ContextName, EventId, NoteName
 from weft_engine.replica.search_hit import KIND_NAMES, Hit, check_page, labels, milliseconds
 from weft_engine.replica.search_indexing import SearchIndexing
 from weft_engine.storage import search_scope
+from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import Lineage, no_branch
+from weft_engine.storage.reading import ContextState
 from weft_engine.storage.search_finding import Choice, Found, find
 from weft_engine.storage.search_query import Query, parse
 from weft_engine.storage.search_scope import Scope
@@ -30,10 +35,22 @@ from weft_engine.storage.search_text import searchable
 if TYPE_CHECKING:
     from weft_engine.replica.replica import Replica
 
+_FIRST: Final = 64
+_GROWTH: Final = 4
 _IDLE_S: Final = 0.25
 _RETRY_S: Final = 1.0
 _REST: Final = 4
 """In the background, so many times as long as a step took nothing is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    scope: Scope
+    query: Query
+    choice: Choice
+    newest_first: bool
+    notes: bool
+    """Whether notes can be among the hits."""
 
 
 class Searching:
@@ -54,6 +71,7 @@ class Searching:
         query: str,
         *,
         context: ContextName | None = None,
+        branch: EventId | None = None,
         prefix: str = "",
         kind: str | None = None,
         role: str | None = None,
@@ -64,23 +82,23 @@ class Searching:
         limit: int = 20,
         offset: int = 0,
     ) -> list[Hit]:
-        """What matches in one context, or in all whose names start with `prefix`; see
-        `Context.search`."""
-        parsed = parse(query)
+        """What matches in one context, or in all whose names start with `prefix`; with `branch`, of
+        what that branch of `context` shows. See `Context.search`."""
         check_page(order, limit, offset)
-        scope = Scope(context, prefix)
-        choice = Choice(None, labels(kind, role, author), milliseconds(since), milliseconds(until))
-        async with self._turn:
-            while True:
-                await self._indexing.begin()
-                self._is_used = not self._replica.journal.readonly
-                await self._indexing.catch_up(scope, notes=kind in (None, "note"))
-                hits = await self._indexing.run(
-                    partial(self._hits, scope, parsed, choice, order == "newest", offset, limit)
-                )
-                if hits is not None:
-                    break
-        return await self._with_notes(hits, parsed)
+        asked = _Asked(
+            scope=Scope(context, prefix),
+            query=parse(query),
+            choice=Choice(
+                None, labels(kind, role, author), milliseconds(since), milliseconds(until)
+            ),
+            newest_first=order == "newest",
+            notes=kind in (None, "note"),
+        )
+        if branch is None or context is None:
+            hits = await self._page(asked, offset, limit)
+        else:
+            hits = (await self._on_branch(asked, context, branch, offset + limit))[offset:]
+        return await self._with_notes(hits, asked.query)
 
     def note(self, context: ContextName) -> None:
         """Records were journaled in `context`; what they say is indexed soon, if this store is
@@ -104,15 +122,34 @@ class Searching:
 
     # ---- inside -------------------------------------------------------------------------------
 
+    async def _page(self, asked: _Asked, offset: int, limit: int) -> list[Hit]:
+        async with self._turn:
+            while True:
+                await self._indexing.begin()
+                self._is_used = not self._replica.journal.readonly
+                await self._indexing.catch_up(asked.scope, notes=asked.notes)
+                hits = await self._indexing.run(partial(self._hits, asked, offset, limit))
+                if hits is not None:
+                    return hits
+
+    async def _on_branch(
+        self, asked: _Asked, context: ContextName, branch: EventId, wanted: int
+    ) -> list[Hit]:
+        """The first `wanted`: more is looked for until as many are the branch's."""
+        count = max(_FIRST, wanted)
+        while True:
+            hits = await self._page(asked, 0, count)
+            ids = [hit.id for hit in hits if hit.id is not None]
+            shown = await self._replica.ask(context, partial(_shown, branch, ids))
+            if shown is None:
+                raise no_branch(branch)
+            here = [hit for hit in hits if hit.id is None or hit.id in shown]
+            if len(here) >= wanted or len(hits) < count:
+                return here[:wanted]
+            count *= _GROWTH
+
     def _hits(
-        self,
-        scope: Scope,
-        query: Query,
-        choice: Choice,
-        newest_first: bool,
-        offset: int,
-        limit: int,
-        connection: sqlite3.Connection,
+        self, asked: _Asked, offset: int, limit: int, connection: sqlite3.Connection
     ) -> list[Hit] | None:
         """On the thread of searches; those of notes without their snippets. None if something was
         dropped meanwhile."""
@@ -124,13 +161,13 @@ class Searching:
             found = find(
                 connection,
                 sources,
-                query,
-                replace(choice, contexts=search_scope.contexts(connection, scope)),
-                newest_first=newest_first,
+                asked.query,
+                replace(asked.choice, contexts=search_scope.contexts(connection, asked.scope)),
+                newest_first=asked.newest_first,
                 count=offset + limit,
             )[offset:]
             names = search_scope.names(connection, frozenset(one.context for one in found))
-            return [_hit(connection, names[one.context], one, query) for one in found]
+            return [_hit(connection, names[one.context], one, asked.query) for one in found]
         finally:
             connection.execute("ROLLBACK")
 
@@ -169,6 +206,18 @@ class Searching:
                 await asyncio.sleep(_RETRY_S)
             await asyncio.sleep(_REST * (loop.time() - since_s))
         self._background = None
+
+
+def _shown(
+    branch: EventId, ids: Sequence[EventId], table: EventTable, _: ContextState
+) -> frozenset[EventId]:
+    """Those that a branch shows, or that have their effect there."""
+    order = Lineage(table, branch)
+    return frozenset(
+        row.id
+        for row in order.by_ids(map(id_bytes, ids)).values()
+        if (row.place is not None if row.kind == MESSAGE else order.includes(row))
+    )
 
 
 def _hit(connection: sqlite3.Connection, context: ContextName, one: Found, query: Query) -> Hit:

@@ -15,15 +15,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from weft_engine.errors import NotFound
-from weft_engine.events.event import Hide, Message, Role
+from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Result
 from weft_engine.events.reorder import Link, Node, seen_among
-from weft_engine.events.row import ASSISTANT, KINDS, ROLES, Row
+from weft_engine.events.row import ASSISTANT, ROLES, Row
 from weft_engine.names import EventId, Position, RecordHash
-from weft_engine.replica.branches import revoked
 from weft_engine.storage.lineage import ReadingOrder
+from weft_engine.storage.marks import hidden_ids
 
-_HIDE: Final = KINDS[Hide]
 _TOOL: Final = ROLES[Role.TOOL]
 _CHUNK: Final = 256
 
@@ -39,7 +38,7 @@ class Answer:
 
 def siblings(order: ReadingOrder) -> list[tuple[Answer, ...]]:
     """Groups of answers that nobody has chosen among yet, in reading order; each by (time, id)."""
-    hidden = _hidden(order)
+    hidden = hidden_ids(order)
     groups: list[tuple[Answer, ...]] = []
     for rows in _stretches(order):
         for group in _Stretch(order, rows).groups():
@@ -57,16 +56,6 @@ def group_of(order: ReadingOrder, event: EventId) -> tuple[Answer, ...]:
     raise NotFound(
         f"event {event} is no answer that has siblings", hint="siblings() lists those that have"
     )
-
-
-def _hidden(order: ReadingOrder) -> set[EventId]:
-    gone = revoked(order)
-    found: set[EventId] = set()
-    for row in order.of_kind(_HIDE):
-        body = order.event(row).body
-        if row.id not in gone and isinstance(body, Hide):
-            found.add(body.target)
-    return found
 
 
 def _stretches(order: ReadingOrder) -> Iterator[list[Row]]:

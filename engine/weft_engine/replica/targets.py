@@ -14,35 +14,37 @@ from weft_engine.events.row import KINDS, MESSAGE, Row, id_bytes
 from weft_engine.limits import CLOCK_SKEW_MS_MAX
 from weft_engine.names import EventId, is_event_id
 from weft_engine.records.clock import hlc_ms
-from weft_engine.storage.marks import (
-    Includes,
-    MarkTable,
-    load_standing,
-    on_main,
-    shown_ids,
-    stated,
-)
+from weft_engine.storage.lineage import ReadingOrder
+from weft_engine.storage.marks import shown_ids
+from weft_engine.storage.stated import load_standing, stated
 
 _REVOCABLE: Final = (
     "revoke takes back pins, hides, facts, summaries, closes, branches, configs, revokes"
 )
 
 
-def find_message(table: MarkTable | None, event: EventId) -> EventId:
-    """The id that the message is shown under. NotFound if there is no such message."""
-    row = _find(table, event)
-    assert table is not None
+def find_message(order: ReadingOrder | None, event: EventId) -> EventId:
+    """The id that the message is shown under. NotFound if the branch has no such message."""
+    row = _find(order, event)
+    assert order is not None
     if row.kind != MESSAGE:
         raise NotFound(f"event {event} is no message", hint="give the id of a message")
-    return shown_ids(table, [event])[event]
+    shown = shown_ids(order, [event]).get(event)
+    if shown is None:
+        raise _not_here(event)
+    return shown
 
 
-def find_revocable(table: MarkTable | None, event: EventId, now_ms: int) -> EventId:
-    """`event`, if a revoke that is written now takes it back. NotFound for what is not there or is
-    a message; Conflict for what is dated in the future, because a revoke must be the later one."""
-    row = _find(table, event)
+def find_revocable(order: ReadingOrder | None, event: EventId, now_ms: int) -> EventId:
+    """`event`, if a revoke that is written now on this branch takes it back there. NotFound for
+    what is not there or has no effect on the branch, or is a message; Conflict for what is dated in
+    the future, because a revoke must be the later one."""
+    row = _find(order, event)
+    assert order is not None
     if row.kind == MESSAGE:
         raise NotFound(f"event {event} is a message: hide it", hint=_REVOCABLE)
+    if not order.includes(row):
+        raise _not_here(event)
     # Our clock goes on behind all that we have seen, unless that is too far off.
     if hlc_ms(row.time) > now_ms + CLOCK_SKEW_MS_MAX:
         raise Conflict(
@@ -52,39 +54,36 @@ def find_revocable(table: MarkTable | None, event: EventId, now_ms: int) -> Even
     return event
 
 
-def find_marks(
-    table: MarkTable, kind: type[Pin] | type[Hide], target: EventId, includes: Includes = on_main
-) -> list[EventId]:
+def find_marks(order: ReadingOrder, kind: type[Pin] | type[Hide], target: EventId) -> list[EventId]:
     """The standing pins or hides of a message, under whichever of its ids."""
-    found = []
-    standing = load_standing(table, includes)
-    marks = list(stated(table, kind, standing, includes))
-    shown = shown_ids(table, {_target(one.event.body) for one in marks})
-    for one in marks:
-        if shown.get(_target(one.event.body)) == target:
-            found.append(one.id)
-    return found
+    marks = list(stated(order, kind, load_standing(order)))
+    shown = shown_ids(order, {_target(one.event.body) for one in marks})
+    return [one.id for one in marks if shown.get(_target(one.event.body)) == target]
 
 
-def find_closes(
-    table: MarkTable, branch: EventId | None, includes: Includes = on_main
-) -> list[tuple[EventId, str | None]]:
+def find_closes(order: ReadingOrder, branch: EventId | None) -> list[tuple[EventId, str | None]]:
     """The standing close events of a branch itself, oldest first, with their reasons. Those of the
     branches it came from don't close it: so one goes on from what is closed by branching off."""
     found = []
-    for one in stated(table, Close, load_standing(table, includes), includes):
+    for one in stated(order, Close, load_standing(order)):
         if one.event.branch == branch and isinstance(one.event.body, Close):
             found.append((one.id, one.event.body.reason))
     return found
 
 
-def _find(table: MarkTable | None, event: EventId) -> Row:
+def _find(order: ReadingOrder | None, event: EventId) -> Row:
     row = None
-    if table is not None and is_event_id(event):
-        row = table.by_ids([id_bytes(event)]).get(id_bytes(event))
+    if order is not None and is_event_id(event):
+        row = order.by_ids([id_bytes(event)]).get(id_bytes(event))
     if row is None or row.kind not in KINDS.values():
         raise NotFound(f"the context has no event {event}", hint="use an id that events() gave")
     return row
+
+
+def _not_here(event: EventId) -> NotFound:
+    return NotFound(
+        f"event {event} is on another branch", hint="ask the context of that: on(branch id)"
+    )
 
 
 def _target(body: Body) -> EventId:

@@ -398,9 +398,11 @@ class EventTable:
         """Whether all of `hashes` are records in the causal past of the one at `position`."""
         return ancestry.is_before(self._connection, self._context, hashes, position)
 
-    def summary_memory(self) -> Memory | None:
-        """Which summary stands, if that is known of the index as it is stored."""
-        return summary_memory.recall(self._connection, self._context) if self._in_store else None
+    def summary_memory(self, branch: bytes = MAIN) -> Memory | None:
+        """Which summary stands in a branch, if that is known of the index as it is stored."""
+        if not self._in_store:
+            return None
+        return summary_memory.recall(self._connection, self._context, branch)
 
     # ---- saving -------------------------------------------------------------------------------
 

@@ -13,14 +13,16 @@ from itertools import zip_longest
 from typing import Any, Final
 
 from weft_engine.events.fold import fold
+from weft_engine.events.row import MAIN, branch_id
 from weft_engine.events.table import Journaled
 from weft_engine.names import EventId, Position
-from weft_engine.records.frontier import EMPTY, advance, pack
+from weft_engine.records.frontier import advance, pack
 from weft_engine.storage import reading, summary_memory
 from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.findings import Findings
 from weft_engine.storage.line_check import check_lines
+from weft_engine.storage.lineage import Lineage
 from weft_engine.storage.projection import STEP_BYTES, STEP_RECORDS, Count
 from weft_engine.storage.record_check import ContextRow
 from weft_engine.storage.summaries import Summaries
@@ -62,24 +64,20 @@ def check_index(
     findings: Findings,
     step: Callable[[int], None],
 ) -> int:
-    """How many events the index of this context has; what is wrong with it goes to `findings`.
-    The tables of `temp` are there, and are emptied. `step` is called with the number of records
-    that were folded."""
+    """How many events the records of this context hold; what is wrong with its index goes to
+    `findings`. The tables of `temp` are there, and are emptied. `step` is called with the number of
+    records that were folded."""
     for table in INDEX_TABLES:
         connection.execute(f"DELETE FROM temp.{table}")
     check = _IndexCheck(connection, row, findings)
     if type(row.projected) is not int or not 0 <= row.projected <= row.position:
         check.find(f"its index is said to reach position {row.projected!r}")
-        return 0
-    check.fold_anew(count, step)
-    check.compare_rows()
-    if check.compare_order():
-        check_lines(connection, check.anew, row.id, check.find)
-    check.compare_problems()
-    check.compare_streams()
-    check.compare_waists()
-    check.compare_summary()
-    return check.events
+    else:
+        check.fold_anew(Position(row.projected), count, step)
+        check.compare()
+    # An index that lags is no fault: what it is to have is told all the same.
+    check.fold_anew(row.position, count, step)
+    return check.events()
 
 
 class _IndexCheck:
@@ -88,14 +86,17 @@ class _IndexCheck:
         self._context = row
         self._findings = findings
         self.anew = EventTable(connection, row.id, schema="temp")
-        self.events = 0
+        self._is_right = True
+        """So far."""
 
     def find(self, what: str) -> None:
+        self._is_right = False
         self._findings.add(what, context=self._context.name)
 
-    def fold_anew(self, count: Count, step: Callable[[int], None]) -> None:
-        after, frontier = Position(0), EMPTY
-        while after < self._context.projected:
+    def fold_anew(self, upto: Position, count: Count, step: Callable[[int], None]) -> None:
+        """Go on with the new index, up to a position."""
+        after, frontier = self.anew.position, self.anew.frontier
+        while after < upto:
             some = reading.records_after(
                 self._connection,
                 self._context.id,
@@ -103,7 +104,7 @@ class _IndexCheck:
                 records_max=STEP_RECORDS,
                 bytes_max=STEP_BYTES,
             )
-            inside = [s for s in some if s.position <= self._context.projected]
+            inside = [s for s in some if s.position <= upto]
             if not inside:
                 break
             journaled = [Journaled(stored.position, stored.record) for stored in inside]
@@ -113,17 +114,37 @@ class _IndexCheck:
             after = inside[-1].position
             self.anew.save(changes, upto=after, frontier=frontier)
             step(len(inside))
-        if after != self._context.projected:
+
+    def compare(self) -> None:
+        """What is stored, with the new index as far as that reaches."""
+        self._compare_reach()
+        self._compare_rows()
+        if self._compare_order():
+            check_lines(self._connection, self.anew, self._context.id, self.find)
+        self._compare_problems()
+        self._compare_streams()
+        self._compare_waists()
+        if self._is_right:
+            self._compare_summaries()
+
+    def _compare_reach(self) -> None:
+        if self.anew.position != self._context.projected:
             self.find(
                 f"its index is said to reach position {self._context.projected}, where it has no"
                 " record"
             )
-        if self._context.projected_frontier != pack(frontier):
+        if self._context.projected_frontier != pack(self.anew.frontier):
             self.find("the frontier that its index is said to reach is wrong")
 
-    def compare_rows(self) -> None:
+    def events(self) -> int:
+        """How many events the new index has."""
+        (events,) = self._connection.execute(
+            "SELECT count(*) FROM temp.events WHERE context = ?", (self._context.id,)
+        ).fetchone()
+        return int(events)
+
+    def _compare_rows(self) -> None:
         for stored, anew in _merged(self._rows("main", _EVENTS), self._rows("temp", _EVENTS)):
-            self.events += anew is not None
             if anew is None:
                 assert stored is not None
                 self.find(f"its index has event {_shown(stored[0])}, its records do not")
@@ -137,7 +158,7 @@ class _IndexCheck:
                 ]
                 self.find(f"its index says of event {_shown(anew[0])}: {', '.join(differing)}")
 
-    def compare_order(self) -> bool:
+    def _compare_order(self) -> bool:
         pairs = zip_longest(self._rows("main", _ORDER), self._rows("temp", _ORDER))
         last: object = None
         for number, (stored, anew) in enumerate(pairs, start=1):
@@ -151,17 +172,17 @@ class _IndexCheck:
             last = stored[1]
         return True
 
-    def compare_problems(self) -> None:
+    def _compare_problems(self) -> None:
         pairs = zip_longest(self._rows("main", _PROBLEMS), self._rows("temp", _PROBLEMS))
         if any(stored != anew for stored, anew in pairs):
             self.find("its list of problems is not that of its records")
 
-    def compare_streams(self) -> None:
+    def _compare_streams(self) -> None:
         pairs = zip_longest(self._rows("main", _STREAMS), self._rows("temp", _STREAMS))
         if any(stored != anew for stored, anew in pairs):
             self.find("its list of open streams is not that of its records")
 
-    def compare_waists(self) -> None:
+    def _compare_waists(self) -> None:
         """A waist that is not marked costs time only, and which are marked depends on when the
         index was brought up. One that is marked must be one."""
         for (key,) in self._connection.execute(
@@ -174,22 +195,35 @@ class _IndexCheck:
             if row is None or not is_waist(self.anew, row):
                 self.find(f"its index says of event {_shown(key)} that all later ones saw it")
 
-    def compare_summary(self) -> None:
-        """What is remembered of the summary that stands must be what the records give."""
-        stored = self._connection.execute(
-            "SELECT s.key, e.key, s.late FROM main.summaries AS s LEFT JOIN main.events AS e"
-            " ON e.context = s.context AND e.place = s.place WHERE s.context = ?",
+    def _compare_summaries(self) -> None:
+        """What is remembered of the summary that stands in a branch must be what the records give.
+        The index is known to be right."""
+        stored = EventTable(self._connection, self._context.id)
+        for branch, key, place, late in self._connection.execute(
+            "SELECT branch, key, place, late FROM main.summaries WHERE context = ?",
             (self._context.id,),
-        ).fetchone()
-        if stored is None:
-            return
-        anew: tuple[bytes, bytes | None, bytes] = (b"", stored[1], b"")
-        best = next(Summaries(self.anew).coverings(), None)
-        if best is not None:
-            last = next(row.key for row in self.anew.placed_after(best.place - 1))
-            anew = (best.candidate.row.key, last, summary_memory.packed(best.late))
-        if stored != anew:
-            self.find("what it remembers of its summary is not what its records say")
+        ).fetchall():
+            if branch != MAIN and (type(branch) is not bytes or stored.line(branch) is None):
+                self.find("it remembers the summary of a branch that it has not")
+                continue
+            id_ = branch_id(branch)
+            best = next(Summaries(Lineage(self.anew, id_)).coverings(), None)
+            if best is None:
+                is_same = key == b"" and late == b""
+            else:
+                is_same = (
+                    key == best.candidate.row.key
+                    and late == summary_memory.packed(best.late)
+                    and type(place) is int
+                    and [
+                        row.id
+                        for row in Lineage(stored, id_).oldest(after=place - 1, limit=1)
+                        if row.place == place
+                    ]
+                    == [best.last]
+                )
+            if not is_same:
+                self.find("what it remembers of its summary is not what its records say")
 
     def _rows(self, schema: str, question: str) -> Iterator[tuple[Any, ...]]:
         return iter(self._connection.execute(question.format(schema), (self._context.id,)))

@@ -8,7 +8,7 @@ Must never know: how orders are made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -18,9 +18,10 @@ from weft_engine.events.reorder import Link
 from weft_engine.events.row import MAIN, Row, branch_bytes, id_bytes
 from weft_engine.events.table import Line
 from weft_engine.events.within import Within
-from weft_engine.names import EventId, Position
+from weft_engine.names import EventId, Position, RecordHash
 from weft_engine.records.frontier import Frontier
 from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.summary_memory import Memory
 
 _BEFORE_ALL: Final = -(1 << 62)
 
@@ -48,6 +49,16 @@ class ReadingOrder(Protocol):
     def bodies(self, rows: Sequence[Row]) -> dict[bytes, bytes]: ...
     def by_time(self, *, after: bytes | None, before: bytes | None, limit: int) -> list[Row]: ...
     def links(self, first: Position, last: Position | None = None) -> Sequence[Link]: ...
+    def positions_of(self, hashes: Iterable[RecordHash]) -> Mapping[RecordHash, Position]: ...
+
+    def outside(self, have: Iterable[RecordHash]) -> frozenset[Position]:
+        """The records of this cut that are not in the causal past of `have`, which are."""
+
+    def is_before(self, hashes: Collection[RecordHash], position: Position) -> bool:
+        """Whether all of `hashes` are records in the causal past of the one at `position`."""
+
+    def summary_memory(self) -> Memory | None:
+        """What was found before of the summary that stands, if that still holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,8 @@ class Lineage:
         self._lines = _lines(table, branch)
         self._within: dict[bytes, Within] = {}
         self.segments = _segments(self._lines)
+        self.branches = frozenset((MAIN, *(line.id for line in self._lines)))
+        """Itself and those it comes from."""
 
     # ---- rows ---------------------------------------------------------------------------------
 
@@ -92,6 +105,27 @@ class Lineage:
 
     def links(self, first: Position, last: Position | None = None) -> Sequence[Link]:
         return self.table.links(first, last)
+
+    def positions_of(self, hashes: Iterable[RecordHash]) -> Mapping[RecordHash, Position]:
+        return self.table.positions_of(hashes)
+
+    def outside(self, have: Iterable[RecordHash]) -> frozenset[Position]:
+        return self.table.outside(have)
+
+    def is_before(self, hashes: Collection[RecordHash], position: Position) -> bool:
+        return self.table.is_before(hashes, position)
+
+    def summary_memory(self) -> Memory | None:
+        return self.table.summary_memory(branch_bytes(self.branch))
+
+    def holds(self, row: Row) -> bool:
+        """Whether the place that `row` has on its own branch is one of this order's."""
+        return row.place is not None and any(
+            segment.branch == row.branch
+            and row.place > segment.after
+            and (segment.to is None or row.place <= segment.to)
+            for segment in self.segments
+        )
 
     def _here(self, row: Row) -> Row:
         """The row with the place it has in this order."""

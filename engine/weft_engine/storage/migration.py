@@ -141,11 +141,13 @@ ALTER TABLE problems_2 RENAME TO problems;
             *(f"DROP TABLE IF EXISTS {table}" for table in INDEX_TABLES),
             *index_statements("main"),
             "UPDATE contexts SET projected = 0, projected_frontier = x''",
-            """CREATE TABLE summaries (  -- the one that stands in the main branch, as found last
-    context INTEGER PRIMARY KEY,
+            """CREATE TABLE summaries (  -- the one that stands in a branch, as found last
+    context INTEGER NOT NULL,
+    branch BLOB NOT NULL,       -- id (24) of the branch event, empty for main
     key BLOB NOT NULL,          -- of its event; empty: of those that are there none applies
     place INTEGER NOT NULL,     -- in the reading order, of the last message that it covers
-    late BLOB NOT NULL          -- ids (24 bytes each) of messages before that which it does not
+    late BLOB NOT NULL,         -- ids (24 bytes each) of messages before that which it does not
+    PRIMARY KEY (context, branch)
 )""",
             OWN_STREAM_TABLE,
         ]

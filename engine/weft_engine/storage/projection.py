@@ -7,13 +7,13 @@ far its index is. A read-only store completes it in memory, and so does a look a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from weft_engine.events.event import Message
 from weft_engine.events.fold import fold
-from weft_engine.events.row import id_bytes
+from weft_engine.events.row import MAIN, branch_id, id_bytes
 from weft_engine.events.table import Changes, Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, Frontier, advance
@@ -22,6 +22,7 @@ from weft_engine.storage.cut import check_held
 from weft_engine.storage.event_schema import INDEX_TABLES, create_event_tables
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Stored
+from weft_engine.storage.lineage import Lineage
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.summaries import Summaries
 
@@ -62,39 +63,51 @@ def next_step(connection: sqlite3.Connection, name: str, count: Count) -> Step |
 
 def save_step(connection: sqlite3.Connection, step: Step) -> None:
     table = EventTable(connection, step.context_id)
-    if table.summary_memory() is not None:
+    if summary_memory.recall_all(connection, step.context_id):
         known = table.by_ids(row.key[8:] for row in step.changes.rows.values())
         same = [row for row in known.values() if row.key in step.changes.rows]
-        summary_memory.follow(connection, step, same)
+        summary_memory.follow(connection, step, same, lambda branch: _lineage(table, branch))
     table.save(step.changes, upto=step.upto, frontier=step.frontier)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Which summary stands, worked out when the index reached `upto`."""
+    """Which summary stands in a branch, worked out when the index reached `upto`."""
 
     context_id: int
+    branch: bytes
     memory: summary_memory.Memory
     upto: Position
 
 
-def find_summary(connection: sqlite3.Connection, name: str) -> Found | None:
-    """Work out which summary stands in a context whose index is complete; None if that is known
-    or there is none at all."""
+def find_summary(
+    connection: sqlite3.Connection, name: str, branches: Iterable[EventId]
+) -> Found | None:
+    """Work out which summary stands in main or one of `branches` of a context whose index is
+    complete; None if that is known of all of them or there is no summary at all."""
     state = reading.context(connection, name)
-    if state is None or summary_memory.recall(connection, state.id) is not None:
+    if state is None or not summary_memory.has_summaries(connection, state.id):
         return None
-    if not summary_memory.has_summaries(connection, state.id):
-        return None
-    best = next(Summaries(current(connection, state)).coverings(), None)
-    memory = summary_memory.NONE_APPLIES
-    if best is not None:
-        memory = summary_memory.Memory(best.candidate.row.key, best.place, best.late)
-    return Found(state.id, memory, state.projected)
+    table = current(connection, state)
+    known = summary_memory.recall_all(connection, state.id)
+    for branch in (MAIN, *map(id_bytes, branches)):
+        if branch not in known and (branch == MAIN or table.line(branch) is not None):
+            best = next(Summaries(_lineage(table, branch)).coverings(), None)
+            memory = summary_memory.NONE_APPLIES
+            if best is not None:
+                memory = summary_memory.Memory(best.candidate.row.key, best.place, best.late)
+            return Found(state.id, branch, memory, state.projected)
+    return None
 
 
 def keep_summary(connection: sqlite3.Connection, found: Found) -> None:
-    summary_memory.keep(connection, found.context_id, found.memory, upto=found.upto)
+    summary_memory.keep(
+        connection, found.context_id, found.memory, upto=found.upto, branch=found.branch
+    )
+
+
+def _lineage(table: EventTable, branch: bytes) -> Lineage:
+    return Lineage(table, branch_id(branch))
 
 
 def current(connection: sqlite3.Connection, state: ContextState) -> EventTable:

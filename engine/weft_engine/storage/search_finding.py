@@ -42,6 +42,7 @@ _NOT_IN_MEMORY: Final = (
 )
 _OF_CLASS: Final = (
     "SELECT m.key FROM main.events AS m WHERE m.context = v.context AND m.class = v.class"
+    " AND m.branch = v.branch"
 )
 _OF_CLASS_IN_MEMORY: Final = _OF_CLASS.replace("main.events", "temp.search_rows")
 
@@ -223,7 +224,7 @@ def _events(
     connection: sqlite3.Connection, shard: _Shard, scores: dict[int, float]
 ) -> dict[int, Found]:
     """Those of these entries whose event still stands in the record it was indexed from, and of a
-    class of imports only the one that is shown."""
+    class of imports only the one that is shown on its branch."""
     source = shard.source
     question = _IN_MEMORY if source.schema == "temp" else _IN_STORE
     classes = f"({_OF_CLASS}" + (

@@ -31,6 +31,7 @@ CREATE TABLE temp.search_rows (
     kind INTEGER NOT NULL,
     role INTEGER NOT NULL,
     class BLOB,
+    branch BLOB NOT NULL,
     PRIMARY KEY (context, id)
 );
 CREATE UNIQUE INDEX temp.search_rows_by_key ON search_rows (context, key);
@@ -85,7 +86,7 @@ class Overlay:
         if step is None:
             return False
         self.connection.executemany(
-            "INSERT OR REPLACE INTO temp.search_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO temp.search_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     state.id,
@@ -97,6 +98,7 @@ class Overlay:
                     row.kind,
                     row.role,
                     row.digest,
+                    row.branch,
                 )
                 for row in step.rows
             ],

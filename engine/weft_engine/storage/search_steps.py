@@ -80,7 +80,8 @@ def next_step(
             records_max=SEARCH_STEP_RECORDS,
             bytes_max=SEARCH_STEP_BYTES,
         )
-        if stored.position <= state.position
+        # What is journaled already and not in the event index yet comes with the next step.
+        if stored.position <= table.position
     ]
     if not some:
         return None

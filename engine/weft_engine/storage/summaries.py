@@ -8,59 +8,25 @@ before is taken from `summary_memory`. Must never know: budgets, windows, what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from weft_engine.events.codec import decode_event
-from weft_engine.events.event import Event, Message, Revoke, Summary, is_generation
+from weft_engine.events.event import Event, Message, Summary, is_generation
 from weft_engine.events.part import CallRef, Result
-from weft_engine.events.row import KINDS, MESSAGE, Row, id_bytes
+from weft_engine.events.row import MESSAGE, Row, id_bytes
+from weft_engine.events.standing import ALL_STAND, Standing
 from weft_engine.events.summaries import Candidate, Extent, by_preference, covered_digest
-from weft_engine.names import EventId, Position, RecordHash
+from weft_engine.names import EventId, RecordHash
+from weft_engine.storage.lineage import ReadingOrder
+from weft_engine.storage.stated import load_standing, read_events
 from weft_engine.storage.summary_memory import Memory
 from weft_engine.views.marks import StandingSummary
 
 FIRST: Final = -(1 << 62)
 """In front of every place of a reading order."""
-_SUMMARY: Final = KINDS[Summary]
-_REVOKE: Final = KINDS[Revoke]
 _LOOK_AHEAD: Final = 8
-
-
-class Order(Protocol):
-    """The reading order of a branch at a cut, and the index behind it."""
-
-    def of_kind(self, kind: int) -> Sequence[Row]: ...
-
-    def by_ids(self, ids: Iterable[bytes]) -> Mapping[bytes, Row]: ...
-
-    def by_classes(self, digests: Iterable[bytes]) -> Mapping[bytes, Sequence[Row]]: ...
-
-    def placed_after(self, place: int) -> Sequence[Row]: ...
-
-    def oldest(self, *, after: int | None, limit: int) -> Sequence[Row]: ...
-
-    def bodies(self, rows: Sequence[Row]) -> Mapping[bytes, bytes]: ...
-
-    def positions_of(self, hashes: Iterable[RecordHash]) -> Mapping[RecordHash, Position]: ...
-
-    def outside(self, have: Iterable[RecordHash]) -> frozenset[Position]:
-        """The records of this cut that are not in the causal past of `have`."""
-
-    def is_before(self, hashes: Collection[RecordHash], position: Position) -> bool:
-        """Whether all of `hashes` are records in the causal past of the one at `position`."""
-
-    def summary_memory(self) -> Memory | None:
-        """What was worked out before, if it still holds for this order."""
-
-
-Includes = Callable[[Row, Event], bool]
-"""Whether an event has effect in a reading order."""
-
-
-def on_main(_: Row, event: Event) -> bool:
-    return event.branch is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +46,11 @@ class Covering:
         return StandingSummary(row.key, row.id, summary.text, summary.count, self.last, self.late)
 
 
-def standing_summary(order: Order, includes: Includes = on_main) -> StandingSummary | None:
-    """The summary that stands in `order`, if any does."""
+def standing_summary(
+    order: ReadingOrder, standing: Standing | None = None
+) -> StandingSummary | None:
+    """The summary that stands in `order`, if any does. `standing`: what its revokes leave, if that
+    is known."""
     memory = order.summary_memory()
     if memory is not None:
         if memory.is_none:
@@ -89,21 +58,28 @@ def standing_summary(order: Order, includes: Includes = on_main) -> StandingSumm
         covering = _remembered(order, memory)
         if covering is not None and not splits(order, covering):
             return covering.standing()
-    found = Summaries(order, includes).standing()
+    found = Summaries(order, standing).standing()
     return None if found is None else found.standing()
 
 
 class Summaries:
     """The summaries of a reading order. What all of them need is read once, when it is needed."""
 
-    def __init__(self, order: Order, includes: Includes = on_main) -> None:
+    def __init__(self, order: ReadingOrder, standing: Standing | None = None) -> None:
         self._order = order
         self._rows: Sequence[Row] | None = None
         self._known: dict[bytes, Covering | str] = {}
-        standing, revoked = in_effect(order, _SUMMARY, includes)
-        self.candidates = by_preference(_candidates(standing))
+        found = [
+            Candidate(row, event.body, event.author)
+            for row, event in read_events(order, Summary)
+            if isinstance(event.body, Summary)
+        ]
+        if standing is None:
+            standing = load_standing(order) if found else ALL_STAND
+        stands = {one.row.key: standing.stands(one.row.key, one.row.id) for one in found}
+        self.candidates = by_preference(one for one in found if stands[one.row.key])
         """Those that nobody has revoked."""
-        self.revoked = _candidates(revoked)
+        self.revoked = [one for one in found if not stands[one.row.key]]
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -158,42 +134,9 @@ class Summaries:
         return Covering(candidate, last.place, last.id, late)
 
 
-Events = list[tuple[Row, Event]]
-
-
-def in_effect(order: Order, kind: int, includes: Includes = on_main) -> tuple[Events, Events]:
-    """The events of a kind by (time, id): those that stand, and those that were revoked. A revoke
-    takes back what is older than itself and has effect unless one that stands takes it back; newest
-    first, so whatever could do so is settled before it."""
-    events = _events(order, kind, includes)
-    newest: dict[EventId, bytes] = {}
-    for row, event in reversed(_events(order, _REVOKE, includes) if events else []):
-        if isinstance(event.body, Revoke) and newest.get(row.id, b"") <= row.key:
-            newest.setdefault(event.body.target, row.key)
-    standing: Events = []
-    revoked: Events = []
-    for row, event in events:
-        taken_back = newest.get(row.id, b"") > row.key
-        (revoked if taken_back else standing).append((row, event))
-    return standing, revoked
-
-
-def _events(order: Order, kind: int, includes: Includes) -> Events:
-    rows = order.of_kind(kind)
-    bodies = order.bodies(rows)
-    events = [(row, decode_event(bodies[row.key])) for row in rows]
-    return [(row, event) for row, event in events if includes(row, event)]
-
-
-def _candidates(events: Events) -> list[Candidate]:
-    return [
-        Candidate(row, event.body, event.author)
-        for row, event in events
-        if isinstance(event.body, Summary)
-    ]
-
-
-def extent_of(order: Order, covers: Sequence[RecordHash], upto: EventId | None) -> Extent | None:
+def extent_of(
+    order: ReadingOrder, covers: Sequence[RecordHash], upto: EventId | None
+) -> Extent | None:
     """The past that these records are, cut behind `upto`; None if no record of them holds that."""
     outside = order.outside(covers)
     if upto is None:
@@ -204,22 +147,29 @@ def extent_of(order: Order, covers: Sequence[RecordHash], upto: EventId | None) 
     return Extent(outside, row.position, id_bytes(upto))
 
 
-def covered_by(order: Order, rows: Sequence[Row], extent: Extent) -> list[tuple[Row, bytes]]:
+def covered_by(order: ReadingOrder, rows: Sequence[Row], extent: Extent) -> list[tuple[Row, bytes]]:
     """Those of `rows` that lie in `extent`, with the 24 bytes of the id that each goes by."""
     found: list[tuple[Row, bytes]] = []
     for row in rows:
-        if extent.holds(row):
+        if row.digest is None or (extent.holds(row) and order.includes(row)):
             # Shown is the least member of a class; lying inside, it is the least inside, too.
-            found.append((row, row.key[8:]))
-        elif row.digest is not None:
-            members = order.by_classes([row.digest])[row.digest]
-            inside = [member.key for member in members if extent.holds(member)]
-            if inside:
-                found.append((row, min(inside)[8:]))
+            inside = [row.key] if extent.holds(row) else []
+        else:
+            inside = [one.key for one in members_of(order, row) if extent.holds(one)]
+        if inside:
+            found.append((row, min(inside)[8:]))
     return found
 
 
-def splits(order: Order, covering: Covering) -> bool:
+def members_of(order: ReadingOrder, row: Row) -> Sequence[Row]:
+    """The rows that one message is known by on this branch: of an import there may be several. One
+    that came to a branch it is from only after that was left does not count."""
+    if row.digest is None:
+        return (row,)
+    return [one for one in order.by_classes([row.digest])[row.digest] if order.includes(one)]
+
+
+def splits(order: ReadingOrder, covering: Covering) -> bool:
     """Whether right behind what a summary covers there stands a result for a call that it covers,
     waiting still. (Results elsewhere come too late for their calls: they are shown as text.)"""
     after = covering.place
@@ -239,7 +189,7 @@ def splits(order: Order, covering: Covering) -> bool:
     return False
 
 
-def _waits(order: Order, covering: Covering, ref: CallRef) -> bool:
+def _waits(order: ReadingOrder, covering: Covering, ref: CallRef) -> bool:
     """Whether a covered call has neither a result that is covered nor been given up."""
     identity = id_bytes(ref.event)
     row = order.by_ids([identity]).get(identity)
@@ -273,7 +223,7 @@ def _parts(body: object) -> Sequence[object]:
     return body.parts if isinstance(body, Message) else ()
 
 
-def _remembered(order: Order, memory: Memory) -> Covering | None:
+def _remembered(order: ReadingOrder, memory: Memory) -> Covering | None:
     identity = memory.key[8:]
     row = order.by_ids([identity]).get(identity)
     last = order.oldest(after=memory.place - 1, limit=1)

@@ -69,9 +69,11 @@ _STRAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was checked, and everything that is wrong. `unsigned`: own records that were never
-    sent, so nothing has signed them yet; they are covered by the key in the store.
-    `erasures_pending`: their content may still be in the file, the next open removes it."""
+    """What was checked, and everything that is wrong. `events`: those that the records hold,
+    whether the event index has them yet or not; of a context with wrong records none are counted.
+    `unsigned`: own records that were never sent, so nothing has signed them yet; they are covered
+    by the key in the store. `erasures_pending`: their content may still be in the file, the next
+    open removes it."""
 
     contexts: int
     records: int

@@ -36,10 +36,11 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         output.say("messages  begun                id and name")
     for one in found:
         parent = "" if one.parent is None else f", of {one_line(names[one.parent])}"
+        revoked = ", revoked" if one.revoked else ""
         closed = "" if one.closed is None else f", closed {one_line(one.closed)}".rstrip()
         output.say(
             f"{one.messages:8,}  {utc_time(one.time_ms)}  {one.id}"
-            f"  {one_line(one.name)}{parent}{closed}"
+            f"  {one_line(one.name)}{parent}{revoked}{closed}"
         )
         output.data(
             {
@@ -50,6 +51,7 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
                 "author": one.author,
                 "messages": one.messages,
                 "closed": one.closed,
+                "revoked": one.revoked,
             }
         )
     if not found:

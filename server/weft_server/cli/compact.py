@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import CallerError
 from weft_engine.limits import SUMMARY_BYTES_MAX
+from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.history import no_context
 from weft_server.cli.input_file import read_text
 from weft_server.cli.output import Output
@@ -30,6 +31,7 @@ HELP: Final = "put a summary in place of older messages"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_context(parser)
     add_store(parser)
+    add_branch(parser)
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument(
         "--command",
@@ -74,6 +76,7 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         context = replica.context(arguments.context)
         if await replica.state(context.name) is None:
             raise no_context(arguments)
+        context = await on_branch(context, arguments.branch)
         id_ = await context.compact(summarizer, keep=arguments.keep, by=arguments.by)
     output.data({"id": id_})
     output.say("nothing to compact" if id_ is None else id_)

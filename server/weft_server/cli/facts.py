@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_engine.canonical import parse_json
 from weft_engine.errors import CallerError, InvalidMessage
+from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_context, add_store, open_to_read, open_to_write
@@ -29,6 +30,7 @@ class _Fact:
         what.add_argument("--value", metavar="JSON", help="the value: any JSON but null")
         what.add_argument("--forget", action="store_true", help="withdraw what is known")
         add_store(parser)
+        add_branch(parser)
         parser.add_argument(
             "--rule",
             help="what decides between facts that do not know of each other: last, first, max, min,"
@@ -47,7 +49,7 @@ class _Fact:
     async def _run(self, arguments: argparse.Namespace, output: Output) -> int:
         value = None if arguments.forget else _value(arguments)
         async with await open_to_write(arguments.store) as replica:
-            context = replica.context(arguments.context)
+            context = await on_branch(replica.context(arguments.context), arguments.branch)
             if arguments.forget:
                 id_ = await context.forget_fact(arguments.name, author=arguments.author)
             else:
@@ -74,6 +76,7 @@ class _Facts:
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_context(parser)
         add_store(parser)
+        add_branch(parser)
         parser.epilog = "With --json: an object a line, with the ids of the facts."
 
     def run(self, arguments: argparse.Namespace, output: Output) -> int:
@@ -84,7 +87,7 @@ class _Facts:
             context = replica.context(arguments.context)
             if await replica.state(context.name) is None:
                 raise no_context(arguments)
-            facts = await context.facts()
+            facts = await (await on_branch(context, arguments.branch)).facts()
         for fact in facts.values():
             _show(fact, output)
         if not facts and not output.as_json:

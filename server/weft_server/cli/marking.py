@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_context, add_store, check_exists, open_to_write
 
@@ -31,6 +32,7 @@ class _Mark:
         add_context(parser)
         parser.add_argument("event", metavar="ID", help=self.target)
         add_store(parser)
+        add_branch(parser)
         parser.add_argument("--author", help="a name to tell people and agents apart")
         if self.take_back is None:
             parser.add_argument("--reason", metavar="TEXT", help="why; it is kept and shown")
@@ -44,7 +46,7 @@ class _Mark:
 
     async def _run(self, arguments: argparse.Namespace, output: Output) -> int:
         async with await open_to_write(arguments.store) as replica:
-            context = replica.context(arguments.context)
+            context = await on_branch(replica.context(arguments.context), arguments.branch)
             if self.take_back is not None and arguments.undo:
                 ids = await self.take_back(context, arguments.event, arguments)
             else:

@@ -7,7 +7,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from weft_engine.errors import NotFound, StoreLocked
+from weft_engine.errors import CallerError, NotFound, StoreLocked
+from weft_server.cli.branch_option import on_branch
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import (
     add_prefix,
@@ -38,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     among.add_argument("--context", metavar="CONTEXT", help="only in this one")
     add_prefix(among)
     parser.add_argument(
+        "--branch",
+        metavar="BRANCH",
+        help="only what a branch of the context shows, by its id or name (default: all of them)",
+    )
+    parser.add_argument(
         "--kind", metavar="KIND", help="only message, fact, summary, note or another kind"
     )
     parser.add_argument("--role", metavar="ROLE", help="only messages of user, assistant ...")
@@ -66,17 +72,24 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
     check_exists(arguments.store)
     async with AsyncExitStack() as stack:
         replica = await stack.enter_async_context(await _opened(arguments))
-        context = None
+        context, branch = None, None
         if arguments.context is not None:
-            context = replica.context(arguments.context).name
+            chat = replica.context(arguments.context)
+            context = chat.name
             if await replica.state(context) is None:
                 raise NotFound(
                     f"{arguments.store} has no context {arguments.context!r}",
                     hint=f"weft contexts --store {arguments.store} lists them",
                 )
+            branch = (await on_branch(chat, arguments.branch)).branch_id
+        elif arguments.branch is not None:
+            raise CallerError(
+                "--branch is of a context, and none is given", hint="give --context, too"
+            )
         hits = await replica.searching.find(
             arguments.query,
             context=context,
+            branch=branch,
             prefix=arguments.prefix,
             kind=arguments.kind,
             role=arguments.role,

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from typing import Final
 
+from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_context, add_store, open_to_read
@@ -18,6 +19,7 @@ HELP: Final = "show the summaries of a context and which of them stands"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_context(parser)
     add_store(parser)
+    add_branch(parser)
     parser.add_argument("--full", action="store_true", help="do not cut long texts")
     parser.epilog = (
         "Oldest first. One stands at most; the others were beaten by one that covers more, revoked,"
@@ -34,7 +36,7 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         context = replica.context(arguments.context)
         if await replica.state(context.name) is None:
             raise no_context(arguments)
-        found = await context.summaries()
+        found = await (await on_branch(context, arguments.branch)).summaries()
     for one in found:
         output.data(
             {
