@@ -12,15 +12,15 @@ from weft_engine.views.cache import Shelf
 from weft_engine.views.count import count_message
 from weft_engine.views.entry import Entry
 from weft_engine.views.media import DEFAULT_MEDIA
+from weft_engine.views.plan import units_of
 from weft_engine.views.tokenizer import O200K_BASE, Tokenizer
 from weft_engine.views.unit import Unit
-from weft_engine.views.walk import Walk
 
 TOKENIZER = Tokenizer(O200K_BASE)
 
 
 def new_shelf() -> Shelf:
-    return Shelf(TOKENIZER, DEFAULT_MEDIA)
+    return Shelf(TOKENIZER, DEFAULT_MEDIA, "openai")
 
 
 def id_at(time_ms: int) -> EventId:
@@ -61,7 +61,7 @@ def _entry(time_ms: int, message: Message) -> Entry:
 
 def units(entries: Sequence[Entry], shelf: Shelf) -> list[Unit]:
     """In reading order."""
-    return list(Walk(entries, shelf, complete=True))[::-1]
+    return list(units_of(entries, shelf))
 
 
 def fact(

@@ -55,7 +55,7 @@ from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
 from weft_engine.views.custom_policy import Chosen, Custom, Item, Selection, register_policy
 from weft_engine.views.decay import Decay
-from weft_engine.views.policy import LastN
+from weft_engine.views.policies import LastN, Manual, SkipParts
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.summarize import Summarize
 from weft_engine.views.view import View
@@ -86,6 +86,7 @@ __all__ = [
     "Link",
     "LinkLost",
     "LinkRefused",
+    "Manual",
     "Message",
     "MissingRecords",
     "NewerFormat",
@@ -102,6 +103,7 @@ __all__ = [
     "ReplayMismatch",
     "Said",
     "Selection",
+    "SkipParts",
     "Store",
     "StoreClosed",
     "StoreError",

@@ -39,7 +39,7 @@ from weft_engine.storage.verify import verify
 from weft_engine.sync.frames import Bye, Contexts, Hello, Records, Window, decode_frame, encode
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.link import Link
-from weft_engine.views.policy import LastN
+from weft_engine.views.policies import LastN
 from weft_engine.yjs.stand_in import Anatomy
 from weft_server.tokens import make_key_file, mint, read_key
 

@@ -27,7 +27,7 @@ from weft_engine.limits import DEPS_MAX, SEEN_MAX
 from weft_engine.names import EventId
 from weft_engine.replica import replica as replica_module
 from weft_engine.replica.replica import Replica
-from weft_engine.views.policy import LastN
+from weft_engine.views.policies import LastN
 from weft_engine.views.receipt import Receipt
 
 

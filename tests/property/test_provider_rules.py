@@ -11,7 +11,6 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -22,58 +21,51 @@ from tests.command_line import TRANSCRIPTS
 from tests.stores import folder, open_replica
 from tests.validators import VALIDATORS
 from tests.validators.sdk_types import refused
-from weft_engine.errors import BudgetTooSmall, OverBudget
+from weft_engine.errors import BudgetTooSmall
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, File, Part, Reasoning, Refusal, Result, Text
 from weft_engine.replica.context import Context
 from weft_engine.views.view import View
 
-HAS_REGISTRY = find_spec("weft_engine.formats.registry") is not None
-FORMATS = sorted(VALIDATORS) if HAS_REGISTRY else ["openai"]
+FORMATS = sorted(VALIDATORS)
 LARGEST = 128_000
 
 
 def violations(view: View, format_name: str) -> list[str]:
-    """What the provider would refuse; nothing of a view that says nothing, or that is too big in
-    a format that it was not asked for in."""
-    if not any(map(says_something, view.openai())):
+    """What the provider would refuse; nothing of a view that says nothing."""
+    if not any(map(says_something, view.said)):
         return []
-    try:
-        sent = getattr(view, format_name)()
-    except OverBudget:
-        assert format_name != view.spec.format
-        return []
+    sent = getattr(view, format_name)()
     found = VALIDATORS[format_name](sent)
     against = refused(format_name, sent)
     return found if against is None else [*found, against]
 
 
-def says_something(said: dict[str, object]) -> bool:
-    """Some providers want a message beside the instructions, one that is not blank and no
-    attachment that they have no place for."""
-    if said["role"] in ("system", "developer"):
+def says_something(message: Message) -> bool:
+    """Some providers want a message beside the instructions, one that is not blank."""
+    if message.role in (Role.SYSTEM, Role.DEVELOPER):
         return False
-    content = said.get("content")
-    parts = content if isinstance(content, list) else [{"text": content or ""}]
-    says = any(str(part.get("text", "")).strip() for part in parts)
-    return bool(says or said.get("tool_calls") or said.get("refusal"))
+    return any(
+        part.text.strip() if isinstance(part, Text) else isinstance(part, (Call, File, Refusal))
+        for part in message.parts
+    )
 
 
-async def at_most(chat: Context, budget: int) -> View | None:
+async def at_most(chat: Context, budget: int, form: str = "openai") -> View | None:
     try:
-        view = await chat.view(budget=budget)
+        view = await chat.view(budget=budget, format=form)
     except BudgetTooSmall:
         return None
     assert view.used_tokens + view.spec.reserved <= budget
     return view
 
 
-async def smallest(chat: Context) -> int:
+async def smallest(chat: Context, form: str = "openai") -> int:
     """The smallest budget that fits now."""
     low, high = 0, LARGEST
     while high - low > 1:
         middle = (low + high) // 2
-        if await at_most(chat, middle) is None:
+        if await at_most(chat, middle, form) is None:
             low = middle
         else:
             high = middle
@@ -187,8 +179,8 @@ async def check_at_every_cut(messages: Sequence[Message], budgets: Sequence[int]
             for message in messages:
                 await chat.append(message)
                 for budget in (*budgets, LARGEST):
-                    view = await at_most(chat, budget)
                     for format_name in FORMATS:
+                        view = await at_most(chat, budget, format_name)
                         found = [] if view is None else violations(view, format_name)
                         assert found == [], (format_name, budget)
 
@@ -199,7 +191,6 @@ def test_generated_conversations_at_every_cut(messages: list[Message], budgets: 
     asyncio.run(check_at_every_cut(messages, budgets))
 
 
-@pytest.mark.skipif(not HAS_REGISTRY, reason="names are made to fit by the formats' registry")
 @settings(max_examples=100, deadline=None)
 @given(conversations(FOREIGN), st.lists(st.integers(50, 3_000), min_size=1, max_size=2))
 def test_ids_and_names_of_other_providers_are_made_to_fit(
@@ -250,9 +241,9 @@ def test_every_real_conversation_alone(format_name: str) -> None:
                     for length, message in enumerate(said):
                         await chat.append(message)
                         budget = (LARGEST, 1_800, 2_500, 4_000)[length % 4]
-                        view = await at_most(chat, budget)
+                        view = await at_most(chat, budget, format_name)
                         assert view is None or violations(view, format_name) == [], number
-                    view = await at_most(chat, await smallest(chat))
+                    view = await at_most(chat, await smallest(chat, format_name), format_name)
                     assert view is not None
                     assert violations(view, format_name) == [], number
 
@@ -269,8 +260,9 @@ def test_real_conversations_joined(format_name: str) -> None:
                 chat = replica.context("acme/all")
                 for start in range(0, len(joined), 61):
                     await chat.append(joined[start : start + 61])
-                    for budget in (await smallest(chat), 2_000, 8_000, 32_000, LARGEST):
-                        view = await at_most(chat, budget)
+                    least = await smallest(chat, format_name)
+                    for budget in (least, 2_000, 8_000, 32_000, LARGEST):
+                        view = await at_most(chat, budget, format_name)
                         assert view is None or violations(view, format_name) == [], budget
 
     asyncio.run(check())

@@ -13,7 +13,7 @@ from tests.stores import Clock, folder, give, open_replica
 from weft_engine.formats.openai_chat import Conversation, import_conversation
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
-from weft_engine.views.policy import LastN
+from weft_engine.views.policies import LastN
 
 CONTEXT = "world/chat"
 FILE = Conversation(

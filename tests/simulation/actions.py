@@ -23,7 +23,7 @@ from weft_engine.replica.context import Context
 from weft_engine.replica.note import Note
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.faults import LinkLost
-from weft_engine.views.policy import LastN
+from weft_engine.views.policies import LastN
 from weft_engine.views.view import View
 
 Action = Callable[[World, Machine, random.Random], None]

@@ -266,3 +266,27 @@ def test_instructions_in_the_middle_cost_no_more_than_alone() -> None:
 
     assert cost(spoken) <= sum(cost([message]) for message in spoken)
     assert cost([HELLO, *spoken]) - cost([HELLO, spoken[0], spoken[2]]) <= cost([instruction])
+
+
+def test_an_error_of_anthropic_has_content_and_nothing_but_text() -> None:
+    picture = File("image/png", url="data:image/png;base64,AAAA")
+    outs: list[tuple[str | tuple[Part, ...], object]] = [
+        (" ", "[failed]"),
+        ((picture,), "[failed]"),
+        ((Text("No."), picture), [{"type": "text", "text": "No."}]),
+    ]
+    for out, content in outs:
+        failed = Message(Role.TOOL, (Result("c1", out, error=True),))
+        sent: Any = render_view([HELLO, said_by(Call("c1", "f", "")), failed], "anthropic")
+        (block,) = sent["messages"][-1]["content"]
+        assert (block["content"], block["is_error"]) == (content, True)
+
+
+@pytest.mark.parametrize("name", ["anthropic", "responses"])
+def test_an_attachment_that_has_no_place_leaves_a_remark(name: str) -> None:
+    form = outgoing(name)
+    sound = Message(Role.USER, (File("audio/wav", url="data:audio/wav;base64,AAAA"),))
+    assert "[attachment: audio/wav]" in json.dumps(form.render([sound]))
+    assert form.count(form.render([sound]), len, lambda _: 0) == 4 + len("[attachment: audio/wav]")
+    named = Message(Role.USER, (Text("Listen"), *sound.parts))
+    assert "attachment" not in json.dumps(form.render([named]))

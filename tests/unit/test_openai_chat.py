@@ -330,8 +330,20 @@ def test_what_the_api_has_no_place_for_is_left_out() -> None:
         File("image/png", blob="ab" * 32),
         File("video/mp4", url="https://x/y.mp4"),
     )
-    for role in (Role.SYSTEM, Role.DEVELOPER, Role.USER, Role.ASSISTANT, Role.TOOL):
+    for role in (Role.SYSTEM, Role.DEVELOPER, Role.ASSISTANT, Role.TOOL):
         assert render(Message(role, foreign)) == ()
+    assert render(Message(Role.USER, foreign), exact=True) == ()
+    assert render(Message(Role.USER, foreign[:8])) == ()
+    (said,) = render(Message(Role.USER, foreign))
+    assert said["content"] == "[attachment: image/png]\n[attachment: video/mp4]"
+    drawn = File("image/svg+xml", url="data:image/svg+xml;base64,AAAA")
+    (said,) = render(Message(Role.USER, (Text("Look"), drawn)))
+    assert said["content"] == [
+        {"type": "text", "text": "Look"},
+        {"type": "text", "text": "[attachment: image/svg+xml]"},
+    ]
+    (said,) = render(Message(Role.USER, (Text("Look"), drawn)), exact=True)
+    assert "image_url" in str(said)
     assert render(Message(Role.USER, (*foreign, CALL, Text("hi")))) == (
         {"role": "user", "content": "hi"},
     )

@@ -295,7 +295,7 @@ def test_what_is_too_big_is_cut_by_the_room_there_is_and_not_by_what_is_left() -
     shown = preamble(crowded, [past[0], *middle, past[2]], None, NOW, 1_000, SHELF)
     assert [unit.ids for unit in shown] == [(id_at(20),), (id_at(30),)]
     both = preamble(marks, past, None, NOW, 1_000, SHELF)
-    assert rules(both) == [{Rule.FACTS}, {Rule.SUMMARY}]
+    assert rules(both) == [{Rule.FACTS}, {Rule.SUMMARY, Rule.SHORTENED}]
     assert sum(one.tokens for one in both) <= 1_000
     assert both[0].tokens <= 125 + 10
     assert 600 < both[1].tokens <= 750
@@ -348,7 +348,7 @@ class Steep:
 
 
 def test_lines_that_cost_more_together_stay_within_the_room() -> None:
-    shelf = Shelf(Steep(), DEFAULT_MEDIA)
+    shelf = Shelf(Steep(), DEFAULT_MEDIA, "openai")
     marks = Marks(book=book(*(fact(n, f"k{n}", "1") for n in range(1, 9))))
     lengths: set[int] = set()
     for room in range(8, 60):

@@ -16,6 +16,7 @@ import tiktoken
 import tiktoken.load
 
 from weft_engine.errors import TokenizerMissing
+from weft_engine.views.slot import INTERRUPTED, INTERRUPTED_TOKENS
 from weft_engine.views.tokenizer import (
     CL100K_BASE,
     DEFAULT_TOKENIZER,
@@ -26,7 +27,6 @@ from weft_engine.views.tokenizer import (
     TokenizerId,
     tokenizer_id,
 )
-from weft_engine.views.walk import INTERRUPTED, INTERRUPTED_TOKENS
 
 SAMPLES = [
     "",

@@ -6,23 +6,37 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from weft_engine.canonical import canonical_json
-from weft_engine.errors import BudgetTooSmall, PolicyMissing, TokenizerMissing
-from weft_engine.events.event import Message, PolicyChoice, Role
+from weft_engine.errors import (
+    BudgetTooSmall,
+    InvalidMessage,
+    OverBudget,
+    PolicyMissing,
+    TokenizerMissing,
+)
+from weft_engine.events.event import Fact, Message, PolicyChoice, Role
+from weft_engine.events.facts import FactBook, SaidFact
 from weft_engine.events.part import Call, CallRef, File, Part, Result, Text
 from weft_engine.names import EventId, RecordHash, context_name
+from weft_engine.views.all_policies import find_policy
+from weft_engine.views.build import build
 from weft_engine.views.cache import ViewCache
 from weft_engine.views.count import count_message, tool_set
 from weft_engine.views.entry import Entry
+from weft_engine.views.marks import NO_MARKS, Marks, StandingPin, StandingSummary
 from weft_engine.views.piece import Scale
-from weft_engine.views.policy import LastN, find_policy
+from weft_engine.views.policies import LastN, Manual, SkipParts
+from weft_engine.views.policy import POLICIES
+from weft_engine.views.shown import Area, Rule
+from weft_engine.views.slot import INTERRUPTED, ORPHAN, PASSED
+from weft_engine.views.source import Source
 from weft_engine.views.spec import ViewSpec, view_spec
 from weft_engine.views.tokenizer import CL100K_BASE, O200K_BASE, Tokenizer
-from weft_engine.views.view import NeedMore, Settings, View, build
-from weft_engine.views.walk import INTERRUPTED, ORPHAN
+from weft_engine.views.view import Settings, View
 
 TOKENIZER = Tokenizer(O200K_BASE)
 CONTEXT = context_name("acme/chat-42")
@@ -56,36 +70,26 @@ def call(id_: str = "c1", args: str = "{}") -> Call:
     return Call(id_, "find", args)
 
 
-def ask(
-    *tail: Entry,
-    spec: ViewSpec = LARGE,
-    head: tuple[Entry, ...] = (),
-    complete: bool = True,
-    absent: frozenset[EventId] = frozenset(),
-    settings: Settings | None = None,
-) -> View | NeedMore:
-    return build(
-        head=head,
-        tail=tail,
-        complete=complete,
-        cut=(RecordHash(b"\2" * 32), RecordHash(b"\1" * 32)),
-        context=CONTEXT,
-        spec=spec,
-        tokenizer=TOKENIZER,
-        settings=settings,
-        absent=absent,
-    )
-
-
 def view_of(
     *tail: Entry,
     spec: ViewSpec = LARGE,
     head: tuple[Entry, ...] = (),
-    complete: bool = True,
-    absent: frozenset[EventId] = frozenset(),
+    late: tuple[Entry, ...] = (),
+    marks: Marks = NO_MARKS,
     settings: Settings | None = None,
+    cache: ViewCache | None = None,
+    before: View | None = None,
 ) -> View:
-    view = ask(*tail, spec=spec, head=head, complete=complete, absent=absent, settings=settings)
+    view = build(
+        Source(list(head), list(tail), late=late, marks=marks),
+        cut=(RecordHash(b"\2" * 32), RecordHash(b"\1" * 32)),
+        context=CONTEXT,
+        spec=spec,
+        tokenizer=TOKENIZER,
+        settings=settings or Settings(),
+        cache=cache,
+        before=before,
+    )
     assert isinstance(view, View)
     return view
 
@@ -142,7 +146,7 @@ def test_one_message_with_results_for_two_others() -> None:
         Result("c1", "A", CallRef(event_id(1), 0)),
         "and now?",
     )
-    view = view_of(agent(1, call()), agent(2, call()), both)
+    view = view_of(agent(1, call()), replace(agent(2, call()), author="bob"), both)
     assert [m["content"] for m in view.openai()] == [None, "A", None, "B", "and now?"]
     assert view.ids == (event_id(1), event_id(3), event_id(2))
 
@@ -172,9 +176,27 @@ def test_call_ids_of_one_message_are_made_distinct_and_its_results_follow() -> N
     assert [m["content"] for m in answers] == [f"out {place}" for place in range(5)]
 
 
-def test_an_id_used_again_later_stays() -> None:
+def test_an_id_used_again_later_gets_a_number_and_so_does_its_result() -> None:
     view = view_of(agent(1, call()), result(2, "A", 1), agent(3, call()), result(4, "B", 3))
-    assert [m.get("tool_call_id") for m in view.openai()] == [None, "c1", None, "c1"]
+    assert [m.get("tool_call_id") for m in view.openai()] == [None, "c1", None, "c1~2"]
+    calls = view.openai()[2]["tool_calls"]
+    assert calls[0]["id"] == "c1~2"
+
+
+def test_a_result_that_its_caller_answered_past_stays_where_it_came() -> None:
+    asked, past = agent(1, call()), agent(3, "I go on without it.")
+    late = result(4, "found", 1)
+    view = view_of(asked, user(2, "well?"), past, late)
+    assert [m["content"] for m in view.openai()] == [
+        None,
+        INTERRUPTED,
+        "well?",
+        "I go on without it.",
+        PASSED + "found",
+    ]
+    # Another agent's answer does not count as the caller's.
+    other = view_of(asked, user(2, "well?"), replace(past, author="bob"), late)
+    assert other.openai()[1]["content"] == "found"
 
 
 # ---- the window ------------------------------------------------------------------------------
@@ -189,22 +211,49 @@ def test_no_history_is_an_empty_view() -> None:
         view_of(spec=view_spec(budget=8, reserved=6))
 
 
-def test_the_newest_whole_units_that_fit() -> None:
-    words = [user(number, "one two three") for number in range(5)]  # 7 tokens each
-    for budget, shown in [(3 + 35, 5), (3 + 34, 4), (3 + 7, 1)]:
-        view = view_of(*words, spec=view_spec(budget=budget, reserved=0))
-        assert view.ids == tuple(item.id for item in words[5 - shown :])
-        assert view.used_tokens == 3 + 7 * shown
-        assert view.left_out == 5 - shown
-        assert view.first == words[5 - shown].id
+def test_the_window_moves_in_steps_to_milestones() -> None:
+    # 7 tokens each, from user messages. R = 800 - 3, W = 698, Q = 261: a milestone each 38.
+    words = [user(number, "one two three") for number in range(300)]
+    spec = view_spec(budget=800, reserved=0)
+    starts = [view_of(*words[:end], spec=spec).shape.start for end in range(1, 301)]
+    assert starts[:99] == [words[0].id] * 99
+    places = [words.index(next(w for w in words if w.id == start)) for start in starts[99:]]
+    assert sorted(set(places)) == [38, 76, 114, 152, 190, 228]
+    assert places == sorted(places)
+
+
+def test_a_short_result_in_the_place_of_a_remark_moves_no_window_back() -> None:
+    # The remark is 14 tokens, the result 5.
+    talk = [user(number, "one two three") for number in range(12)]
+    for budget in range(90, 130):
+        spec = view_spec(budget=budget, reserved=0)
+        waiting = view_of(*talk, agent(20, call()), spec=spec)
+        answered = view_of(*talk, agent(20, call()), result(21, "x", 20), spec=spec)
+        assert answered.shape.start == waiting.shape.start
 
 
 def test_a_call_and_its_results_are_taken_or_left_together() -> None:
-    group = [agent(1, call()), result(2, "found", 1)]
-    last = user(3, "thanks")
-    both = sum(item.tokens for item in (*group, last))
-    assert len(view_of(*group, last, spec=view_spec(budget=3 + both, reserved=0)).ids) == 3
-    assert view_of(*group, last, spec=view_spec(budget=2 + both, reserved=0)).ids == (last.id,)
+    talk = [user(0, "word " * 60), agent(1, call()), result(2, "found " * 30, 1)]
+    last = user(3, "thanks " * 60)
+    spec = view_spec(budget=120, reserved=0)
+    assert view_of(*talk, last, spec=spec).ids == (last.id,)
+
+
+def test_the_message_that_opens_the_turn_stands_before_the_window() -> None:
+    opening = user(0, "Book it. " + "word " * 400)
+    loop = [agent(number, "step " * 20) for number in range(1, 60)]
+    view = view_of(opening, *loop, spec=view_spec(budget=1_000, reserved=0))
+    first = view.shown[0]
+    assert (first.ids, first.area) == ((opening.id,), Area.PREAMBLE)
+    assert first.rules == {Rule.OPENING, Rule.SHORTENED}
+    assert first.tokens <= 997 // 8 // 2
+    assert view.openai()[0]["content"].startswith("Book it.")
+    assert view.shape.start == view.ids[1]
+    # Hidden, it is not shown there either.
+    hidden = Marks(hidden={opening.id: event_id(99)})
+    again = view_of(opening, *loop, spec=view_spec(budget=1_000, reserved=0), marks=hidden)
+    assert opening.id not in again.ids
+    assert again.shape.start == view.shape.start
 
 
 def test_what_leads_is_kept_and_too_much_of_it_is_told() -> None:
@@ -226,9 +275,25 @@ def test_a_late_system_message_is_never_shortened() -> None:
 def test_tools_that_the_reserve_cannot_hold_are_reserved_for_in_addition() -> None:
     tools = tool_set([{"name": "word " * 30}], TOKENIZER)
     assert tools is not None
-    assert view_spec(budget=800, tools=tools).reserved == 100
-    assert view_spec(budget=80, tools=tools).reserved == 10 + tools.tokens
-    assert view_spec(budget=80, tools=tools).tools == tools.digest
+    assert view_spec(budget=800, tools=tools).surplus == 0
+    spec = view_spec(budget=80, tools=tools)
+    assert (spec.reserved, spec.surplus, spec.tools) == (10, tools.tokens, tools.digest)
+
+
+def test_a_surplus_moves_no_milestone_and_is_taken_from_the_window_only_if_it_must() -> None:
+    words = [user(number, "one two three") for number in range(150)]
+    plain = view_spec(budget=800, reserved=20)
+    tools = tool_set([{"name": "word " * 30}], TOKENIZER)
+    assert tools is not None
+    with_tools = view_spec(budget=800, reserved=20, tools=tools)
+    same = 0
+    for end in range(1, 150):
+        few, more = (view_of(*words[:end], spec=spec) for spec in (plain, with_tools))
+        assert more.used_tokens + 20 + tools.tokens <= 800
+        same += few.openai() == more.openai()
+    assert 120 < same < 149
+    before = view_of(*words[:10], spec=plain)
+    assert view_of(*words[:10], spec=with_tools, before=before).changed_because == ("tools",)
 
 
 def test_needs_compaction() -> None:
@@ -245,32 +310,139 @@ def test_needs_compaction() -> None:
     assert not view_of(*talk, spec=few, settings=Settings(trigger=660)).needs_compaction
 
 
-def test_what_the_newest_entries_do_not_tell_is_asked_for() -> None:
-    late = result(9, "late", 1)
-    asked = ask(late, complete=False)
-    assert asked == NeedMore(given=1, calls=(event_id(1),))
-    # It may be the answer to an older call: only a look at the history can tell.
-    assert said(view_of(agent(1, call()), late)) == [("assistant", None), ("tool", "c1")]
-    spec = view_spec(budget=40, reserved=0, policy=LastN(1))
-    known = view_of(late, complete=False, absent=frozenset({event_id(1)}), spec=spec)
-    assert said(known) == [("user", ORPHAN + "late")]
-    assert known.left_out is None
-    # What stands there and is no call is not looked for further back.
-    no_call = view_of(
-        user(1, "hi"), late, complete=False, spec=view_spec(budget=99, policy=LastN(2))
-    )
-    assert said(no_call) == [("user", "hi"), ("user", ORPHAN + "late")]
-    # Behind a full window, nobody asks.
-    talk = [user(number, "one two three") for number in range(10, 20)]
-    assert len(view_of(late, *talk, complete=False, spec=spec).ids) == 1
-
-
 def test_last_n() -> None:
     history = [user(1, "a"), agent(2, call()), result(3, "A", 2), user(4, "b")]
     for limit, shown in [(1, 1), (2, 1), (3, 3), (4, 4)]:
         view = view_of(*history, spec=view_spec(budget=8_000, policy=LastN(limit)))
-        assert len(view.ids) == shown
-    assert len(view_of(*history[:3], spec=view_spec(budget=8_000, policy=LastN(1))).ids) == 2
+        window = [one for one in view.shown if one.area is Area.WINDOW]
+        assert sum(len(one.ids) for one in window) == shown
+    alone = view_of(*history[1:3], spec=view_spec(budget=8_000, policy=LastN(1)))
+    assert len(alone.ids) == 2
+
+
+def test_skip_parts_spares_the_newest_turn() -> None:
+    looked = [user(1, "look"), agent(2, "I will.", call()), result(3, "found " * 9, 2, 1)]
+    spec = view_spec(budget=8_000, policy=SkipParts())
+    before = view_of(*looked, spec=spec)
+    assert [m["content"] for m in before.openai()] == ["look", "I will.", "found " * 9]
+    after = view_of(*looked, agent(4, "There."), user(5, "thanks"), spec=spec, before=before)
+    assert said(after) == [
+        ("user", "look"),
+        ("assistant", "I will."),
+        ("assistant", "There."),
+        ("user", "thanks"),
+    ]
+    assert "tool_calls" not in after.openai()[1]
+    assert after.changed_because == ("skipped",)
+    assert Rule.SKIPPED in after.shown[1].rules
+    other = view_spec(budget=8_000, policy=SkipParts(("tool-book",)))
+    assert len(view_of(*looked, user(5, "thanks"), spec=other).openai()) == 4
+
+
+def test_a_running_loop_of_calls_that_is_spared_keeps_to_the_room() -> None:
+    loop = [user(0, "look everywhere")]
+    for number in range(1, 41, 2):
+        loop += [agent(number, call()), result(number + 1, "found " * 50, number)]
+    spec = view_spec(budget=600, reserved=0, policy=SkipParts())
+    for end in range(1, len(loop) + 1):
+        view = view_of(*loop[:end], spec=spec)
+        window = sum(one.tokens for one in view.shown if one.area is Area.WINDOW)
+        assert window <= 597 - 597 // 8
+
+
+def test_manual_lets_nothing_go() -> None:
+    words = [user(number, "one two three") for number in range(20)]
+    policy = Manual()
+    assert len(view_of(*words, spec=view_spec(budget=200, reserved=0, policy=policy)).ids) == 20
+    with pytest.raises(OverBudget, match="everything needs 143 tokens"):
+        view_of(*words, spec=view_spec(budget=143, reserved=0, policy=policy))
+    hidden = Marks(hidden=dict.fromkeys([word.id for word in words[:10]], event_id(99)))
+    spec = view_spec(budget=143, reserved=0, policy=policy)
+    assert len(view_of(*words, spec=spec, marks=hidden).ids) == 10
+
+
+def test_a_policy_is_registered_once() -> None:
+    with pytest.raises(InvalidMessage, match="already"):
+        POLICIES.register("last_n", 1, lambda config: LastN(1))
+
+
+# ---- what marks do ---------------------------------------------------------------------------
+
+
+def test_hidden_messages_go_with_their_results() -> None:
+    talk = [user(1, "a"), agent(2, call()), result(3, "A", 2), user(4, "b")]
+    marks = Marks(hidden={event_id(2): event_id(9)})
+    before = view_of(*talk)
+    view = view_of(*talk, marks=marks, before=before)
+    assert said(view) == [("user", "a"), ("user", "b")]
+    assert view.changed_because == ("hide",)
+    assert view_of(*talk, before=view).changed_because == ("revoke",)
+
+
+def test_pins_stand_before_the_window_once_it_has_left_them() -> None:
+    words = [user(number, f"number {number} " * 9) for number in range(60)]
+    spec = view_spec(budget=800, reserved=0)
+    source = Source([], list(words), marks=Marks(pins=(StandingPin(b"p", event_id(1)),)))
+    view = view_of(*words, spec=spec, marks=source.marks)
+    assert view.shown[0].rules == {Rule.PINNED}
+    assert view.shown[0].area is Area.PREAMBLE
+    assert view.ids.index(event_id(1)) == 0
+    near = Marks(pins=(StandingPin(b"p", event_id(59)),))
+    assert all(one.area is Area.WINDOW for one in view_of(*words, spec=spec, marks=near).shown)
+
+
+def test_facts_newer_than_the_window_are_told_in_it() -> None:
+    def fact(time: int, name: str) -> SaidFact:
+        key = time.to_bytes(8, "big") + bytes(24)
+        return SaidFact(key, event_id(time), Fact(name, '"x"', "last", ()))
+
+    talk = [user(10, "a"), agent(20, "b"), user(30, "c")]
+    said = [fact(5, "old"), fact(25, "seat"), fact(40, "class")]
+    marks = Marks(book=FactBook(said))
+    view = view_of(*talk, marks=marks)
+    assert [m["content"] for m in view.openai()] == [
+        '[facts]\nold: "x"',
+        "a",
+        "b",
+        '[fact] seat: "x"',
+        "c",
+        '[fact] class: "x"',
+    ]
+    cause = view_of(*talk, marks=Marks(book=FactBook(said[:2])), before=view)
+    assert cause.changed_because == ("facts",)
+
+
+def test_what_a_summary_does_not_cover_comes_first() -> None:
+    missed = user(2, "one more thing")
+    summary = StandingSummary(b"s", event_id(90), "...", 3, event_id(4), frozenset({missed.id}))
+    talk = [user(5, "c"), agent(6, "d")]
+    marks = Marks(summary=summary)
+    view = view_of(*talk, late=(missed,), marks=marks)
+    said, first, *rest = view.openai()
+    assert said["content"] == "[summary of 3 earlier messages]\n..."
+    assert first["content"].startswith("[late]\n")
+    assert [m["content"] for m in rest] == ["one more thing", "c", "d"]
+    assert Rule.LATE in view.shown[2].rules
+    before = view_of(user(1, "a"), missed, *talk)
+    assert "summary" in view_of(*talk, late=(missed,), marks=marks, before=before).changed_because
+
+
+# ---- why a view changed ----------------------------------------------------------------------
+
+
+def test_causes() -> None:
+    asked = agent(2, call())
+    talk = [user(1, "a"), asked]
+    waiting = view_of(*talk)
+    answered = view_of(*talk, result(3, "A", 2), before=waiting)
+    assert answered.changed_because == ("result",)
+    assert view_of(*talk, result(3, "A", 2), user(4, "b"), before=answered).changed_because == ()
+    late = view_of(user(1, "a"), user(5, "late"), asked, before=waiting)
+    assert late.changed_because == ("late message",)
+    assert view_of(asked, before=waiting).changed_because == ("step",)
+    assert view_of(user(1, "a"), before=waiting).changed_because == ("erased",)
+    spec = view_spec(budget=90)
+    assert view_of(user(7, "z"), spec=spec, before=waiting).changed_because == ("spec", "step")
 
 
 def test_policies_are_found_by_name_and_version() -> None:
@@ -282,7 +454,7 @@ def test_policies_are_found_by_name_and_version() -> None:
 
 def test_another_tokenizer_is_refused() -> None:
     with pytest.raises(TokenizerMissing, match="cl100k_base"):
-        ask(user(1, "hi"), spec=view_spec(budget=100, tokenizer=CL100K_BASE))
+        view_of(user(1, "hi"), spec=view_spec(budget=100, tokenizer=CL100K_BASE))
 
 
 # ---- shortening ------------------------------------------------------------------------------
@@ -315,16 +487,7 @@ def test_a_cache_does_not_mistake_one_cut_message_for_another() -> None:
     for word in ("word ", "other "):
         for budget in (200, 400, 200):
             again = [
-                build(
-                    head=(),
-                    tail=[user(2, word * 3_000)],
-                    complete=True,
-                    cut=(),
-                    context=CONTEXT,
-                    spec=view_spec(budget=budget),
-                    tokenizer=TOKENIZER,
-                    cache=memo,
-                )
+                view_of(user(2, word * 3_000), spec=view_spec(budget=budget), cache=memo)
                 for memo in (cache, cache, None)
             ]
             assert again[0] == again[1] == again[2]
@@ -353,7 +516,7 @@ def test_the_results_of_a_group_are_levelled_and_arguments_stay_json() -> None:
     assert args.startswith(made["beginning"])
     assert made["characters_left_out"] == len(args) - len(made["beginning"])
     assert calls[1]["function"]["arguments"] == "{}"
-    assert 900 < view.used_tokens <= 1_000
+    assert 840 < view.used_tokens <= 876
 
 
 def test_characters_stay_whole() -> None:
@@ -383,7 +546,7 @@ def test_what_cannot_be_cut_is_told() -> None:
     with pytest.raises(BudgetTooSmall, match=f"the user message {pictures.id}") as caught:
         view_of(pictures, spec=view_spec(budget=2_000))
     assert caught.value.needed == 4 + 3 * 1_445
-    assert caught.value.budget == 2_000 - 250 - 3
+    assert caught.value.budget == (2_000 - 250 - 3) - (2_000 - 250 - 3) // 8
     # Once somebody answers, it is only left out.
     assert len(view_of(pictures, agent(2, "nice"), spec=view_spec(budget=2_000)).ids) == 1
 
@@ -408,28 +571,17 @@ def test_fingerprints_never_change_without_a_new_renderer() -> None:
     )
     head = (entry(0, Role.SYSTEM, "Be brief."),)
     whole = view_of(*history, head=head, spec=view_spec(budget=8_000))
-    assert whole.spec.renderer == 1
-    assert whole.fingerprint == "c931a5ad549e985677a2203a9bb024e045c88f9da739ed2b7f3e401fec16e1cf"
+    assert whole.spec.renderer == 2
+    assert whole.fingerprint == "d76fe0a80e9d9104824ac0a2ed63ead27fc3f34b0849eb5e47d258cc19c9c72d"
     cut = view_of(history[0], history[2], head=head, spec=view_spec(budget=400))
-    assert cut.fingerprint == "7c3954e8ce2c6ef6fa6368beb59b6b653392446084531c0ac938867e40ece977"
+    assert cut.fingerprint == "ce31573a10fcde8b679dc8430706ef83d557c1f8775a9b6fea1dd0328fefe0d7"
 
 
 def test_copies_are_safe_to_change() -> None:
     cache = ViewCache()
 
     def once() -> View:
-        view = build(
-            head=(),
-            tail=[agent(1, call())],
-            complete=True,
-            cut=(),
-            context=CONTEXT,
-            spec=LARGE,
-            tokenizer=TOKENIZER,
-            cache=cache,
-        )
-        assert isinstance(view, View)
-        return view
+        return view_of(agent(1, call()), cache=cache)
 
     view = once()
     sent = view.openai()
@@ -451,7 +603,8 @@ from weft_engine.names import EventId, context_name
 from weft_engine.views.entry import Entry
 from weft_engine.views.spec import view_spec
 from weft_engine.views.tokenizer import O200K_BASE, Tokenizer
-from weft_engine.views.view import build
+from weft_engine.views.build import build
+from weft_engine.views.source import Source
 ids = [EventId(f"{number:016x}-{'cd' * 16}") for number in range(3)]
 said = [
     Message(Role.USER, (Text("hi"),)),
@@ -459,7 +612,7 @@ said = [
     Message(Role.TOOL, (Result("a", "A", CallRef(ids[1], 0)),)),
 ]
 tail = [Entry(id_, message, "ann", 1, 50) for id_, message in zip(ids, said)]
-view = build(head=(), tail=tail, complete=True, cut=(), context=context_name("c"),
+view = build(Source([], tail), cut=(), context=context_name("c"),
              spec=view_spec(budget=1000), tokenizer=Tokenizer(O200K_BASE))
 print(len(view.openai()), "tiktoken" in sys.modules)
 """

@@ -11,7 +11,7 @@ import pytest
 from weft_engine.canonical import canonical_json, parse_json
 from weft_engine.errors import InvalidMessage, RendererMismatch
 from weft_engine.names import RecordHash, context_name
-from weft_engine.views.policy import LastN
+from weft_engine.views.policies import LastN
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.spec import ViewSpec, view_spec
 
@@ -32,7 +32,7 @@ def test_the_default_spec() -> None:
         b'{"as_of":null,"branch":null,"budget":8000,"format":"openai",'
         b'"media":{"audio":1500,"file":4000,"image":1445},'
         b'"policy":{"config":{"limit":40},"name":"last_n","version":1},'
-        b'"renderer":1,"reserved":1000,"tokenizer":{"name":"o200k_base",'
+        b'"renderer":2,"reserved":1000,"surplus":0,"tokenizer":{"name":"o200k_base",'
         b'"pattern":"2d1b8dc11e89af71459b36004f698ab3693f59fd84f63e8ec2b49564ab857420",'
         b'"vocabulary":"446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d"},'
         b'"tools":null}'
@@ -69,7 +69,7 @@ def changed(change: Callable[[Any], object]) -> object:
         ("$.spec.budget", lambda v: v["spec"].update(budget=0)),
         ("$.spec.budget", lambda v: v["spec"].update(budget=8000.0)),
         ("$.spec.reserved", lambda v: v["spec"].update(reserved=-1)),
-        ("$.spec.format", lambda v: v["spec"].update(format="anthropic")),
+        ("$.spec.format", lambda v: v["spec"].update(format="morse")),
         ("$.spec.branch", lambda v: v["spec"].update(branch="main")),
         ("$.spec.as_of", lambda v: v["spec"].update(as_of="now")),
         ("$.spec.tools", lambda v: v["spec"].update(tools="ab")),
@@ -89,9 +89,9 @@ def test_what_is_wrong_is_told_with_its_path(path: str, change: Callable[[Any], 
 
 def test_another_renderer_is_told_whatever_else_it_wrote() -> None:
     def newer(value: Any) -> None:
-        value["spec"] = {"renderer": 2, "something": "else"}
+        value["spec"] = {"renderer": 3, "something": "else"}
 
-    with pytest.raises(RendererMismatch, match="renderer 2"):
+    with pytest.raises(RendererMismatch, match="renderer 3"):
         Receipt.from_json(changed(newer))
 
 

@@ -53,6 +53,7 @@ MAIN: Final = b""
 """Stands for the main branch, where others are named by the 24 bytes of their id."""
 CRITICAL: Final = 1
 PERSISTENT: Final = 2
+SESSION: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Row:
     branch: bytes = MAIN
     """The branch it was written on."""
     carry: int = 0
-    """CRITICAL or PERSISTENT: a message that views carry along; 0: any other."""
+    """CRITICAL, PERSISTENT or SESSION: a message that views may carry along; 0: any other."""
 
     @property
     def identity(self) -> bytes:
@@ -111,7 +112,9 @@ class Problem:
 def carry_of(message: Message) -> int:
     if message.crit is Criticality.CRITICAL:
         return CRITICAL
-    return PERSISTENT if message.life is Lifetime.PERSISTENT else 0
+    if message.life is Lifetime.PERSISTENT:
+        return PERSISTENT
+    return SESSION if message.life is Lifetime.SESSION else 0
 
 
 def branch_bytes(branch: EventId | None) -> bytes:

@@ -13,14 +13,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from weft_engine.events.part import File, Opaque, Part, Reasoning, Text
+from weft_engine.formats.attachments import ANY_IMAGE, IMAGE_TYPES
 from weft_engine.formats.fitting import is_blank
 from weft_engine.formats.sendable import sendable_object
 
 FORMAT: Final = "anthropic"
 PROVIDER: Final = "anthropic"
 DATA_URL: Final = "data:"
-IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
-ANY_IMAGE: Final = "image/*"
 PDF: Final = "application/pdf"
 PLAIN: Final = "text/plain"
 

@@ -15,7 +15,7 @@ from weft_engine.canonical import json_path
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import ImportedFrom, Message, Original, Role, Via
 from weft_engine.events.part import Call, File, Opaque, Part, Reasoning, Result, Text
-from weft_engine.formats.anthropic_blocks import ANY_IMAGE, DATA_URL, FORMAT, PDF, PLAIN, PROVIDER
+from weft_engine.formats.anthropic_blocks import DATA_URL, FORMAT, PDF, PLAIN, PROVIDER
 from weft_engine.formats.anthropic_export import (
     INLINE_TEXT,
     SYSTEM_FORMAT,
@@ -23,6 +23,7 @@ from weft_engine.formats.anthropic_export import (
     export_message,
     export_system,
 )
+from weft_engine.formats.attachments import ANY_IMAGE
 from weft_engine.formats.foreign import (
     Members,
     array_of,

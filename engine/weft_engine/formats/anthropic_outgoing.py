@@ -18,6 +18,7 @@ from typing import ClassVar, Final
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, Reasoning, Refusal, Result, Text
 from weft_engine.formats.anthropic_blocks import Json, sendable_blocks, text_block, thinking_block
+from weft_engine.formats.attachments import remarks_of
 from weft_engine.formats.counting import (
     CALL_TOKENS,
     FILE,
@@ -44,6 +45,9 @@ INSTRUCTION: Final = "[system]"
 """Stands before instructions in the middle of the conversation, where the API has no such role. It
 costs no more than BEGINNING as a message does, which instructions that stand alone come with: so a
 view is never dearer than its messages."""
+
+FAILED: Final = "[failed]"
+"""The content of an error that says nothing."""
 
 _INSTRUCTIONS: Final = (Role.SYSTEM, Role.DEVELOPER)
 _THINKING: Final = ("thinking", "redacted_thinking")
@@ -105,7 +109,10 @@ def _add(turns: _Turns, message: Message, labels: Labels) -> None:
     results = [_result_block(part, labels) for part in message.parts if isinstance(part, Result)]
     turns.add("user", results)
     if message.role is Role.USER:
-        turns.add("user", sendable_blocks(message.parts))
+        blocks = sendable_blocks(message.parts)
+        if not blocks and (remarks := remarks_of(message.parts)):
+            blocks = [text_block(remarks)]
+        turns.add("user", blocks)
     elif message.role in _INSTRUCTIONS:
         said = _texts(message)
         turns.add("user", [text_block(INSTRUCTION), *said] if said else [])
@@ -157,9 +164,13 @@ def _result_block(result: Result, labels: Labels) -> Json:
             said["content"] = result.out
     else:
         blocks = sendable_blocks(result.out)
+        if result.error:
+            blocks = [block for block in blocks if block["type"] == "text"]
         if blocks:
             said["content"] = blocks
     if result.error:
+        # The API takes no error without content, and nothing but text in one.
+        said.setdefault("content", FAILED)
         said["is_error"] = True
     return said
 

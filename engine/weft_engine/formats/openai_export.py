@@ -13,6 +13,7 @@ from typing import Final
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, File, Opaque, Part, Refusal, Result, Text
+from weft_engine.formats.attachments import is_unseen_image, remark_of, remarks_of
 from weft_engine.formats.fitting import (
     CHAT_ID_CHARS_MAX,
     OPENAI_NAME_CHARS_MAX,
@@ -48,7 +49,8 @@ def render(message: Message, *, exact: bool = False) -> tuple[Json, ...]:
     after them if the message is the assistant's. What the API has no place for is left out
     (reasoning, sources, data, opaque parts of other formats, files it takes no address of, calls
     of anybody but the assistant); if nothing remains, the tuple is empty. Names and ids that the
-    API refuses are made to fit, unless `exact`.
+    API refuses are made to fit, and a remark stands for attachments that would leave nothing of a
+    user's message and for images that models do not look at, unless `exact`.
     """
     role = message.role
     parts = message.parts
@@ -67,7 +69,7 @@ def render(message: Message, *, exact: bool = False) -> tuple[Json, ...]:
         return (*_assistant_message(message, exact), *results)
     if role is Role.TOOL:
         return results
-    content = _content(parts, role)
+    content = _content(parts, role, exact)
     if content is None:
         return results
     said: Json = {"role": role.value, "content": content}
@@ -118,7 +120,7 @@ def _name(said: Json, message: Message, exact: bool) -> None:
 
 
 def _assistant_message(message: Message, exact: bool) -> tuple[Json, ...]:
-    content = _content(message.parts, Role.ASSISTANT)
+    content = _content(message.parts, Role.ASSISTANT, exact)
     refusals = [part.text for part in message.parts if isinstance(part, Refusal)]
     calls = [_tool_call(part, exact) for part in message.parts if isinstance(part, Call)]
     if content is None and not refusals and not calls:
@@ -150,13 +152,15 @@ def _tool_message(result: Result, exact: bool) -> Json:
         said["content"] = result.out
     else:
         # A call needs its answer, even if nothing of it can be said here.
-        said["content"] = _content_parts(result.out, Role.TOOL) or ""
+        said["content"] = _content_parts(result.out, Role.TOOL, exact) or ""
     return said
 
 
-def _content(parts: Iterable[Part], role: Role) -> str | list[Json] | None:
+def _content(parts: Iterable[Part], role: Role, exact: bool) -> str | list[Json] | None:
     """One text is a string, anything else an array, nothing is None."""
-    said = _content_parts(parts, role)
+    said = _content_parts(parts, role, exact)
+    if not said and role is Role.USER and not exact and (remarks := remarks_of(parts)):
+        return remarks
     if len(said) == 1 and said[0].keys() == {"type", "text"}:
         text = said[0]["text"]
         if isinstance(text, str):
@@ -164,7 +168,7 @@ def _content(parts: Iterable[Part], role: Role) -> str | list[Json] | None:
     return said or None
 
 
-def _content_parts(parts: Iterable[Part], role: Role) -> list[Json]:
+def _content_parts(parts: Iterable[Part], role: Role, exact: bool) -> list[Json]:
     said: list[Json] = []
     for part in parts:
         match part:
@@ -174,6 +178,8 @@ def _content_parts(parts: Iterable[Part], role: Role) -> list[Json]:
                 own = _own_part(text, role)
                 if own is not None:
                     said.append(own)
+            case File() if role is Role.USER and not exact and is_unseen_image(part):
+                said.append({"type": "text", "text": remark_of(part)})
             case File() if role is Role.USER:
                 attached = file_content(part)
                 if attached is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from weft_engine.events.part import File, Opaque, Part, Text
+from weft_engine.formats.attachments import is_unseen_image, remark_of
 from weft_engine.formats.sendable import sendable_object
 
 FORMAT: Final = "responses"
@@ -31,6 +32,8 @@ def input_content(parts: Iterable[Part], *, files: bool) -> list[Json]:
         match part:
             case Text(text) if text:
                 said.append({"type": "input_text", "text": text})
+            case File() if files and is_unseen_image(part):
+                said.append({"type": "input_text", "text": remark_of(part)})
             case File() if files:
                 attached = file_content(part)
                 if attached is not None:

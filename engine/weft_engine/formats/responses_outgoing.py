@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, Opaque, Reasoning, Refusal, Result, Text
+from weft_engine.formats.attachments import remarks_of
 from weft_engine.formats.counting import (
     CALL_TOKENS,
     FILE,
@@ -63,6 +64,8 @@ def _items(message: Message, labels: Labels, taken: set[str]) -> list[Json]:
             return results
         case Role.USER | Role.SYSTEM | Role.DEVELOPER:
             content = input_content(message.parts, files=message.role is Role.USER)
+            if not content and message.role is Role.USER and (said := remarks_of(message.parts)):
+                content = [{"type": "input_text", "text": said}]
             if not content:
                 return results
             return [*results, {"role": message.role.value, "content": text_or_list(content)}]

@@ -24,8 +24,8 @@ from weft_engine.replica.summarizing import Summarizer, summarize
 from weft_engine.storage import tail
 from weft_engine.storage.lineage import Lineage, ReadingOrder
 from weft_engine.storage.summaries import Covering, Summaries
+from weft_engine.views.all_policies import find_policy
 from weft_engine.views.count import VIEW_TOKENS
-from weft_engine.views.policy import find_policy
 from weft_engine.views.spec import RESERVED_DIVISOR
 from weft_engine.views.summarize import Summarize
 from weft_engine.views.tokenizer import Tokenizer, tokenizer_id
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AUTHOR: Final = "summary"
-_ALLOWANCE_DIVISOR: Final = 8
 
 
 class SummaryState(StrEnum):
@@ -181,11 +180,9 @@ def _measures(order: ReadingOrder, settings: Settings, keep: int | None) -> _Mea
             needed=head, budget=settings.budget - reserved, culprit="the leading instructions"
         )
     policy = find_policy(settings.policy)
-    divisor = _ALLOWANCE_DIVISOR
-    if isinstance(policy, Summarize):
-        divisor = policy.allowance
-        keep = policy.keep if keep is None else keep
-    allowance = room // divisor
+    if keep is None and isinstance(policy, Summarize):
+        keep = policy.keep
+    allowance = room // policy.allowance_divisor
     window = room - allowance
     keep = window // 2 if keep is None else keep
     return _Measures(keep, keep + window // 4, room, allowance)

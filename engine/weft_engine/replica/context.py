@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -24,6 +23,7 @@ from weft_engine.events.event import (
 from weft_engine.events.part import Result
 from weft_engine.events.streams import is_quiet
 from weft_engine.formats.openai_chat import SupportsModelDump
+from weft_engine.formats.registry import outgoing
 from weft_engine.formats.shapes import read_messages
 from weft_engine.limits import SEEN_MAX, STREAMS_LISTED_MAX
 from weft_engine.names import ContextName, EventId, NoteName, Position, is_event_id, note_name
@@ -37,35 +37,34 @@ from weft_engine.replica.drafting import message_drafts, with_pins
 from weft_engine.replica.facts import KnownFact, weighted
 from weft_engine.replica.history import Said
 from weft_engine.replica.importing import Import
+from weft_engine.replica.loading import Loaded, load_source
 from weft_engine.replica.marking import Marking
 from weft_engine.replica.note import Note, Notes
 from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
 from weft_engine.replica.past import Past, When
 from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
+from weft_engine.replica.sent import SentViews
 from weft_engine.replica.settings import Settings, difference, resolve
 from weft_engine.replica.stream import Stream
 from weft_engine.replica.stream_writer import Plan
 from weft_engine.replica.streams import OpenStream, open_streams, told_of
 from weft_engine.replica.summarizing import Summarizer
 from weft_engine.replica.timeline import Timeline
-from weft_engine.replica.viewing import (
-    ROWS_FIRST,
-    Asked,
-    build_from_timeline,
-    load,
-    not_in_order,
-    replay,
-    resolve_spec,
-)
+from weft_engine.replica.viewing import Asked, build_from_source, lasting_spec, replay, resolve_spec
 from weft_engine.replica.watching import Change, Watcher
 from weft_engine.storage import tail
 from weft_engine.storage.erasures import ErasureRow
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.lineage import Lineage, ReadingOrder, no_branch
+from weft_engine.storage.stated import EventMemo
+from weft_engine.views.cache import ViewCache
+from weft_engine.views.entry import Entry
 from weft_engine.views.policy import Policy
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.spec import ViewSpec
+from weft_engine.views.start import NeedMore
+from weft_engine.views.tokenizer import Tokenizer
 from weft_engine.views.view import View
 from weft_engine.yjs.reader import read_update
 
@@ -78,6 +77,7 @@ Appendable: TypeAlias = str | Mapping[str, object] | Message | SupportsModelDump
 """User text; a `Message`; a dict or an SDK's object of the OpenAI chat or Responses API, of the
 Anthropic API or of the Vercel AI SDK, told apart by its shape (`formats.shapes`). An answer of an
 API is one message; a UIMessage may be several."""
+_NOTHING_ASKED = Asked()
 
 
 class Context:
@@ -108,6 +108,9 @@ class Context:
         self._marking = Marking(replica, name, branch)
         self._branching = Branching(replica, name, branch)
         self._resolved: tuple[Asked, Settings, ViewSpec] | None = None
+        self._cache = ViewCache()
+        self._memo = EventMemo()
+        self._sent = SentViews()
 
     # ---- writing ------------------------------------------------------------------------------
 
@@ -141,7 +144,7 @@ class Context:
         seen = view.cut if view is not None and len(view.cut) <= SEEN_MAX else None
         calls: OpenCalls | None = None
         if any(type(part) is Result for message in said for part in message.parts):
-            calls = OpenCalls((await self._current(rows=LOOK_BACK_MAX)).tail)
+            calls = OpenCalls(await self._newest(LOOK_BACK_MAX))
         drafts = message_drafts(said, seen=seen, author=author, calls=calls, branch=self.branch_id)
         if pin:
             drafts = with_pins(drafts, author, self.branch_id)
@@ -195,6 +198,7 @@ class Context:
         clear_at_least: int | None = None,
         policy: Policy | None = None,
         tokenizer: str | None = None,
+        format: str | None = None,  # noqa: A002 - the field's word
         metadata: str | None = None,
     ) -> bool:
         """Set what the views of this context use on every replica. `budget`, `reserved` and
@@ -207,6 +211,7 @@ class Context:
             clear_at_least=clear_at_least,
             policy=None if policy is None else policy.choice(),
             tokenizer=tokenizer,
+            format=None if format is None else outgoing(format).name,
             metadata=metadata,
         )
         await self._marking.check_open()
@@ -473,29 +478,40 @@ class Context:
         policy: Policy | None = None,
         tokenizer: str | None = None,
         tools: Sequence[Mapping[str, object]] | None = None,
+        format: str | None = None,  # noqa: A002 - the field's word
+        as_of: int | None = None,
         trace_id: str | None = None,
     ) -> View:
         """What to send to the model now. What is not given is as the context is configured.
 
         `tools` are counted and must fit into what is reserved, or more is reserved for them.
+        `format` is the one that it is counted in: openai, responses, anthropic, ui or text.
+        `as_of` is the moment, in milliseconds since 1970, by which things expire and decay; by
+        default that of the message at the window's start, so that a view changes by itself never.
         The receipt of the view is kept under `trace_id` (by default a random one).
-        Raises BudgetTooSmall, TokenizerMissing, PolicyMissing.
+        Raises BudgetTooSmall, OverBudget, TokenizerMissing, PolicyMissing.
         """
-        asked = Asked(budget, reserved, policy, tokenizer, tools)
-        timeline = await self._current(tokens=budget or 0)
-        rows = len(timeline.tail)
+        asked = Asked(budget, reserved, policy, tokenizer, tools, format, as_of)
+        timeline = await self._current(asked)
         trace = trace_id or self._replica.random_hex(16)
         while True:
             spec = self._resolve(asked, timeline.settings)
-            view = build_from_timeline(timeline, self.name, spec, trace)
-            if isinstance(view, View):
+            made = build_from_source(
+                timeline.source,
+                self.name,
+                spec,
+                cut=timeline.frontier,
+                settings=timeline.settings,
+                trace_id=trace,
+                cache=self._cache,
+                before=self._sent.before(spec),
+            )
+            if isinstance(made, View):
                 break
-            calls = view.calls
-            absent = await self._ask(partial(_absent, calls))
-            rows = 2 * max(rows, view.given, ROWS_FIRST)
-            timeline = await self._current(rows=rows, tokens=spec.budget, absent=absent)
-        self._replica.receipts.keep(view.receipt)
-        return view
+            timeline = await self._more(asked, made)
+        self._sent.keep(made)
+        self._replica.receipts.keep(made.receipt)
+        return made
 
     def _check_view(self, view: View | None) -> None:
         if view is not None and view.context != self.name:
@@ -509,7 +525,7 @@ class Context:
         known = self._resolved
         if known is not None and known[0] == asked and known[1] is settings:
             return known[2]
-        spec = replace(resolve_spec(asked, settings), branch=self.branch_id)
+        spec = resolve_spec(asked, settings, self.branch_id)
         # Tools are the caller's to change: what was counted must not be taken for what is.
         self._resolved = (asked, settings, spec) if not asked.tools else None
         return spec
@@ -706,12 +722,17 @@ class Context:
         self._marking.forget()
         if not self._is_loading:
             self._timeline = None
+            self._cache = ViewCache()
+            self._memo = EventMemo()
             self._arrived.clear()
 
     async def forget(self) -> None:
         """Forget all that is held in memory: some of it was erased."""
         for context in (self, *self._branches.values()):
             context._timeline = None
+            context._cache = ViewCache()
+            context._memo = EventMemo()
+            context._sent = SentViews()
             context._arrived.clear()
             context._marking.forget()
         await self._notes.forget()
@@ -750,38 +771,60 @@ class Context:
 
     # ---- the timeline -------------------------------------------------------------------------
 
-    async def _current(
-        self, *, rows: int = 0, tokens: int = 0, absent: set[EventId] | None = None
-    ) -> Timeline:
+    async def _current(self, asked: Asked = _NOTHING_ASKED, *, rows: int = 0) -> Timeline:
         """The newest messages, with everything in it that was committed before this was called:
-        at least `rows` of them, if there are so many."""
+        enough for a view as `asked`, mostly, and at least `rows`, if there are so many."""
         timeline = self._timeline
         if timeline is not None and not self._replica.journal.readonly:
             self._take_arrived(timeline)
             if not timeline.stale and (timeline.complete or len(timeline.tail) >= rows):
-                timeline.absent |= absent or set()
                 return timeline
         async with self._loading:
-            return await self._load(max(rows, ROWS_FIRST), tokens, absent or set())
+            return await self._load(asked, None, rows)
 
-    async def _load(self, rows: int, tokens: int, absent: set[EventId]) -> Timeline:
-        def question(table: ReadingOrder) -> Timeline:
-            settings = resolve(tail.configs(table))
-            cut = table.frontier
-            # An eighth is reserved, unless somebody says otherwise.
-            room = (tokens or settings.budget) * 7 // 8
-            return load(table, settings, cut=cut, tokens=room, rows=rows, absent=absent)
+    async def _newest(self, count: int) -> Sequence[Entry]:
+        """The newest `count` messages, whether views show them or not."""
+        timeline = await self._current(rows=count)
+        if timeline.source.marks.summary is None or len(timeline.tail) >= count:
+            return timeline.tail
+        return await self._ask(lambda o: tail.entries(o, o.placed_before(None, count))) or []
+
+    async def _more(self, asked: Asked, need: NeedMore) -> Timeline:
+        """The newest messages, with as many as a view needs."""
+        async with self._loading:
+            return await self._load(asked, need, 0)
+
+    async def _load(self, asked: Asked, need: NeedMore | None, rows: int) -> Timeline:
+        cache = self._cache
+
+        def question(order: ReadingOrder) -> tuple[Timeline, Loaded]:
+            settings = resolve(tail.configs(order))
+            spec = lasting_spec(asked, settings, self.branch_id)
+            shelf = cache.shelf(Tokenizer(spec.tokenizer), spec.media, spec.format)
+            loaded = load_source(order, spec, shelf, need=need, rows=rows, memo=self._memo)
+            timeline = Timeline(
+                source=loaded.source,
+                frontier=order.frontier,
+                position=order.position,
+                settings=settings,
+                branch=self.branch_id,
+            )
+            return timeline, loaded
 
         self._timeline = None
         self._arrived.clear()
         self._is_loading = True
         try:
-            timeline = await self._ask(question)
+            found = await self._ask(question)
         finally:
             self._is_loading = False
-        if timeline is None:
+        if found is None:
             timeline = Timeline.empty()
-        timeline.branch = self.branch_id
+            timeline.branch = self.branch_id
+        else:
+            timeline, loaded = found
+            if loaded.hint is not None:
+                self._replica.hints.keep(self.name, loaded.hint)
         self._timeline = timeline
         self._take_arrived(timeline)
         self._replica.used(self)
@@ -811,7 +854,3 @@ class Context:
 def _is_quiet(stored: Stored) -> bool:
     record = stored.record
     return record.envelope.kind is Kind.NATIVE and is_quiet(read_update(record.payload))
-
-
-def _absent(calls: Sequence[EventId], table: ReadingOrder) -> set[EventId]:
-    return not_in_order(table, calls)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from weft_engine.errors import CallerError
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Message
-from weft_engine.events.row import PREAMBLE_ROLES, Row, id_bytes
+from weft_engine.events.row import id_bytes
 from weft_engine.names import EventId
 from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import Lineage
 from weft_engine.storage.reading import ContextState
 from weft_engine.views.comparison import Difference, Known, Side, compare, look_up
 from weft_engine.views.receipt import Receipt
-from weft_engine.views.shown import Area, Shown
+from weft_engine.views.shown import Shown
 from weft_engine.views.view import View
 
 if TYPE_CHECKING:
@@ -86,38 +87,32 @@ def _look(
     wanted: Collection[EventId],
     erased: frozenset[EventId],
 ) -> tuple[Side, dict[EventId, Message]]:
-    placed = [row for row in table.by_ids(map(id_bytes, wanted)).values() if row.place is not None]
+    order = Lineage(table, view.spec.branch)
+    marks = view.shape.marks
+    if marks.summary is not None:
+        wanted = {*wanted, marks.summary.last}
+    placed = [row for row in order.by_ids(map(id_bytes, wanted)).values() if row.place is not None]
     rows = {row.id: row for row in placed}
     side = Side(
         spec=view.spec,
         cut=view.cut,
         used_tokens=view.used_tokens,
-        shown=_shown(view, rows),
+        shown=view.shown,
         known={
             row.id: Known(row.place, row.tokens or 0) for row in placed if row.place is not None
         },
-        total=table.placed(),
+        total=order.placed(),
+        hidden=marks.hidden,
+        summary=marks.summary,
         erased=erased,
     )
-    bodies = table.bodies(placed)
+    bodies = order.bodies(placed)
     said: dict[EventId, Message] = {}
     for id_, row in rows.items():
         body = decode_event(bodies[row.key]).body
         assert isinstance(body, Message)
         said[id_] = body
     return side, said
-
-
-def _shown(view: View, rows: Mapping[EventId, Row]) -> tuple[Shown, ...]:
-    """The messages of a view as its ids tell: those that lead are its head, the rest its window."""
-    leads = True
-    shown: list[Shown] = []
-    for id_ in view.ids:
-        row = rows[id_]
-        leads = leads and row.role in PREAMBLE_ROLES
-        area = Area.HEAD if leads else Area.WINDOW
-        shown.append(Shown(ids=(id_,), area=area, tokens=row.tokens or 0))
-    return tuple(shown)
 
 
 def _ids(shown: Sequence[Shown]) -> set[EventId]:

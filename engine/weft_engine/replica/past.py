@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -109,6 +108,8 @@ class Past:
         policy: Policy | None = None,
         tokenizer: str | None = None,
         tools: Sequence[Mapping[str, object]] | None = None,
+        format: str | None = None,  # noqa: A002 - the field's word
+        as_of: int | None = None,
         trace_id: str | None = None,
     ) -> View:
         """What would have been sent to the model then, with the settings of then where nothing is
@@ -118,7 +119,7 @@ class Past:
         a receipt RendererMismatch and ReplayMismatch.
         """
         cut = await self.frontier()
-        asked = Asked(budget, reserved, policy, tokenizer, tools)
+        asked = Asked(budget, reserved, policy, tokenizer, tools, format, as_of)
         receipt = self._receipt
         if receipt is not None and asked == _NOTHING_ASKED and trace_id is None:
             return await self._replica.context(self.name).replay(receipt)
@@ -126,7 +127,7 @@ class Past:
 
         def question(order: ReadingOrder) -> View:
             settings = resolve(tail.configs(order))
-            spec = replace(resolve_spec(asked, settings), branch=self.branch_id)
+            spec = resolve_spec(asked, settings, self.branch_id)
             return view_at(order, self.name, cut=cut, spec=spec, settings=settings, trace_id=trace)
 
         return await self._ask(question)

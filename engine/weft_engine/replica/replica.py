@@ -26,6 +26,7 @@ from weft_engine.replica.context import Context
 from weft_engine.replica.cuts import Cuts
 from weft_engine.replica.erasing import Erasing
 from weft_engine.replica.guard import Guard
+from weft_engine.replica.hints import HintBook
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
@@ -76,6 +77,7 @@ class Replica:
         self._contexts: dict[ContextName, Context] = {}
         self._resident: dict[tuple[ContextName, EventId | None], Context] = {}
         self.receipts = ReceiptBook(journal)
+        self.hints = HintBook(journal)
         self.projector = Projector(
             journal, moved=self._moved, branches_in_use=self._branches_in_use
         )
@@ -149,6 +151,7 @@ class Replica:
                 finally:
                     await self.scribe.close()
                     try:
+                        await self.hints.close()
                         await self.receipts.close()
                     finally:
                         await self.projector.close()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from weft_engine.events.event import Config, PolicyChoice
 from weft_engine.names import EventId
-from weft_engine.views.policy import LastN
+from weft_engine.views.policies import LastN
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER
 
 BUDGET_DEFAULT: Final = 8_000

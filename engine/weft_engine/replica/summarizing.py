@@ -14,15 +14,16 @@ from inspect import isawaitable
 from typing import Any, TypeAlias
 
 from weft_engine.errors import InvalidMessage, LimitExceeded
+from weft_engine.formats.registry import DEFAULT_FORMAT
 from weft_engine.limits import SUMMARY_BYTES_MAX
 from weft_engine.views.cache import Shelf, ViewCache
-from weft_engine.views.count import count_message
 from weft_engine.views.entry import Entry
+from weft_engine.views.labels import Labels
 from weft_engine.views.media import DEFAULT_MEDIA
+from weft_engine.views.plan import units_of
 from weft_engine.views.shorten import shorten
-from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
+from weft_engine.views.tokenizer import Tokenizer
 from weft_engine.views.unit import Unit
-from weft_engine.views.walk import Walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,12 @@ async def summarize(
 def pieces(entries: Sequence[Entry], tokenizer: Tokenizer, room: int) -> list[Piece]:
     """`entries` in pieces of at most `room` tokens, tool calls with their results. A unit that is
     larger than that is shortened. BudgetTooSmall if that can't be done."""
-    if tokenizer.id != DEFAULT_TOKENIZER:
-        entries = [replace(e, tokens=count_message(e.message, tokenizer)) for e in entries]
-    shelf = ViewCache().shelf(tokenizer, DEFAULT_MEDIA)
+    shelf = ViewCache().shelf(tokenizer, DEFAULT_MEDIA, DEFAULT_FORMAT)
+    labels = Labels()
     found: list[Piece] = []
     taken: list[Unit] = []
     used = 0
-    for unit in reversed(list(Walk(entries, shelf, complete=True))):
+    for unit in map(labels.label, units_of(entries, shelf)):
         fitting = unit if unit.tokens <= room else _shortened(unit, room, shelf)
         if taken and used + fitting.tokens > room:
             found.append(_piece(taken))

@@ -7,16 +7,16 @@ makes it `stale`: then it is loaded again from the event index.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Self
 
-from weft_engine.events.event import Config, Event, Message, Role
+from weft_engine.events.event import Event, Message, Role
 from weft_engine.names import EventId, Position, event_id_hlc
 from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import EMPTY, Frontier, advance
 from weft_engine.replica.settings import Settings
-from weft_engine.views.cache import ViewCache
 from weft_engine.views.entry import STANDING_ROLES, Entry
+from weft_engine.views.source import Source
 
 ENTRIES_MAX: Final = 50_000
 """Beyond this many in memory it is loaded anew, with as many as views need."""
@@ -24,26 +24,28 @@ ENTRIES_MAX: Final = 50_000
 
 @dataclass(slots=True)
 class Timeline:
-    """`head`: the leading system and developer messages; `tail`: the newest after those, oldest
-    first; `complete` if these are all. All of it is the state at `frontier`."""
+    """`source`: what views are built from; all of it is the state at `frontier`."""
 
-    head: list[Entry]
-    tail: list[Entry]
-    complete: bool
+    source: Source
     frontier: Frontier
     position: Position
     settings: Settings
-    cache: ViewCache = field(default_factory=ViewCache)
-    absent: set[EventId] = field(default_factory=set)
-    """Events that calls name and that are no messages of this order."""
-    stale: bool = False
     branch: EventId | None = None
     """Whose order it is; None: of main."""
+    stale: bool = False
 
     @classmethod
     def empty(cls) -> Self:
         """Of a context that holds nothing yet."""
-        return cls([], [], True, EMPTY, Position(0), Settings())
+        return cls(Source([], []), EMPTY, Position(0), Settings())
+
+    @property
+    def tail(self) -> list[Entry]:
+        return self.source.tail
+
+    @property
+    def complete(self) -> bool:
+        return self.source.complete
 
     def extend(
         self, position: Position, record: Record, events: Sequence[tuple[EventId, Event, int]]
@@ -55,11 +57,13 @@ class Timeline:
         new: list[Entry] = []
         for event_id, event, tokens in events:
             body = event.body
-            if isinstance(body, Config):
+            if event.branch != self.branch and isinstance(body, Message) and body.ext is None:
+                continue  # of another branch, which changes nothing of what this one shares
+            if event.branch != self.branch and self.branch is None:
+                continue
+            if event.branch != self.branch or not isinstance(body, Message):
                 self.stale = True
                 return False
-            if not isinstance(body, Message) or event.branch != self.branch:
-                continue
             entry = Entry(event_id, body, event.author, event_id_hlc(event_id), tokens)
             sees = seen_all and (event.seen is None or before.issubset(event.seen))
             if body.ext is not None or not self._comes_last(entry, new, sees):
@@ -67,17 +71,22 @@ class Timeline:
                 return False
             new.append(entry)
         for entry in new:
-            leads = self.complete and not self.tail and entry.message.role in STANDING_ROLES
-            (self.head if leads else self.tail).append(entry)
+            leads = self._is_all_head and entry.message.role in STANDING_ROLES
+            (self.source.head if leads else self.tail).append(entry)
         self.frontier = advance(self.frontier, record.envelope.parents, record.hash)
         self.position = position
         self.stale = len(self.tail) > ENTRIES_MAX
         return True
 
+    @property
+    def _is_all_head(self) -> bool:
+        source = self.source
+        return source.complete and not source.tail and source.marks.summary is None
+
     def _comes_last(self, entry: Entry, new: Sequence[Entry], sees_all: bool) -> bool:
         if entry.message.role is Role.ASSISTANT:
             return sees_all
-        standing = new or self.tail or self.head
+        standing = new or self.tail or self.source.head
         if not standing or standing[-1].message.role is Role.ASSISTANT:
             return True
         return (standing[-1].time, standing[-1].id) < (entry.time, entry.id)

@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
-from weft_engine.errors import RendererMismatch, ReplayMismatch
-from weft_engine.events.row import id_bytes
+from weft_engine.errors import PolicyMissing, RendererMismatch, ReplayMismatch, TokenizerMissing
 from weft_engine.names import ContextName, EventId, RecordHash
+from weft_engine.replica.loading import load_source
 from weft_engine.replica.settings import Settings
-from weft_engine.replica.timeline import Timeline
-from weft_engine.storage import tail
 from weft_engine.storage.lineage import ReadingOrder
-from weft_engine.views.count import count_message, tool_set
-from weft_engine.views.entry import Entry
-from weft_engine.views.policy import Policy, find_policy
+from weft_engine.views.all_policies import find_policy
+from weft_engine.views.build import build
+from weft_engine.views.cache import ViewCache
+from weft_engine.views.count import tool_set
+from weft_engine.views.policy import Policy
 from weft_engine.views.receipt import Receipt
+from weft_engine.views.source import Source
 from weft_engine.views.spec import RENDERER, ViewSpec, view_spec
-from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer, tokenizer_id
-from weft_engine.views.view import NeedMore, View, build
+from weft_engine.views.start import NeedMore
+from weft_engine.views.tokenizer import Tokenizer, tokenizer_id
 from weft_engine.views.view import Settings as Trigger
-
-ROWS_FIRST: Final = 64
+from weft_engine.views.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a call of `view` asks for; None is what the context is configured to."""
+    """What a call of `view` asks for; None is what the context is configured to. `as_of` in
+    milliseconds since 1970."""
 
     budget: int | None = None
     reserved: int | None = None
     policy: Policy | None = None
     tokenizer: str | None = None
     tools: Sequence[Mapping[str, object]] | None = None
+    form: str | None = None
+    as_of: int | None = None
 
 
-def resolve_spec(asked: Asked, settings: Settings) -> ViewSpec:
+def resolve_spec(asked: Asked, settings: Settings, branch: EventId | None = None) -> ViewSpec:
     """The spec of a view. Loads the tokenizer only if there are tools to count."""
     tokenizer = tokenizer_id(asked.tokenizer or settings.tokenizer)
     tools = tool_set(asked.tools, Tokenizer(tokenizer)) if asked.tools else None
@@ -46,29 +48,49 @@ def resolve_spec(asked: Asked, settings: Settings) -> ViewSpec:
         tools=tools,
         policy=asked.policy or find_policy(settings.policy),
         tokenizer=tokenizer,
+        format=asked.form or settings.format,
+        branch=branch,
+        as_of=asked.as_of,
     )
 
 
-def build_from_timeline(
-    timeline: Timeline, context: ContextName, spec: ViewSpec, trace_id: str
+def lasting_spec(asked: Asked, settings: Settings, branch: EventId | None) -> ViewSpec:
+    """The spec that a timeline is loaded for. Who only writes, or asks for the settings, needs none
+    of the policies and tokenizers that views may be configured to."""
+    try:
+        return resolve_spec(asked, settings, branch)
+    except (PolicyMissing, TokenizerMissing):
+        if asked != Asked():
+            raise
+        return view_spec(budget=settings.budget, reserved=settings.reserved, branch=branch)
+
+
+def build_from_source(
+    source: Source,
+    context: ContextName,
+    spec: ViewSpec,
+    *,
+    cut: Sequence[RecordHash],
+    settings: Settings,
+    trace_id: str,
+    cache: ViewCache,
+    before: View | None = None,
 ) -> View | NeedMore:
     """The view of what is in memory, if that is enough."""
     return build(
-        head=_counted(timeline.head, spec),
-        tail=_counted(timeline.tail, spec),
-        complete=timeline.complete,
-        absent=timeline.absent,
-        cut=timeline.frontier,
+        source,
+        cut=cut,
         context=context,
         spec=spec,
         trace_id=trace_id,
         tokenizer=Tokenizer(spec.tokenizer),
-        settings=Trigger(timeline.settings.trigger, timeline.settings.clear_at_least),
-        cache=timeline.cache,
+        settings=Trigger(settings.trigger, settings.clear_at_least),
+        cache=cache,
+        before=before,
     )
 
 
-def replay(table: ReadingOrder, receipt: Receipt) -> View:
+def replay(order: ReadingOrder, receipt: Receipt) -> View:
     """The view of a receipt, from the index at its cut: the same bytes, or an error."""
     spec = receipt.spec
     if spec.renderer != RENDERER:
@@ -77,7 +99,7 @@ def replay(table: ReadingOrder, receipt: Receipt) -> View:
             hint="replay it with the version of weft that made it",
         )
     view = view_at(
-        table,
+        order,
         receipt.context,
         cut=receipt.cut,
         spec=spec,
@@ -94,7 +116,7 @@ def replay(table: ReadingOrder, receipt: Receipt) -> View:
 
 
 def view_at(
-    table: ReadingOrder,
+    order: ReadingOrder,
     context: ContextName,
     *,
     cut: tuple[RecordHash, ...],
@@ -103,53 +125,14 @@ def view_at(
     trace_id: str,
 ) -> View:
     """The view of an index as it is at `cut`."""
-    rows = ROWS_FIRST
-    absent: set[EventId] = set()
+    cache = ViewCache()
+    shelf = cache.shelf(Tokenizer(spec.tokenizer), spec.media, spec.format)
+    need: NeedMore | None = None
     while True:
-        timeline = load(table, settings, cut=cut, tokens=spec.budget, rows=rows, absent=absent)
-        view = build_from_timeline(timeline, context, spec, trace_id)
-        if isinstance(view, View):
-            return view
-        absent |= not_in_order(table, view.calls)
-        rows = max(rows, view.given) * 2
-
-
-def load(
-    table: ReadingOrder,
-    settings: Settings,
-    *,
-    cut: tuple[RecordHash, ...],
-    tokens: int,
-    rows: int,
-    absent: set[EventId],
-) -> Timeline:
-    """The newest messages from the index: more than `tokens` of them, and at least `rows`."""
-    head = tail.head_rows(table)
-    after = head[-1].place if head else None
-    newest, complete = tail.tail_rows(table, after=after, tokens=tokens, rows=rows)
-    found = tail.entries(table, [*head, *newest])
-    return Timeline(
-        head=found[: len(head)],
-        tail=found[len(head) :],
-        complete=complete,
-        frontier=cut,
-        position=table.position,
-        settings=settings,
-        absent=absent,
-    )
-
-
-def not_in_order(table: ReadingOrder, calls: Sequence[EventId]) -> set[EventId]:
-    """Those of `calls` that are no messages of the reading order."""
-    rows = table.by_ids([id_bytes(call) for call in calls])
-    return {
-        call for call in calls if (row := rows.get(id_bytes(call))) is None or row.place is None
-    }
-
-
-def _counted(entries: Sequence[Entry], spec: ViewSpec) -> Sequence[Entry]:
-    """The entries with their tokens in the spec's tokenizer; the index has the default's."""
-    if spec.tokenizer == DEFAULT_TOKENIZER:
-        return entries
-    tokenizer = Tokenizer(spec.tokenizer)
-    return [replace(entry, tokens=count_message(entry.message, tokenizer)) for entry in entries]
+        source = load_source(order, spec, shelf, need=need).source
+        made = build_from_source(
+            source, context, spec, cut=cut, settings=settings, trace_id=trace_id, cache=cache
+        )
+        if isinstance(made, View):
+            return made
+        need = made

@@ -44,7 +44,9 @@ COPIED: Final = {
 }
 """Tables by name, with their columns. Erased records keep their flag and stand-in: rows are taken
 as they are."""
-LEFT_OUT: Final = frozenset({"meta", "own_heads", "own_streams", "tickets", "issued_tickets"})
+LEFT_OUT: Final = frozenset(
+    {"meta", "own_heads", "own_streams", "tickets", "issued_tickets", "windows", "moves"}
+)
 """They say which store it is, and where its own writer and its links stand."""
 
 _TIPS: Final = (

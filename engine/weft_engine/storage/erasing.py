@@ -18,6 +18,7 @@ from weft_engine.storage import reading, search_tables
 from weft_engine.storage.erasers import EVENT_ID, UPDATES, Erasers
 from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.ledger import ERASED
+from weft_engine.storage.windows import Windows
 from weft_engine.yjs.stand_in import Anatomy
 
 
@@ -92,6 +93,7 @@ def step(connection: sqlite3.Connection, work: Plan, positions: Sequence[Positio
     if altered:
         for table in (*INDEX_TABLES, "summaries", "checkpoints"):
             connection.execute(f"DELETE FROM {table} WHERE context = ?", (work.context,))
+        Windows(connection, work.context).clear()
         connection.execute(
             "UPDATE contexts SET projected = 0, projected_frontier = x'' WHERE id = ?",
             (work.context,),

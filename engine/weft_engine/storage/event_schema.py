@@ -24,7 +24,7 @@ CREATE TABLE {schema}.events (
     waist INTEGER NOT NULL,     -- 1: a generation that all before it precede and all later ones saw
     class BLOB,                 -- of an imported message
     branch BLOB NOT NULL,       -- id (24) of the branch event, empty for main
-    carry INTEGER NOT NULL,     -- of a message: 1 critical, 2 persistent, else 0
+    carry INTEGER NOT NULL,     -- of a message: 1 critical, 2 persistent, 3 session, else 0
     PRIMARY KEY (context, key)
 ) WITHOUT ROWID;
 CREATE INDEX {schema}.events_by_place ON events (context, branch, place) WHERE place IS NOT NULL;

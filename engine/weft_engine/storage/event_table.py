@@ -22,6 +22,7 @@ from weft_engine.records.frontier import EMPTY, Frontier, pack, unpack
 from weft_engine.storage import ancestry, reading, summary_memory
 from weft_engine.storage.streams import StreamTable
 from weft_engine.storage.summary_memory import Memory
+from weft_engine.storage.windows import Windows
 
 _COLUMNS: Final = (
     "key, position, start, size, rank, kind, role, tokens, place, waist, class, branch, carry"
@@ -281,7 +282,7 @@ class EventTable:
         return row.branch == MAIN
 
     def carried(self) -> list[Row]:
-        """The critical and the persistent messages, in reading order."""
+        """The critical, the persistent and the session messages, in reading order."""
         return self.carried_on(MAIN, after=_BEFORE_ALL, to=None)
 
     def carried_on(self, branch: bytes, *, after: int, to: int | None) -> list[Row]:
@@ -404,11 +405,37 @@ class EventTable:
             return None
         return summary_memory.recall(self._connection, self._context, branch)
 
+    # ---- what views ask -----------------------------------------------------------------------
+
+    def weights(self, *, after: int | None, upto: int) -> Iterator[tuple[int, int, int]]:
+        """(place, role, tokens) of messages behind `after`, up to `upto`, in reading order."""
+        return self.weights_on(MAIN, after=_BEFORE_ALL if after is None else after, upto=upto)
+
+    def weights_on(self, branch: bytes, *, after: int, upto: int) -> Iterator[tuple[int, int, int]]:
+        """The same, of a branch's own part of its order."""
+        if branch != MAIN:
+            for row in self.placed_after(after, branch, to=upto):
+                yield row.place or 0, row.role, row.tokens or 0
+            return
+        yield from self._connection.execute(
+            f"SELECT place, role, coalesce(tokens, 0) FROM {self._events}"
+            " INDEXED BY events_by_place"
+            " WHERE context = ? AND branch = ? AND place > ? AND place <= ? ORDER BY place",
+            (self._context, MAIN, after, upto),
+        )
+
+    @property
+    def windows(self) -> Windows | None:
+        """Where windows of main began; None of an index that is not the store's."""
+        return Windows(self._connection, self._context) if self._in_store else None
+
     # ---- saving -------------------------------------------------------------------------------
 
     def save(self, changes: Changes, *, upto: Position, frontier: Frontier) -> None:
         """Write `changes` down; the index is complete up to `upto` then."""
         self.position, self.frontier = upto, frontier
+        if (windows := self.windows) is not None:
+            windows.follow(changes)
         self._connection.executemany(
             f"DELETE FROM {self._events} WHERE context = ? AND key = ?",
             [(self._context, key) for key in changes.removed],

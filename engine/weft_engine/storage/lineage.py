@@ -22,6 +22,7 @@ from weft_engine.names import EventId, Position, RecordHash
 from weft_engine.records.frontier import Frontier
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.summary_memory import Memory
+from weft_engine.storage.windows import Windows
 
 _BEFORE_ALL: Final = -(1 << 62)
 
@@ -59,6 +60,11 @@ class ReadingOrder(Protocol):
 
     def summary_memory(self) -> Memory | None:
         """What was found before of the summary that stands, if that still holds."""
+
+    def weights(self, *, after: int | None, upto: int) -> Iterator[tuple[int, int, int]]: ...
+
+    @property
+    def windows(self) -> Windows | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +193,7 @@ class Lineage:
         )
 
     def carried(self) -> list[Row]:
-        """The critical and the persistent messages, in reading order."""
+        """The critical, the persistent and the session messages, in reading order."""
         return [
             row
             for segment in self.segments
@@ -201,6 +207,19 @@ class Lineage:
             for segment in self.segments
             for row in self.table.unsure_on(segment.branch, after=segment.after, to=segment.to)
         ]
+
+    def weights(self, *, after: int | None, upto: int) -> Iterator[tuple[int, int, int]]:
+        """(place, role, tokens) of messages behind `after`, up to `upto`, in reading order."""
+        for segment in self.segments:
+            low = segment.after if after is None else max(after, segment.after)
+            high = min(upto, _end(segment))
+            if low < high:
+                yield from self.table.weights_on(segment.branch, after=low, upto=high)
+
+    @property
+    def windows(self) -> Windows | None:
+        """Where windows of this order began, if somebody keeps that: of main alone."""
+        return self.table.windows if self.branch is None else None
 
     def _back(self, segment: Segment, before: int | None, limit: int) -> list[Row]:
         if segment.to is not None:

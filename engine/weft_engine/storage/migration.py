@@ -150,6 +150,17 @@ ALTER TABLE problems_2 RENAME TO problems;
     PRIMARY KEY (context, branch)
 )""",
             OWN_STREAM_TABLE,
+            """CREATE TABLE windows (    -- milestones of the main branch that views began by
+    context INTEGER NOT NULL,
+    grid TEXT NOT NULL,         -- what they are laid by, and behind which summary
+    place INTEGER NOT NULL,
+    opening INTEGER,            -- the place of the last user message before it
+    PRIMARY KEY (context, grid, place)
+) WITHOUT ROWID""",
+            """CREATE TABLE moves (      -- how often an index changed otherwise than at its end
+    context INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL
+)""",
         ]
     ),
 }

@@ -25,7 +25,7 @@ from weft_engine.storage.schema import check_header, connect, damaged
 
 TABLES: Final = {
     "signatures": ("signatures",),
-    "event index": (*INDEX_TABLES, "summaries"),
+    "event index": (*INDEX_TABLES, "summaries", "windows", "moves"),
     "receipts and specs": ("receipts", "specs"),
     "document checkpoints": ("checkpoints",),
     "waiting room": ("waiting", "waiting_for", "waiting_room"),

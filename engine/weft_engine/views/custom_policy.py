@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from functools import partial
+from typing import ClassVar, Final, TypeAlias
 
-from weft_engine.canonical import lone_surrogate, parse_json
-from weft_engine.errors import CallerError, Conflict, PolicyBroken, PolicyMissing
+from weft_engine.canonical import canonical_json, lone_surrogate, parse_json
+from weft_engine.errors import CallerError, Conflict, InvalidMessage, PolicyBroken, PolicyMissing
 from weft_engine.events.event import Message, PolicyChoice
 from weft_engine.events.part import Call, Part, Reasoning, Refusal, Result, Text
 from weft_engine.limits import INTEGER_MAX
 from weft_engine.names import EventId
 from weft_engine.views.cache import Shelf
+from weft_engine.views.entry import Entry
+from weft_engine.views.policy import ALLOWANCE_DIVISOR, LOOK_BACK, POLICIES, UNEDITED, Edit
 from weft_engine.views.recall import Moment
 from weft_engine.views.shown import Rule
 from weft_engine.views.traits import traits_of
@@ -81,7 +84,11 @@ def register_policy(name: str, version: int, policy: PolicyFunction) -> None:
             f"{name!r} version {version!r} can't name a policy",
             hint="use a name of your own, and a whole number from 0",
         )
-    if _registered.setdefault((name, version), policy) is not policy:
+    known = _registered.get((name, version))
+    if known is None:
+        POLICIES.register(name, version, partial(_configured, name, version))
+        _registered[name, version] = policy
+    elif known is not policy:
         raise Conflict(
             f"another policy {name} {version} is registered",
             hint="a policy that chooses otherwise needs another version",
@@ -96,12 +103,23 @@ class Custom:
     version: int
     config: str = "{}"
 
+    limit: ClassVar[int | None] = None
+    allowance_divisor: ClassVar[int] = ALLOWANCE_DIVISOR
+    look_back: ClassVar[int] = LOOK_BACK
+    keeps_all: ClassVar[bool] = False
+    edits: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
-        parse_json(self.config)
+        if not isinstance(parse_json(self.config), dict):
+            raise InvalidMessage("the settings of a policy are an object", path="$.config")
         self._function()
 
     def choice(self) -> PolicyChoice:
         return PolicyChoice(self.name, self.version, self.config)
+
+    def edit(self, unit: Sequence[Entry], live: bool) -> Edit:
+        """What stands in the window stands as it was said."""
+        return UNEDITED
 
     def recall(self, past: Sequence[Unit], moment: Moment) -> Sequence[Unit]:
         """What the function keeps of `past`, the newest first, in its own words where it says so.
@@ -159,6 +177,10 @@ class Custom:
     @property
     def _label(self) -> str:
         return f"{self.name} {self.version}"
+
+
+def _configured(name: str, version: int, config: Mapping[str, object]) -> Custom:
+    return Custom(name, version, canonical_json(config).decode())
 
 
 def _item(unit: Unit, moment: Moment) -> Item:

@@ -9,7 +9,7 @@ know: budgets, windows, what time it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -17,6 +17,8 @@ from weft_engine.canonical import canonical_json
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import Criticality, PolicyChoice, Role
 from weft_engine.limits import INTEGER_MAX
+from weft_engine.views.entry import Entry
+from weft_engine.views.policy import ALLOWANCE_DIVISOR, LOOK_BACK, UNEDITED, Edit
 from weft_engine.views.recall import Moment
 from weft_engine.views.traits import Traits, traits_of
 from weft_engine.views.unit import Unit
@@ -50,6 +52,11 @@ class Decay:
 
     name: ClassVar[str] = "decay"
     version: ClassVar[int] = 1
+    limit: ClassVar[int | None] = None
+    allowance_divisor: ClassVar[int] = ALLOWANCE_DIVISOR
+    look_back: ClassVar[int] = LOOK_BACK
+    keeps_all: ClassVar[bool] = False
+    edits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if type(self.half_life_ms) is not int or not 1 <= self.half_life_ms <= INTEGER_MAX:
@@ -86,9 +93,8 @@ class Decay:
             config["weights"] = dict(self.weights)
         return PolicyChoice(self.name, self.version, canonical_json(config).decode())
 
-    def select(self, units: Iterator[Unit]) -> Iterator[Unit]:
-        """The window is the newest of everything."""
-        yield from units
+    def edit(self, unit: Sequence[Entry], live: bool) -> Edit:
+        return UNEDITED
 
     def recall(self, past: Sequence[Unit], moment: Moment) -> Sequence[Unit]:
         weights = dict(DEFAULT_WEIGHTS) | dict(self.weights)

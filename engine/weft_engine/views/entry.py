@@ -17,14 +17,20 @@ STANDING_ROLES = frozenset({Role.SYSTEM, Role.DEVELOPER})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`time` is the message's HLC. `tokens` is `count_message` of the message with the tokenizer
-    and media table of the view's spec: a view trusts it, so that it need not count again."""
+    """`time` is the message's HLC. `tokens` is `count_message` of the message with the default
+    tokenizer and media table: a view with these in the OpenAI format trusts it, so that it need not
+    count again; in others it is what the message weighs for milestones."""
 
     id: EventId
     message: Message
     author: str
     time: int
     tokens: int
+
+    @property
+    def key(self) -> bytes:
+        """(time, id) in 32 bytes, by which events are sorted everywhere."""
+        return self.time.to_bytes(8, "big") + bytes.fromhex(self.id[:16] + self.id[17:])
 
 
 def head_length(entries: Sequence[Entry]) -> int:

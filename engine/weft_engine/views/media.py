@@ -19,5 +19,15 @@ class MediaTable:
     audio: int = 1_500
     file: int = 4_000
 
+    def tokens(self, kind: str) -> int:
+        """Of an attachment of this kind: image, audio, or any other file."""
+        match kind:
+            case "image":
+                return self.image
+            case "audio":
+                return self.audio
+            case _:
+                return self.file
+
 
 DEFAULT_MEDIA: Final = MediaTable()

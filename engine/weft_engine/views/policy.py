@@ -1,98 +1,105 @@
-"""View policies: which of the history's units a view wants, before the budget cuts them.
+"""What a view policy is: what it leaves out, how many messages it keeps, how it is found.
 
 A policy is pure and named by (name, version), with its settings as JSON, so that any replica
-makes the same choice from a receipt. Must never know: tokens, formats, storage.
+makes the same choice from a receipt. Must never know: budgets, formats, storage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Final, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
-from weft_engine.canonical import canonical_json, parse_json
+from weft_engine.canonical import parse_json
 from weft_engine.errors import InvalidMessage, PolicyMissing
 from weft_engine.events.event import PolicyChoice
-from weft_engine.limits import INTEGER_MAX
-from weft_engine.views.summarize import Summarize
-from weft_engine.views.unit import Unit
+from weft_engine.events.part import CallRef
+from weft_engine.names import EventId
+from weft_engine.views.entry import Entry
 
-
-class Policy(Protocol):
-    name: ClassVar[str]
-    version: ClassVar[int]
-
-    def choice(self) -> PolicyChoice:
-        """Its name, version and settings, as they stand in a spec and in a config event."""
-        ...
-
-    def select(self, units: Iterator[Unit]) -> Iterator[Unit]:
-        """The wanted ones of `units`, which come newest first and without the leading system and
-        developer messages (those are always kept). Takes from `units` only what it must see: each
-        may cost reading further back."""
-        ...
+ALLOWANCE_DIVISOR: Final = 8
+"""The preamble may take this part of the room, unless a policy lives by its preamble."""
+LOOK_BACK: Final = 512
+"""Messages right before the window that a policy which recalls some of them looks at."""
 
 
 @dataclass(frozen=True, slots=True)
-class LastN:
-    """The newest messages, at most `limit` of them.
+class Edit:
+    """What a policy changes of a unit. `left_out`: parts by event and index; a call and its result
+    go together. `replaced`: other texts for whole messages, if they neither call nor answer."""
 
-    A tool call counts with its results and is kept or left out with them. So fewer than `limit`
-    messages come out where the next unit would exceed it, and more only where the newest unit
-    alone does.
-    """
+    left_out: frozenset[CallRef] = frozenset()
+    replaced: Mapping[EventId, str] = field(default_factory=dict)
 
-    limit: int = 400
 
-    name: ClassVar[str] = "last_n"
-    version: ClassVar[int] = 1
+UNEDITED: Final = Edit()
 
-    def __post_init__(self) -> None:
-        if type(self.limit) is not int or not 1 <= self.limit <= INTEGER_MAX:
-            raise InvalidMessage(
-                f"last_n keeps a whole number of messages, 1 or more, not {self.limit!r}",
-                path="$.limit",
-            )
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, object]) -> LastN:
-        limit = config.get("limit")
-        if len(config) != 1 or not isinstance(limit, int):
-            raise InvalidMessage("last_n takes one whole number, limit", path="$")
-        return cls(limit)
+class Policy(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def limit(self) -> int | None:
+        """The window holds at most so many messages."""
+
+    @property
+    def allowance_divisor(self) -> int:
+        """The preamble gets this part of the room: 8 or 4."""
+
+    @property
+    def look_back(self) -> int:
+        """How many messages right before the window the preamble may choose from."""
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether nothing ever goes by itself: then what does not fit raises OverBudget."""
+
+    @property
+    def edits(self) -> bool:
+        """Whether `edit` ever changes anything."""
 
     def choice(self) -> PolicyChoice:
-        config = canonical_json({"limit": self.limit}).decode()
-        return PolicyChoice(name=self.name, version=self.version, config=config)
+        """Its name, version and settings, as they stand in a spec and in a config event."""
 
-    def select(self, units: Iterator[Unit]) -> Iterator[Unit]:
-        kept = 0
-        for unit in units:
-            if kept and kept + len(unit.ids) > self.limit:
-                return
-            kept += len(unit.ids)
-            yield unit
-            if kept >= self.limit:
-                return
+    def edit(self, unit: Sequence[Entry], live: bool) -> Edit:
+        """What to change of a unit of the window: a message, behind it the results of its calls.
+        `live`: it belongs to the newest turn. Depends on nothing else."""
 
 
-_POLICIES: Final[Mapping[tuple[str, int], Callable[[Mapping[str, object]], Policy]]] = {
-    (LastN.name, LastN.version): LastN.from_config,
-    (Summarize.name, Summarize.version): Summarize.from_config,
-}
+Maker = Callable[[Mapping[str, object]], Policy]
 
 
-def find_policy(choice: PolicyChoice) -> Policy:
-    """The policy that `choice` names. PolicyMissing if this replica has none of that name and
-    version, InvalidMessage if the policy refuses the settings."""
-    make = _POLICIES.get((choice.name, choice.version))
-    if make is None:
-        known = ", ".join(f"{name} {version}" for name, version in sorted(_POLICIES))
-        raise PolicyMissing(
-            f"no view policy {choice.name!r} version {choice.version}",
-            hint=f"this replica has {known}",
-        )
-    config = parse_json(choice.config)
-    if not isinstance(config, dict):
-        raise InvalidMessage("the settings of a policy are an object")
-    return make(config)
+class Policies:
+    """The policies of this process, by name and version."""
+
+    def __init__(self) -> None:
+        self._makers: dict[tuple[str, int], Maker] = {}
+
+    def register(self, name: str, version: int, make: Maker) -> None:
+        """`make` gives the policy for a config, or raises InvalidMessage. One that is there under
+        this name and version stays what it is: views of it must come out the same again."""
+        if self._makers.setdefault((name, version), make) is not make:
+            raise InvalidMessage(f"there is a view policy {name!r} version {version} already")
+
+    def find(self, choice: PolicyChoice) -> Policy:
+        """The policy that `choice` names. PolicyMissing if this replica has none of that name and
+        version, InvalidMessage if the policy refuses the settings."""
+        make = self._makers.get((choice.name, choice.version))
+        if make is None:
+            known = ", ".join(f"{name} {version}" for name, version in sorted(self._makers))
+            raise PolicyMissing(
+                f"no view policy {choice.name!r} version {choice.version}",
+                hint=f"this replica has {known}",
+            )
+        config = parse_json(choice.config)
+        if not isinstance(config, dict):
+            raise InvalidMessage("the settings of a policy are an object")
+        return make(config)
+
+
+POLICIES: Final = Policies()
+"""Those that are always there are put in by `all_policies`, which also finds them."""

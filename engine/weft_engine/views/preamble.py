@@ -250,6 +250,8 @@ def _is_expired(fact: StandingFact, now_ms: int) -> bool:
 
 def _facts(facts: Sequence[StandingFact], room: _Room) -> Unit | None:
     """The facts that there is room for, in one message; they stand by name."""
+    if not facts:
+        return None
     ranked = sorted(facts, key=lambda fact: fact.key, reverse=True)
     ranked.sort(key=lambda fact: CRITICALITIES.index(fact.crit))
     count = room.shelf.tokenizer.count

@@ -15,9 +15,9 @@ from typing import Final
 from weft_engine.canonical import canonical_json
 from weft_engine.errors import BudgetTooSmall
 from weft_engine.events.event import Message
-from weft_engine.events.part import Call, Opaque, Part, Refusal, Result, Text
+from weft_engine.events.part import Call, Opaque, Part, Reasoning, Refusal, Result, Text
 from weft_engine.views.cache import Shelf
-from weft_engine.views.piece import Piece, price, scale_of
+from weft_engine.views.shown import Rule
 from weft_engine.views.unit import Unit
 
 SLACK_CHARS: Final = 48
@@ -35,17 +35,27 @@ def shorten(unit: Unit, room: int, shelf: Shelf) -> Unit:
     """
     if unit.fixed:
         raise BudgetTooSmall(needed=unit.tokens, budget=room, culprit=unit.label)
-    scales = [scale_of(piece.source, shelf.tokenizer, shelf.media) for piece in unit.pieces]
+    scales = [shelf.pricing.scale(piece.source) for piece in unit.pieces]
+
+    thinks = True
 
     def cut(keep: int) -> Unit:
         pieces = []
         for piece, scale in zip(unit.pieces, scales, strict=True):
-            message = _cut_message(piece.message, keep)
-            tokens = price(message, scale, shelf.tokenizer, shelf.media)
-            pieces.append(Piece(message, source=piece.source, tokens=tokens))
-        return replace(unit, pieces=tuple(pieces), tokens=sum(piece.tokens for piece in pieces))
+            message = piece.message if thinks else _without_reasoning(piece.message)
+            pieces.append(shelf.scaled(_cut_message(message, keep), piece.source, scale))
+        return replace(
+            unit,
+            pieces=tuple(pieces),
+            tokens=sum(piece.tokens for piece in pieces),
+            rules=unit.rules | {Rule.SHORTENED},
+        )
 
     best = cut(0)
+    if best.tokens > room:
+        # A provider takes back what a model thought as it was, or not at all.
+        thinks = False
+        best = cut(0)
     if best.tokens > room:
         raise BudgetTooSmall(needed=best.tokens, budget=room, culprit=unit.label)
     longest = max((n for piece in unit.pieces for n in _lengths(piece.message.parts)), default=0)
@@ -84,6 +94,11 @@ def _lengths(parts: tuple[Part, ...]) -> Iterator[int]:
                 yield from _lengths(inner)
             case _:
                 pass
+
+
+def _without_reasoning(message: Message) -> Message:
+    parts = tuple(part for part in message.parts if not isinstance(part, Reasoning))
+    return message if len(parts) == len(message.parts) else replace(message, parts=parts)
 
 
 def _cut_message(message: Message, keep: int) -> Message:

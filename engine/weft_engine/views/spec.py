@@ -15,22 +15,23 @@ from typing import Final
 from weft_engine.canonical import canonical_json, json_path, parse_json
 from weft_engine.errors import InvalidMessage, RendererMismatch
 from weft_engine.events.event import PolicyChoice
+from weft_engine.formats.registry import DEFAULT_FORMAT, FORMAT_NAMES
 from weft_engine.limits import INTEGER_MAX
 from weft_engine.names import EventId, is_event_id
 from weft_engine.views.count import ToolSet
 from weft_engine.views.media import DEFAULT_MEDIA, MediaTable
-from weft_engine.views.policy import LastN, Policy
+from weft_engine.views.policies import LastN
+from weft_engine.views.policy import Policy
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, TokenizerId
 
-RENDERER: Final = 1
+RENDERER: Final = 2
 """Grows when any byte of any view changes for the same history and the same rest of the spec."""
-FORMAT: Final = "openai"
 RESERVED_DIVISOR: Final = 8
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS: Final = frozenset(
     {"as_of", "branch", "budget", "format", "media", "policy", "renderer", "reserved"}
-    | {"tokenizer", "tools"}
+    | {"surplus", "tokenizer", "tools"}
 )
 
 
@@ -38,8 +39,9 @@ _FIELDS: Final = frozenset(
 class ViewSpec:
     """Make it with `view_spec` or `from_json`, which check it.
 
-    `budget` and `reserved` in tokens; `tools` = digest of the tool definitions, whose tokens
-    `reserved` already holds; `as_of` in milliseconds since 1970.
+    `budget`, `reserved` and `surplus` in tokens; `tools` = digest of the tool definitions, for
+    which `surplus` is reserved in addition if `reserved` can't hold them; `as_of` in milliseconds
+    since 1970.
     """
 
     budget: int
@@ -47,10 +49,11 @@ class ViewSpec:
     policy: PolicyChoice
     tokenizer: TokenizerId = DEFAULT_TOKENIZER
     tools: str | None = None
-    format: str = FORMAT
+    format: str = DEFAULT_FORMAT
     branch: EventId | None = None
     as_of: int | None = None
     media: MediaTable = DEFAULT_MEDIA
+    surplus: int = 0
     renderer: int = RENDERER
 
     def to_json(self) -> dict[str, object]:
@@ -71,6 +74,7 @@ class ViewSpec:
             },
             "renderer": self.renderer,
             "reserved": self.reserved,
+            "surplus": self.surplus,
             "tokenizer": {
                 "name": self.tokenizer.name,
                 "pattern": self.tokenizer.pattern,
@@ -105,7 +109,13 @@ class ViewSpec:
             branch=_branch(fields, "branch", path),
             as_of=as_of,
             media=_media(fields, "media", path),
+            surplus=_integer(fields, "surplus", path),
         )
+
+    @property
+    def room(self) -> int:
+        """What may be used: what of the budget is not reserved."""
+        return self.budget - self.reserved - self.surplus
 
     def canonical(self) -> bytes:
         """RFC 8785 JSON: what the view's fingerprint covers."""
@@ -120,13 +130,15 @@ def view_spec(
     policy: Policy | None = None,
     tokenizer: TokenizerId = DEFAULT_TOKENIZER,
     media: MediaTable = DEFAULT_MEDIA,
+    format: str = DEFAULT_FORMAT,  # noqa: A002 - the field's word
+    branch: EventId | None = None,
+    as_of: int | None = None,
 ) -> ViewSpec:
     """A checked spec. `reserved` (default: an eighth of the budget) is for the tools and the reply;
     tools that it can't hold are reserved for in addition, so that it is left for the reply."""
     if reserved is None:
         reserved = budget // RESERVED_DIVISOR
-    if tools is not None and tools.tokens > reserved:
-        reserved += tools.tokens
+    surplus = 0 if tools is None or tools.tokens <= reserved else tools.tokens
     spec = ViewSpec(
         budget=budget,
         reserved=reserved,
@@ -134,6 +146,10 @@ def view_spec(
         tokenizer=tokenizer,
         tools=None if tools is None else tools.digest,
         media=media,
+        format=format,
+        branch=branch,
+        as_of=as_of,
+        surplus=surplus,
     )
     return ViewSpec.from_json(spec.to_json())
 
@@ -201,9 +217,12 @@ def _branch(fields: Fields, key: str, path: str) -> EventId | None:
 
 
 def _format(fields: Fields, key: str, path: str) -> str:
-    if fields[key] != FORMAT:
-        raise InvalidMessage(f"views are made in the format {FORMAT!r}", path=json_path(path, key))
-    return FORMAT
+    name = check_text(fields, key, path)
+    if name not in FORMAT_NAMES:
+        raise InvalidMessage(
+            f"views are made in the formats {', '.join(FORMAT_NAMES)}", path=json_path(path, key)
+        )
+    return name
 
 
 def _policy(fields: Fields, key: str, path: str) -> PolicyChoice:

@@ -5,7 +5,7 @@ Must never know: how a summary comes about.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,8 @@ from weft_engine.canonical import canonical_json
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import PolicyChoice
 from weft_engine.limits import INTEGER_MAX
-from weft_engine.views.unit import Unit
+from weft_engine.views.entry import Entry
+from weft_engine.views.policy import UNEDITED, Edit
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,11 @@ class Summarize:
 
     name: ClassVar[str] = "summarize"
     version: ClassVar[int] = 1
-    allowance: ClassVar[int] = 4
-    """The preamble's share of the room: one part in so many."""
+    limit: ClassVar[int | None] = None
+    allowance_divisor: ClassVar[int] = 4
+    look_back: ClassVar[int] = 0
+    keeps_all: ClassVar[bool] = False
+    edits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.keep is not None and (
@@ -54,5 +58,5 @@ class Summarize:
         config = canonical_json(said).decode()
         return PolicyChoice(name=self.name, version=self.version, config=config)
 
-    def select(self, units: Iterator[Unit]) -> Iterator[Unit]:
-        return units
+    def edit(self, unit: Sequence[Entry], live: bool) -> Edit:
+        return UNEDITED

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        help="print what is sent in this format: JSON, or a plain transcript (default: the messages"
-        " for people to read)",
+        help="count it and print what is sent in this format: JSON, or a plain transcript (default:"
+        " as configured, the messages for people to read)",
     )
     add_at(parser)
     add_branch(parser)
@@ -64,9 +64,9 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
             raise no_context(arguments)
         context = await on_branch(context, arguments.branch)
         then = await look_back(replica, context, arguments.at)
-        view = await then.view(budget=arguments.budget, reserved=arguments.reserve)
-    format_: str | None = arguments.format
-    output.data(view_data(view, format_ or "openai"))
+        format_: str | None = arguments.format
+        view = await then.view(budget=arguments.budget, reserved=arguments.reserve, format=format_)
+    output.data(view_data(view))
     if output.as_json:
         return 0
     if format_ is None:
@@ -78,10 +78,10 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def view_data(view: View, format_: str = "openai") -> dict[str, object]:
-    """A view for programs."""
+def view_data(view: View) -> dict[str, object]:
+    """A view for programs: the messages in its own format."""
     return {
-        "messages": view.rendered(format_),
+        "messages": view.rendered(view.spec.format),
         "used_tokens": view.used_tokens,
         "needs_compaction": view.needs_compaction,
         "fingerprint": view.fingerprint,
@@ -91,7 +91,11 @@ def view_data(view: View, format_: str = "openai") -> dict[str, object]:
 
 def show_messages(view: View, output: Output, *, full: bool) -> None:
     """A view for people."""
-    for message in view.openai():
+    from weft_engine.formats.openai_outgoing import FORMAT_OPENAI
+
+    sent = FORMAT_OPENAI.render(view.said)
+    assert isinstance(sent, list)
+    for message in sent:
         output.say(f"{message['role']}")
         output.say(body(chat_text(message), full=full))
         output.say()
