@@ -586,11 +586,10 @@ def milestones_by_the_letter(
     entries: Sequence[Entry], window: int, limit: int | None = None
 ) -> list[int]:
     """A limit is a window of messages: what is said of tokens is said of them as well."""
-    quantum = 3 * window // 8
-    far = 3 * quantum // 2
-    sizes = [(window, quantum, far, [min(item.tokens, window) for item in entries])]
+    weights = [min(item.tokens, window) for item in entries]
+    sizes = [(window, window // 2, 5 * window // 8, weights)]
     if limit is not None:
-        sizes.append((limit, 3 * limit // 8, 9 * limit // 16, [1] * len(entries)))
+        sizes.append((limit, limit // 2, 5 * limit // 8, [1] * len(entries)))
     found: list[int] = []
     before: list[int] = []
     for rows in units_by_the_letter(entries, window):
@@ -610,6 +609,17 @@ def milestones_by_the_letter(
     return found
 
 
+def opening_by_the_letter(tail: Sequence[Entry], start: int, allowance: int) -> int:
+    """What the message that opens the turn takes of the allowance, if the window begins inside."""
+    if start == 0 or tail[start].message.role is Role.USER:
+        return 0
+    said = [item.tokens for item in tail[:start] if item.message.role is Role.USER]
+    if not said:
+        return 0
+    assert said[-1] <= allowance // 2, "it is not shortened in what is checked by the letter"
+    return said[-1]
+
+
 def start_by_the_letter(entries: Sequence[Entry], spec: ViewSpec, limit: int | None) -> int:
     """Where the window begins, if each message costs what it weighs."""
     top = head_length(entries)
@@ -621,7 +631,8 @@ def start_by_the_letter(entries: Sequence[Entry], spec: ViewSpec, limit: int | N
     for rows in units_by_the_letter(tail, window):
         bounds[rows[0]] = min(window, sum(costs[row] for row in rows))
     for start in milestones_by_the_letter(tail, window, limit):
-        if sum(bounds[start:]) <= window and (limit is None or len(tail) - start <= limit):
+        spare = room - window - opening_by_the_letter(tail, start, room - window)
+        if sum(bounds[start:]) <= window + spare and (limit is None or len(tail) - start <= limit):
             return top + start
     raise AssertionError("from the last milestone everything fits")
 
@@ -756,8 +767,8 @@ def test_every_real_conversation_at_every_cut() -> None:
 def test_real_conversations_joined(budget: int, least_kept: float) -> None:
     """Starts by the letter of the design, few steps, and most of each view kept by the next."""
     joined = joined_transcripts()
-    spec = view_spec(budget=budget, reserved=0, policy=LastN(10**6))
-    room = budget - 3 - joined[0].tokens
+    spec = view_spec(budget=budget, policy=LastN(10**6))
+    room = budget - spec.reserved - 3 - joined[0].tokens
     quantum = 3 * (room - room // 8) // 8
     memo = ViewCache()
     growing = source_of(joined[:1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from weft_engine.errors import BudgetTooSmall, OverBudget, TokenizerMissing
 from weft_engine.names import ContextName, Hlc, RecordHash
@@ -125,13 +126,12 @@ def _anew(source: Source, plan: Plan) -> Standing | NeedMore:
     if plan.policy.keeps_all:
         found = _everything(source, plan)
     else:
-        found = find_start(source, plan.terms, plan.grid)
+        found = find_start(source, plan.terms, plan.grid, partial(_front, source, plan))
     if isinstance(found, NeedMore):
         return found
-    front = _front(source, plan, found)
     return Standing(
         plan=plan,
-        front=(*plan.top, *front),
+        front=(*plan.top, *found.front),
         heads=len(plan.top),
         start=found,
         taken=len(source.tail),
@@ -151,25 +151,26 @@ def _everything(source: Source, plan: Plan) -> Start | NeedMore:
         window.add(entry)
     if window.trouble is not None:
         raise window.trouble
+    front = _front(source, plan, source.first, window)
+    window.spare -= sum(unit.tokens for unit in front)
     if not window.fits:
         reserved = plan.spec.reserved + plan.spec.surplus
         raise OverBudget(
             f"everything needs {plan.top_tokens + window.total_bound} tokens, the budget has room"
-            f" for {plan.top_tokens + plan.terms.room} beside {reserved} reserved and"
-            f" {plan.room.allowance} for what is pinned",
+            f" for {plan.top_tokens + plan.terms.room + window.spare} beside {reserved} reserved",
             hint="hide or summarize some of it, raise the budget, or choose another policy",
         )
-    return Start(source.first, window, is_coarse=True)
+    return Start(source.first, window, is_coarse=True, front=front)
 
 
-def _front(source: Source, plan: Plan, start: Start) -> list[Unit]:
+def _front(source: Source, plan: Plan, place: int, window: Window) -> tuple[Unit, ...]:
     """What stands between head and window: the preamble, then the opening."""
     shelf, allowance = plan.shelf, plan.room.allowance
-    opening = source.opening_of(start.place)
+    opening = source.opening_of(place)
     opened = () if opening is None else _opening(opening, plan)
     allowance -= sum(unit.tokens for unit in opened)
-    spec, visible = plan.spec, start.window.visible
-    past = past_of(source, start.place, plan.policy.look_back, shelf)
+    spec, visible = plan.spec, window.visible
+    past = past_of(source, place, plan.policy.look_back, shelf)
     if spec.as_of is not None:
         now_ms = spec.as_of
     else:
@@ -181,12 +182,12 @@ def _front(source: Source, plan: Plan, start: Start) -> list[Unit]:
         now_ms,
         allowance,
         shelf,
-        start=start.window.facts_upto,
+        start=window.facts_upto,
         shown=frozenset(id_ for unit in opened for id_ in unit.ids),
         authors=past.authors,
     )
     assert sum(unit.tokens for unit in units) <= allowance, "a preamble keeps to its room"
-    return [*units, *opened]
+    return (*units, *opened)
 
 
 def _opening(entry: Entry, plan: Plan) -> tuple[Unit, ...]:

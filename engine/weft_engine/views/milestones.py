@@ -8,13 +8,15 @@ message in the index, hidden, summarized and skipped ones too, so that these mov
 A row-unit is a row of a role other than tool with the tool rows right behind it. Since the last
 milestone, the next is
 
-* the first user message at least Q behind it (Q = 3/8 of the window), or else
-* the first row-unit at least 3Q/2 behind it, or else
-* a row-unit that is, or follows, one above W - 3Q/2.
+* the first user message at least W/2 behind it, or else
+* the first row-unit at least 5W/8 behind it, or else
+* a row-unit that is, or follows, one above 3W/8.
+
+So windows step at most once, and once more for each 3W/8 that is said.
 
 So the chain depends on its last milestone only: two chains that once share one share all that
 follow, and a message that turns up in the far past moves milestones near it and none behind. From
-the last milestone to the end it is less than 3Q/2 + (W - 3Q/2) = W, whatever was said. A limit of
+the last milestone to the end it is less than 5W/8 + 3W/8 = W, whatever was said. A limit of
 messages is kept to likewise, with messages for tokens. Must never know: what a message says.
 """
 
@@ -51,13 +53,13 @@ class Chain:
     def __init__(self, grid: Grid) -> None:
         self.found: list[int] = []
         self._window = grid.window
-        self._near_tokens = grid.quantum
-        self._far_tokens = 3 * grid.quantum // 2
+        self._near_tokens = grid.near
+        self._far_tokens = grid.far
         self._big_tokens = grid.window - self._far_tokens
         limit = grid.limit
-        self._near_rows = None if limit is None else 3 * limit // 8
-        self._far_rows = None if limit is None else 9 * limit // 16
-        self._big_rows = None if limit is None else limit - 9 * limit // 16
+        self._near_rows = grid.near_rows
+        self._far_rows = far = grid.far_rows
+        self._big_rows = None if limit is None or far is None else limit - far
         self._rows = 0
         self._start = -1
         """Where the open row-unit begins; the others are of it, and of what is before it since

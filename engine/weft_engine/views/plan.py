@@ -55,6 +55,7 @@ class Plan:
             room=window,
             limit=policy.limit,
             hidden=marks.hidden,
+            spare=room.allowance,
             late=frozenset() if marks.summary is None else marks.summary.late,
             notices=notices(marks.book, window, shelf),
         )

@@ -2,7 +2,8 @@
 
     budget | reserved | 3 | head | A: preamble | W: window |
 
-Integer divisions throughout. Must never know: what stands in any of these.
+What the preamble leaves of A is the window's. Integer divisions throughout. Must never know: what
+stands in any of these.
 """
 
 from __future__ import annotations
@@ -38,8 +39,22 @@ class Grid:
     limit: int | None
 
     @property
-    def quantum(self) -> int:
-        return 3 * self.window // 8
+    def near(self) -> int:
+        """The least tokens from one milestone to a turn that may be the next."""
+        return self.window // 2
+
+    @property
+    def far(self) -> int:
+        """The tokens after which the next milestone may lie inside a turn."""
+        return 5 * self.window // 8
+
+    @property
+    def near_rows(self) -> int | None:
+        return None if self.limit is None else self.limit // 2
+
+    @property
+    def far_rows(self) -> int | None:
+        return None if self.limit is None else 5 * self.limit // 8
 
     @property
     def is_finest(self) -> bool:

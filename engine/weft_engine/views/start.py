@@ -11,7 +11,7 @@ behind it, as if the window were half as large, and so on. Must never know: prea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from weft_engine.errors import BudgetTooSmall
@@ -22,17 +22,23 @@ from weft_engine.views.milestones import milestones
 from weft_engine.views.policy import UNEDITED
 from weft_engine.views.room import Grid
 from weft_engine.views.source import Source
+from weft_engine.views.unit import Unit
 from weft_engine.views.window import Terms, Window
+
+Front = Callable[[int, Window], tuple[Unit, ...]]
+"""What stands between the head and a window that begins at a place."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`place` in the source, and the window from there on. `is_coarse`: it is a milestone of the
+    """`place` in the source, and the window from there on; `front`: what stands between it and the
+    head. `is_coarse`: it is a milestone of the
     full grid, so it is the start for as long as everything from there on fits."""
 
     place: int
     window: Window
     is_coarse: bool
+    front: tuple[Unit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +53,11 @@ class NeedMore:
     rows: int
 
 
-def find_start(source: Source, terms: Terms, grid: Grid) -> Start | NeedMore:
+def find_start(source: Source, terms: Terms, grid: Grid, front: Front) -> Start | NeedMore:
     """BudgetTooSmall if not even the last message fits."""
     if not source.tail and not source.late:
-        return Start(0, _window(source, terms, 0), is_coarse=True)
+        window = _window(source, terms, 0)
+        return Start(0, window, is_coarse=True, front=front(0, window))
     anchor = source.anchors.get(grid, 0 if source.complete else None)
     if anchor is None:
         return _more(source, terms, grid)
@@ -68,12 +75,12 @@ def find_start(source: Source, terms: Terms, grid: Grid) -> Start | NeedMore:
             laid = [*(index - len(source.late) for index in before), *laid]
             break
         anchor = 0
-    start = _earliest(source, terms, candidates, is_coarse=True)
-    return start or _finer(source, terms, grid, laid[-1])
+    start = _earliest(source, terms, candidates, front, is_coarse=True)
+    return start or _finer(source, terms, grid, laid[-1], front)
 
 
 def _more(source: Source, terms: Terms, grid: Grid) -> NeedMore:
-    tokens = max(grid.window * 9 // 8, 2 * source.weights[-1])
+    tokens = max((terms.room + terms.spare) * 9 // 8, 2 * source.weights[-1])
     limit = None if terms.limit is None else max(terms.limit, 2 * len(source.tail))
     return NeedMore(grid, tokens, limit, 2 * len(source.tail))
 
@@ -100,7 +107,7 @@ def _may_fit(
             rows += unit_rows if terms.limit is None else min(unit_rows, terms.limit)
             unit_tokens = unit_rows = 0
         if index in wanted:
-            if total > terms.room or (terms.limit is not None and rows > terms.limit):
+            if total > terms.room + terms.spare or (terms.limit is not None and rows > terms.limit):
                 return found[::-1], index
             found.append(index)
     return found[::-1], None
@@ -131,26 +138,30 @@ def _least(entry: Entry, terms: Terms) -> int:
 
 
 def _earliest(
-    source: Source, terms: Terms, places: Iterable[int], *, is_coarse: bool
+    source: Source, terms: Terms, places: Iterable[int], front: Front, *, is_coarse: bool
 ) -> Start | None:
     for place in places:
         window = _window(source, terms, place)
+        if not window.fits:
+            continue
+        units = front(place, window)
+        window.spare = terms.spare - sum(unit.tokens for unit in units)
         if window.fits:
-            return Start(place, window, is_coarse)
+            return Start(place, window, is_coarse, units)
     return None
 
 
-def _finer(source: Source, terms: Terms, grid: Grid, base: int) -> Start:
+def _finer(source: Source, terms: Terms, grid: Grid, base: int, front: Front) -> Start:
     """The earliest fitting milestone behind `base`, the last one of `grid`, in the first finer
     grid that has one; in the end every message is one."""
     while not grid.is_finest:
         grid = grid.finer()
         laid = [base + index for index in milestones(source.entries_from(base), grid)]
-        start = _earliest(source, terms, laid, is_coarse=False)
+        start = _earliest(source, terms, laid, front, is_coarse=False)
         if start is not None:
             return start
         base = laid[-1]
-    start = _earliest(source, terms, range(base, len(source.tail)), is_coarse=False)
+    start = _earliest(source, terms, range(base, len(source.tail)), front, is_coarse=False)
     if start is not None:
         return start
     alone = _window(source, terms, len(source.tail) - 1)

@@ -40,13 +40,15 @@ Notice = tuple[bytes, Unit]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """`room` for the window, `limit` of messages in it; `hidden`: what is not shown."""
+    """`room` for the window, `limit` of messages in it; `spare`: what the preamble may take, and
+    leaves to the window if it does not; `hidden`: what is not shown."""
 
     shelf: Shelf
     policy: Policy
     room: int
     limit: int | None
     hidden: Container[EventId]
+    spare: int = 0
     late: Container[EventId] = frozenset()
     """Said before a summary ends, and not covered by it."""
     notices: tuple[Notice, ...] = ()
@@ -72,8 +74,9 @@ class _Cost:
 
 
 class Window:
-    """`turn` counts user messages; `bound` in tokens, `messages` that count against the limit;
-    `trouble`: why it can never fit, if something in it can't be shortened enough."""
+    """`spare`: what it may take beyond its room. `turn` counts user messages; `bound` in tokens,
+    `messages` that count against the limit; `trouble`: why it can never fit, if something in it
+    can't be shortened enough."""
 
     __slots__ = (
         "_costs",
@@ -86,6 +89,7 @@ class Window:
         "changed_from",
         "facts_upto",
         "messages",
+        "spare",
         "trouble",
         "turn",
         "visible",
@@ -99,6 +103,7 @@ class Window:
         self._is_begun = False
         self._sparing: dict[int, int] = {}
         """By turn, how much more its units count as when it is the newest."""
+        self.spare = terms.spare
         self.turn = 0
         self.bound = 0
         self.messages = 0
@@ -114,7 +119,7 @@ class Window:
     @property
     def fits(self) -> bool:
         terms = self._terms
-        if self.trouble is not None or self.total_bound > terms.room:
+        if self.trouble is not None or self.total_bound > terms.room + self.spare:
             return False
         return terms.limit is None or self.messages <= terms.limit
 
