@@ -523,6 +523,7 @@ async def act(rng: random.Random, chat: Context) -> None:
                 said.id
                 async for said in chat.events()
                 if isinstance(said.event.body, (Pin, Hide, Summary, Fact))
+                and said.event.branch == chat.branch_id
             ]
             if marks:
                 await chat.revoke(rng.choice(marks))
