@@ -71,7 +71,8 @@ def test_what_is_kept_is_the_common_beginning() -> None:
     assert (row.steps, row.before, row.kept) == (0, 3 + 2 * cost, 3 + 2 * cost)
     watch.saw([user("a"), user("c"), user("d")], history_tokens=0)
     assert (row.steps, row.before, row.kept) == (1, 6 + 5 * cost, 6 + 3 * cost)
-    assert row.kept_share == row.kept / row.before
+    assert row.kept_tokens == row.kept / row.before
+    assert row.kept_share == (1 + (3 + cost) / (3 + 3 * cost)) / 2
     assert row.steps_per_100 == pytest.approx(100 / 3)
 
 
@@ -89,11 +90,13 @@ def test_what_breaks_a_rule_is_counted() -> None:
 
 
 def test_weft_is_held_to_its_promises_and_nobody_else() -> None:
-    good = Row("Weft", 8_000, calls=100, before=100, kept=94)
+    good = Row("Weft", 8_000, calls=101, shares=94.0)
     assert failures([good, Row("other", 8_000, calls=9, refused=9, over=9)]) == []
-    assert failures([replace(good, kept=93)]) == ["Weft at 8k: 93.0% of the prefix kept, not 94%"]
+    assert failures([replace(good, shares=93.0)]) == [
+        "Weft at 8k: 93.0% of the prefix kept, not 94%"
+    ]
     assert failures([replace(good, budget=16_000)]) != []
-    assert failures([replace(good, budget=16_000, kept=97)]) == []
+    assert failures([replace(good, budget=16_000, shares=97.0)]) == []
     for field in ("refused", "orphans", "over", "empty"):
         bad = replace(good)
         setattr(bad, field, 1)

@@ -18,8 +18,9 @@ class Row:
     """Sums over all calls of one strategy at one budget, in requests and tokens.
 
     `refused`: requests that break a rule of the provider; `orphans`: tool messages in them whose
-    call is not there. `step`: a request that does not begin with the whole one before it. What a
-    view fills is counted only where there was more history than room, `full` calls.
+    call is not there. `step`: a request that does not begin with the whole one before it.
+    `shares`: of each request before, the share that the next one begins with; `kept` of `before`
+    is the same in tokens, in which long requests count more. What a view fills is counted only where there was more history than room, `full` calls.
     """
 
     strategy: str
@@ -30,6 +31,7 @@ class Row:
     over: int = 0
     empty: int = 0
     steps: int = 0
+    shares: float = 0.0
     before: int = 0
     kept: int = 0
     full: int = 0
@@ -42,6 +44,12 @@ class Row:
 
     @property
     def kept_share(self) -> float:
+        """Of the request before, on average over all calls."""
+        return self.shares / (self.calls - 1) if self.calls > 1 else 1.0
+
+    @property
+    def kept_tokens(self) -> float:
+        """Of all tokens of the requests before."""
         return self.kept / self.before if self.before else 1.0
 
     @property
@@ -78,8 +86,11 @@ class Watch:
                 if old != new:
                     break
                 common += 1
-            row.before += VIEW_TOKENS + sum(map(self._meter.message, self._before))
-            row.kept += VIEW_TOKENS + sum(map(self._meter.message, self._before[:common]))
+            before = VIEW_TOKENS + sum(map(self._meter.message, self._before))
+            kept = VIEW_TOKENS + sum(map(self._meter.message, self._before[:common]))
+            row.before += before
+            row.kept += kept
+            row.shares += kept / before
             row.steps += common < len(self._before)
         row.calls += 1
         self._before = texts

@@ -19,6 +19,7 @@ _HEAD: Final = (
     "over budget",
     "empty",
     "kept prefix",
+    "in tokens",
     "steps per 100 calls",
     "room used",
 )
@@ -52,6 +53,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.over:,}",
         f"{row.empty:,}",
         f"{row.kept_share:.1%}",
+        f"{row.kept_tokens:.1%}",
         f"{row.steps_per_100:.1f}",
         f"{row.filled_share:.0%}",
     )
