@@ -27,8 +27,8 @@ from weft_engine.views.comparison import Absent, Reason
 from weft_engine.views.custom_policy import Chosen, Custom, Selection, register_policy
 from weft_engine.views.decay import Decay
 from weft_engine.views.policies import LastN, Manual, SkipParts
+from weft_engine.views.policy import LOOK_BACK, Policy
 from weft_engine.views.policy import POLICIES as ALL
-from weft_engine.views.policy import Policy
 from weft_engine.views.shown import Area, Rule, Shown
 from weft_engine.views.summarize import Summarize
 from weft_engine.views.view import View
@@ -155,9 +155,31 @@ async def test_what_was_critical_is_taken_along_and_what_is_over_is_not(place: P
         await chat.close("done")
         await chat.reopen()
         assert (await chat.view(budget=900)).ids[:3] == (critical, stays, today)
-        await turns(chat, 300, "so")
-        assert (await chat.view(budget=900)).ids[:2] == (critical, stays)
-        assert today not in (await chat.view(budget=900)).ids
+        await turns(chat, 220, "so")
+        for _ in range(20):
+            view = await chat.view(budget=900)
+            start = next(shown.ids[0] for shown in view.shown if shown.area is Area.WINDOW)
+            order = [said.id async for said in chat.history()]
+            is_near = order.index(start) - order.index(today) <= LOOK_BACK
+            assert view.ids[:3] == (
+                (critical, stays, today) if is_near else (critical, stays, start)
+            )
+            # The same from a store that has less of it in memory.
+            assert (await chat.at(view.cut).view(budget=900)).fingerprint == view.fingerprint
+            await turns(chat, 5, "so")
+        assert not is_near
+
+
+async def test_what_an_empty_window_is_told_of_follows_the_clock_of_the_next(place: Path) -> None:
+    async with one(place) as chat:
+        await chat.fact("seat", "aisle", expires=1)
+        (hidden,) = await chat.append("Hi")
+        await chat.hide(hidden)
+        assert texts(await chat.view()) == ['[facts]\nseat: "aisle"']
+        await chat.append("Well")
+        view = await chat.view()
+        assert texts(view) == ["Well"]
+        assert (await chat.at(view.cut).view()).fingerprint == view.fingerprint
 
 
 async def test_a_summary_stands_and_its_revoke_gives_back_the_same_bytes(place: Path) -> None:
@@ -250,6 +272,7 @@ async def test_a_branch_has_a_view_of_its_own(place: Path) -> None:
 
 async def test_a_long_branch_steps_as_main_does(place: Path) -> None:
     async with one(place) as chat:
+        await chat.append({"role": "system", "content": "Be brief. " + LONG * 6})
         await turns(chat, 15)
         branch = await chat.branch("try")
         causes = []
@@ -261,6 +284,8 @@ async def test_a_long_branch_steps_as_main_does(place: Path) -> None:
             assert view.changed_because or is_begun_by(view, before)
             causes.append(view.changed_because)
             before = view
+            again = await branch.at(view.cut).view(budget=900)
+            assert again.fingerprint == view.fingerprint
         assert {(), ("step",)} == set(causes)
         fresh = await chat.at(await chat.frontier()).view(budget=900)
         assert fresh.fingerprint == (await chat.view(budget=900)).fingerprint

@@ -49,6 +49,15 @@ def test_a_hint_is_kept_and_changes_nothing() -> None:
             # What is appended moves nothing.
             await fill(path, clock, first=700, count=20)
             assert len(hints(path)) == 1
+            # Nor does a branch, whose places have nothing to do with those of main.
+            async with open_replica(path, clock=clock, seed=9) as replica:
+                chat = replica.context(NAME)
+                (early, *_) = [said.id for said in await chat.page(limit=3)]
+                branch = await chat.branch("try", at=early)
+                for _ in range(20):
+                    await branch.append("word " * 20)
+                await branch.view(budget=BUDGET)
+            assert len(hints(path)) == 1
 
     asyncio.run(story())
 

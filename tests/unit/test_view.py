@@ -28,6 +28,7 @@ from weft_engine.views.cache import ViewCache
 from weft_engine.views.count import count_message, tool_set
 from weft_engine.views.entry import Entry
 from weft_engine.views.marks import NO_MARKS, Marks, StandingPin, StandingSummary
+from weft_engine.views.past import past_of
 from weft_engine.views.piece import Scale
 from weft_engine.views.policies import LastN, Manual, SkipParts
 from weft_engine.views.policy import POLICIES
@@ -426,6 +427,15 @@ def test_what_a_summary_does_not_cover_comes_first() -> None:
     assert Rule.LATE in view.shown[2].rules
     before = view_of(user(1, "a"), missed, *talk)
     assert "summary" in view_of(*talk, late=(missed,), marks=marks, before=before).changed_because
+
+
+def test_what_a_policy_recalls_from_begins_with_a_whole_unit() -> None:
+    shelf = ViewCache().shelf(TOKENIZER, LARGE.media, "openai")
+    talk = [user(1, "a"), agent(2, call()), result(3, "A", 2), user(4, "b"), user(5, "c")]
+    source = Source([], talk)
+    shown = [[*past_of(source, 4, back, shelf).authors] for back in range(5)]
+    whole = [entry.id for entry in talk[:4]]
+    assert shown == [[], whole[3:], whole[3:], whole[1:], whole]
 
 
 # ---- why a view changed ----------------------------------------------------------------------
