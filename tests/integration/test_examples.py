@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("ten_lines.py", "That was 'What do I like?', number 3 of yours."),
         ("tool_calls.py", "241"),
         ("streaming.py", "assistant: Rye bread, always."),
+        ("long_chat.py", "taken back: True"),
     ],
 )
 def test_an_example_runs_and_says_what_it_should(name: str, words: str) -> None:
@@ -35,4 +36,5 @@ def test_every_example_is_run_by_this_test() -> None:
         "ten_lines.py",
         "tool_calls.py",
         "streaming.py",
+        "long_chat.py",
     }
