@@ -24,12 +24,12 @@ async def _write(path: Path) -> dict[str, Any]:
         chat = replica.context("acme/chat")
         await chat.append({"role": "system", "content": "Be brief."})
         ids = []
-        for turn in range(20):
+        for turn in range(30):
             ids += await chat.append(f"My secret is {turn}. {LONG}")
             ids += await chat.append({"role": "assistant", "content": f"Noted {turn}. {LONG}"})
-        one = await chat.view(budget=700, trace_id="one")
+        one = await chat.view(budget=1_100, trace_id="one")
         ids += await chat.append("What was \x1b[31mmy secret?")
-        await chat.view(budget=700, trace_id="two")
+        await chat.view(budget=1_100, trace_id="two")
         three = await chat.view(budget=250, trace_id="three")
         await replica.context("acme/other").append("Hi")
         await replica.context("acme/other").view(budget=400, trace_id="other")
@@ -65,7 +65,7 @@ def test_what_was_dropped_and_what_came_is_seen_at_a_glance(here: Here) -> None:
     assert len(dropped) > 10
     assert f"DROPPED {len(dropped):,} messages" in out
     assert "older than the window, which begins at" in out
-    assert "budget: 700 in A, 250 in B" in out
+    assert "budget: 1,100 in A, 250 in B" in out
     assert "ADDED 1 message" in out
     assert "not said yet" in out
     assert "the history of B has 1 more" in out

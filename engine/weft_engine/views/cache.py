@@ -96,7 +96,7 @@ class Shelf:
         self._facts: OrderedDict[EventId, Facts] = OrderedDict()
         self._chars = 0
         self._remarks: OrderedDict[str, Piece] = OrderedDict()
-        self._shortened: OrderedDict[tuple[EventId, int], tuple[Unit, Unit]] = OrderedDict()
+        self._shortened: OrderedDict[tuple[str, int], tuple[Unit, Unit]] = OrderedDict()
 
     def facts(self, entry: Entry) -> Facts:
         facts = self._facts.get(entry.id)
@@ -138,7 +138,7 @@ class Shelf:
     def shortened(self, unit: Unit, room: int, shorten: Callable[[], Unit]) -> Unit:
         """`unit` as `shorten` cuts it for `room`. Worth keeping, for it takes many counts and the
         newest unit stays the newest until somebody answers."""
-        key = (unit.ids[0], room)
+        key = (unit.label, room)
         known = self._shortened.get(key)
         if known is not None and known[0].pieces == unit.pieces:
             return known[1]
