@@ -24,12 +24,13 @@ async def _write(path: Path) -> dict[str, Any]:
         chat = replica.context("acme/chat")
         await chat.append({"role": "system", "content": "Be brief."})
         ids = []
-        for turn in range(30):
+        for turn in range(20):
             ids += await chat.append(f"My secret is {turn}. {LONG}")
             ids += await chat.append({"role": "assistant", "content": f"Noted {turn}. {LONG}"})
         one = await chat.view(budget=1_100, trace_id="one")
         ids += await chat.append("What was \x1b[31mmy secret?")
         await chat.view(budget=1_100, trace_id="two")
+        await chat.view(budget=700, trace_id="small")
         three = await chat.view(budget=250, trace_id="three")
         await replica.context("acme/other").append("Hi")
         await replica.context("acme/other").view(budget=400, trace_id="other")
@@ -145,7 +146,7 @@ def test_what_was_erased_is_said_to_be(here: Here) -> None:
             await replica.context("acme/chat").erase(event=event, reason="asked to")
 
     asyncio.run(erase(never))
-    out = here("one", "three", "--event", never).out
+    out = here("small", "three", "--event", never).out
     assert out.count("not shown: it was erased") == 2
     asyncio.run(erase(shown))
     assert "erased" in here("one", "three", code=1).err
