@@ -20,7 +20,8 @@ class Row:
     `refused`: requests that break a rule of the provider; `orphans`: tool messages in them whose
     call is not there. `step`: a request that does not begin with the whole one before it.
     `shares`: of each request before, the share that the next one begins with; `kept` of `before`
-    is the same in tokens, in which long requests count more. What a view fills is counted only where there was more history than room, `full` calls.
+    is the same in tokens, in which long requests count more. What a view fills is counted only
+    where there was more history than room, `full` calls.
     """
 
     strategy: str
