@@ -7,9 +7,14 @@ import asyncio
 from typing import Final
 
 from weft_server.cli.branch_option import add_branch, on_branch
-from weft_server.cli.history import no_context
 from weft_server.cli.output import Output
-from weft_server.cli.store_file import add_context, add_store, check_exists, open_to_write
+from weft_server.cli.store_file import (
+    add_context,
+    add_store,
+    check_exists,
+    held_context,
+    open_to_write,
+)
 
 NAME: Final = "branch"
 HELP: Final = "begin a branch of a context"
@@ -36,9 +41,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 async def _run(arguments: argparse.Namespace, output: Output) -> int:
     check_exists(arguments.store)
     async with await open_to_write(arguments.store) as replica:
-        context = replica.context(arguments.context)
-        if await replica.state(context.name) is None:
-            raise no_context(arguments)
+        context = await held_context(replica, arguments)
         parent = await on_branch(context, arguments.branch)
         begun = await parent.branch(
             arguments.name,

@@ -6,9 +6,8 @@ import argparse
 import asyncio
 from typing import Final
 
-from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
-from weft_server.cli.store_file import add_context, add_store, open_to_read
+from weft_server.cli.store_file import add_context, add_store, held_context, open_to_read
 from weft_server.cli.wording import utc_time
 
 NAME: Final = "branches"
@@ -27,9 +26,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 async def _run(arguments: argparse.Namespace, output: Output) -> int:
     async with await open_to_read(arguments.store) as replica:
-        context = replica.context(arguments.context)
-        if await replica.state(context.name) is None:
-            raise no_context(arguments)
+        context = await held_context(replica, arguments)
         found = await context.branches()
     names = {one.id: one.name for one in found}
     if found:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from weft_engine.errors import CallerError
 from weft_engine.limits import SUMMARY_BYTES_MAX
 from weft_server.cli.branch_option import add_branch, on_branch
-from weft_server.cli.history import no_context
 from weft_server.cli.input_file import read_text
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import (
     add_context,
     add_store,
     check_exists,
+    held_context,
     open_to_write,
     positive,
 )
@@ -73,9 +73,7 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         return await _answer(program, what) if text is None else text
 
     async with await open_to_write(arguments.store) as replica:
-        context = replica.context(arguments.context)
-        if await replica.state(context.name) is None:
-            raise no_context(arguments)
+        context = await held_context(replica, arguments)
         context = await on_branch(context, arguments.branch)
         id_ = await context.compact(summarizer, keep=arguments.keep, by=arguments.by)
     output.data({"id": id_})

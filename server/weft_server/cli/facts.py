@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Final
 from weft_engine.canonical import parse_json
 from weft_engine.errors import CallerError, InvalidMessage
 from weft_server.cli.branch_option import add_branch, on_branch
-from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
-from weft_server.cli.store_file import add_context, add_store, open_to_read, open_to_write
+from weft_server.cli.store_file import (
+    add_context,
+    add_store,
+    held_context,
+    open_to_read,
+    open_to_write,
+)
 
 if TYPE_CHECKING:
     from weft_engine.replica.facts import KnownFact
@@ -84,9 +89,7 @@ class _Facts:
 
     async def _run(self, arguments: argparse.Namespace, output: Output) -> int:
         async with await open_to_read(arguments.store) as replica:
-            context = replica.context(arguments.context)
-            if await replica.state(context.name) is None:
-                raise no_context(arguments)
+            context = await held_context(replica, arguments)
             facts = await (await on_branch(context, arguments.branch)).facts()
         for fact in facts.values():
             _show(fact, output)

@@ -8,11 +8,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
-from weft_engine.errors import NotFound
 from weft_server.cli.at import add_at, look_back
 from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.output import Output, one_line
-from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
+from weft_server.cli.store_file import add_context, add_store, held_context, open_to_read, positive
 from weft_server.cli.wording import body, event_text, utc_time
 
 if TYPE_CHECKING:
@@ -46,9 +45,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 async def _run(arguments: argparse.Namespace, output: Output) -> int:
     async with await open_to_read(arguments.store) as replica:
-        context = replica.context(arguments.context)
-        if await replica.state(context.name) is None:
-            raise no_context(arguments)
+        context = await held_context(replica, arguments)
         context = await on_branch(context, arguments.branch)
         then = await look_back(replica, context, arguments.at)
         shown = 0
@@ -70,13 +67,6 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
     elif problems:
         output.note(f"{len(problems)} entries are no events; --events lists them")
     return 0
-
-
-def no_context(arguments: argparse.Namespace) -> NotFound:
-    return NotFound(
-        f"{arguments.store} has no context {arguments.context!r}",
-        hint=f"weft contexts --store {arguments.store} lists them",
-    )
 
 
 def _said(context: Context | Past, arguments: argparse.Namespace) -> AsyncIterator[Said]:

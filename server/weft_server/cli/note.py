@@ -7,9 +7,8 @@ import asyncio
 from typing import Final
 
 from weft_server.cli.at import add_at, look_back
-from weft_server.cli.history import no_context
 from weft_server.cli.output import Output
-from weft_server.cli.store_file import add_context, add_store, open_to_read
+from weft_server.cli.store_file import add_context, add_store, held_context, open_to_read
 
 NAME: Final = "note"
 HELP: Final = "show the text of a note"
@@ -29,9 +28,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 async def _run(arguments: argparse.Namespace, output: Output) -> int:
     async with await open_to_read(arguments.store) as replica:
-        context = replica.context(arguments.context)
-        if await replica.state(context.name) is None:
-            raise no_context(arguments)
+        context = await held_context(replica, arguments)
         note = (await look_back(replica, context, arguments.at)).note(arguments.note)
         text = await note.text()
     output.data({"note": note.name, "text": text})

@@ -7,13 +7,14 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from weft_engine.errors import CallerError, NotFound, StoreLocked
+from weft_engine.errors import CallerError, StoreLocked
 from weft_server.cli.branch_option import on_branch
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import (
     add_prefix,
     add_store,
     check_exists,
+    held_context,
     open_to_read,
     open_to_write,
     positive,
@@ -74,13 +75,8 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         replica = await stack.enter_async_context(await _opened(arguments))
         context, branch = None, None
         if arguments.context is not None:
-            chat = replica.context(arguments.context)
+            chat = await held_context(replica, arguments)
             context = chat.name
-            if await replica.state(context) is None:
-                raise NotFound(
-                    f"{arguments.store} has no context {arguments.context!r}",
-                    hint=f"weft contexts --store {arguments.store} lists them",
-                )
             branch = (await on_branch(chat, arguments.branch)).branch_id
         elif arguments.branch is not None:
             raise CallerError(

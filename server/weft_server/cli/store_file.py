@@ -1,6 +1,6 @@
-"""The store that a command works on: its argument, and opening it.
+"""The store and the context that a command works on: their arguments, and opening them.
 
-Must never know: what is done with it.
+Must never know: what is done with them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weft_engine.errors import NotAStore, StoreError
+from weft_engine.errors import NotAStore, NotFound, StoreError
 
 if TYPE_CHECKING:
+    from weft_engine.replica.context import Context
     from weft_engine.replica.replica import Replica
 
 
@@ -78,6 +79,17 @@ async def open_to_read(path: Path) -> Replica:
 async def open_to_write(path: Path) -> Replica:
     """The store at `path`, made if there is none. StoreLocked if another process writes in it."""
     return _open(path, readonly=False)
+
+
+async def held_context(replica: Replica, arguments: argparse.Namespace) -> Context:
+    """The context that the command names. NotFound if the store holds nothing of it."""
+    context = replica.context(arguments.context)
+    if await replica.state(context.name) is None:
+        raise NotFound(
+            f"{arguments.store} has no context {arguments.context!r}",
+            hint=f"weft contexts --store {arguments.store} lists them",
+        )
+    return context
 
 
 def _open(path: Path, *, readonly: bool) -> Replica:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from weft_server.cli.at import add_at, look_back
 from weft_server.cli.branch_option import add_branch, on_branch
-from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
-from weft_server.cli.store_file import add_context, add_store, open_to_read, positive
+from weft_server.cli.store_file import add_context, add_store, held_context, open_to_read, positive
 from weft_server.cli.wording import body, chat_text
 
 if TYPE_CHECKING:
@@ -59,9 +58,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 async def _run(arguments: argparse.Namespace, output: Output) -> int:
     async with await open_to_read(arguments.store) as replica:
-        context = replica.context(arguments.context)
-        if await replica.state(context.name) is None:
-            raise no_context(arguments)
+        context = await held_context(replica, arguments)
         context = await on_branch(context, arguments.branch)
         then = await look_back(replica, context, arguments.at)
         format_: str | None = arguments.format
