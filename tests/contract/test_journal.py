@@ -20,7 +20,7 @@ from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.frontier import advance
 from weft_engine.records.identity import WriterKey
-from weft_engine.storage import reading
+from weft_engine.storage import ancestry, reading
 from weft_engine.storage.journal import SqliteJournal
 from weft_engine.storage.ledger import SKEWED, Stored
 
@@ -194,7 +194,7 @@ async def test_a_record_from_the_future_is_taken_and_moves_no_clock(
 def lacked(
     state: reading.ContextState, have: Sequence[RecordHash], connection: sqlite3.Connection
 ) -> list[Stored]:
-    positions = reading.lacking(connection, state, have)
+    positions = ancestry.lacking(connection, state, have)
     return reading.records_at(connection, positions, bytes_max=1 << 30)
 
 

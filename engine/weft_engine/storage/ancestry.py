@@ -7,30 +7,41 @@ when it is reached, and costs what it walks through, not the history. Payloads a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
-from typing import Final
+from collections.abc import Collection, Iterable
 
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import decode_envelope
 from weft_engine.records.frontier import Frontier
 from weft_engine.storage import reading
+from weft_engine.storage.reading import ContextState
 
-_CHUNK_FIRST: Final = 32
-_CHUNK_LAST: Final = 4096
+
+def lacking(
+    connection: sqlite3.Connection, state: ContextState, have: Iterable[RecordHash]
+) -> list[Position]:
+    """Positions, ascending, of the context's records outside the causal past of `have`. Hashes
+    that are not held say nothing."""
+    held = reading.positions_of(connection, have, context_id=state.id)
+    return sorted(outside(connection, state.id, state.frontier, held))
 
 
 def outside(
     connection: sqlite3.Connection, context_id: int, frontier: Frontier, have: Iterable[RecordHash]
 ) -> frozenset[Position]:
     """The records in the causal past of `frontier` that are not in that of `have`, which lies in
-    it and is held."""
+    it and is held.
+
+    Every child stands behind its parents, so when a record is reached it is settled whether
+    something in `have` leads to it; once nothing open is outside, all that is left lies in that
+    past. Costs what is found plus what stands among it.
+    """
     inside: dict[RecordHash, bool] = dict.fromkeys(frontier, False)
     inside.update(dict.fromkeys(have, True))
     open_outside = sum(not known for known in inside.values())
     tips = reading.positions_of(connection, inside, context_id=context_id)
     found: list[Position] = []
-    for position, hash_, envelope in _backwards(
-        connection, context_id, max(tips.values(), default=0)
+    for position, hash_, envelope in reading.backwards(
+        connection, context_id, max(tips.values(), default=Position(0))
     ):
         if open_outside == 0:
             break
@@ -64,7 +75,7 @@ def is_before(
     missing = set(held)
     first = min(held.values(), default=position)
     below: set[RecordHash] = set()
-    for at, hash_, envelope in _backwards(connection, context_id, position):
+    for at, hash_, envelope in reading.backwards(connection, context_id, position):
         if not missing or at < first:
             break
         if at == position:
@@ -74,22 +85,3 @@ def is_before(
             missing.discard(hash_)
             below.update(decode_envelope(envelope).parents)
     return not missing
-
-
-def _backwards(
-    connection: sqlite3.Connection, context_id: int, last: int
-) -> Iterator[tuple[Position, RecordHash, bytes]]:
-    """Position, hash and envelope of records, from the one at `last` back."""
-    before, limit = last + 1, _CHUNK_FIRST
-    while True:
-        rows = connection.execute(
-            "SELECT position, hash, envelope FROM records"
-            " WHERE context = ? AND position < ? ORDER BY position DESC LIMIT ?",
-            (context_id, before, limit),
-        ).fetchall()
-        for row in rows:
-            yield Position(row[0]), RecordHash(row[1]), row[2]
-        if len(rows) < limit:
-            return
-        before = rows[-1][0]
-        limit = min(2 * limit, _CHUNK_LAST)

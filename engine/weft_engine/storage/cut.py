@@ -13,7 +13,7 @@ from weft_engine.names import ContextName, Hlc, Position, RecordHash
 from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.frontier import EMPTY, Frontier
-from weft_engine.storage import reading
+from weft_engine.storage import ancestry, reading
 from weft_engine.storage.reading import ContextState
 
 _CHUNK: Final = 1024
@@ -58,7 +58,7 @@ def maximal_of(
     below: set[RecordHash] = set()
     """Parents of records in the causal past of `cut` that the walk back has not reached."""
     for position, hash_, envelope in reading.backwards(
-        connection, state, before=Position(max(positions.values()) + 1)
+        connection, state.id, max(positions.values())
     ):
         if position < first:
             break
@@ -94,7 +94,7 @@ def records_of(
     if this context does not hold them."""
     held = check_held(connection, state, cut)
     last = max(held.values(), default=Position(0))
-    without = frozenset(reading.lacking(connection, state, cut))
+    without = frozenset(ancestry.lacking(connection, state, cut))
     after = Position(0)
     while after < last:
         some = reading.records_after(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.erasure import Erasure, decode_erasure, erased, original_of, untouched
-from weft_engine.storage import reading, search_tables
+from weft_engine.storage import ancestry, reading, search_tables
 from weft_engine.storage.erasers import EVENT_ID, UPDATES, Erasers
 from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.ledger import ERASED
@@ -53,7 +53,7 @@ def plan(connection: sqlite3.Connection, position: Position) -> Plan:
     erasure = decode_erasure(payload, envelope.origin)
     state = reading.context(connection, envelope.context)
     assert state is not None, "a context with records stays"
-    outside = frozenset(reading.lacking(connection, state, [RecordHash(hash_)]))
+    outside = frozenset(ancestry.lacking(connection, state, [RecordHash(hash_)]))
     rows = connection.execute(
         "SELECT position FROM records WHERE context = ? AND position < ?", (context, position)
     )

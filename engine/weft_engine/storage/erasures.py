@@ -15,7 +15,7 @@ from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.erasure import Eraser, decode_erasure
 from weft_engine.records.identity import SignatureItem
-from weft_engine.storage import reading
+from weft_engine.storage import ancestry, reading
 from weft_engine.storage.ledger import ERASED
 
 _ERASER = (
@@ -76,7 +76,7 @@ def erased_before(
     state = reading.context(connection, context)
     if state is None:
         return []
-    later = frozenset(reading.lacking(connection, state, cut))
+    later = frozenset(ancestry.lacking(connection, state, cut))
     hashes: set[bytes] = set()
     for position, eraser_hash in connection.execute(
         "SELECT position, eraser FROM records JOIN stand_ins ON record = hash"

@@ -17,7 +17,7 @@ from weft_engine.events.row import MAIN, branch_id, id_bytes
 from weft_engine.events.table import Changes, Journaled
 from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY, Frontier, advance
-from weft_engine.storage import reading, summary_memory
+from weft_engine.storage import ancestry, reading, summary_memory
 from weft_engine.storage.cut import check_held
 from weft_engine.storage.event_schema import INDEX_TABLES, create_event_tables
 from weft_engine.storage.event_table import EventTable
@@ -143,7 +143,7 @@ def at_cut(
     nothing else, and is in a transaction, so that all it reads is of one moment. MissingRecords if
     a record of the cut is not held."""
     held = check_held(connection, state, cut)
-    later = frozenset(reading.lacking(connection, state, cut))
+    later = frozenset(ancestry.lacking(connection, state, cut))
     stored = EventTable(connection, state.id)
 
     last = max(held.values(), default=Position(0))

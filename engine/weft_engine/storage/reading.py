@@ -16,6 +16,8 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 
 _CHUNK: Final = 256
+_BACKWARDS_FIRST: Final = 32
+_BACKWARDS_LAST: Final = 4096
 _AFTER_ALL: Final = "\U0010ffff" * CONTEXT_NAME_BYTES_MAX
 """Sorts behind whatever can follow a prefix in a name."""
 _ROW: Final = "position, hash, envelope, payload, flags"
@@ -173,45 +175,12 @@ def positions_of(
     return found
 
 
-def lacking(
-    connection: sqlite3.Connection, state: ContextState, have: Iterable[RecordHash]
-) -> list[Position]:
-    """Positions, ascending, of the context's records outside the causal past of `have`.
-
-    Walks the journal backwards. Every child stands behind its parents, so when a record is reached
-    it is settled whether something in `have` leads to it; once nothing open is outside, all that
-    is left lies in that past. Costs what is lacking plus what stands among it. Hashes that are not
-    held say nothing.
-    """
-    inside: dict[RecordHash, bool] = dict.fromkeys(state.frontier, False)
-    inside.update(dict.fromkeys(positions_of(connection, have), True))
-    outside_open = sum(not known for known in inside.values())
-    found: list[Position] = []
-    for position, hash_, envelope in backwards(connection, state):
-        if outside_open == 0:
-            break
-        is_inside = inside.pop(hash_)
-        if not is_inside:
-            outside_open -= 1
-            found.append(position)
-        for parent in decode_envelope(envelope).parents:
-            known = inside.get(parent)
-            if known is None:
-                inside[parent] = is_inside
-                outside_open += not is_inside
-            elif is_inside and not known:
-                inside[parent] = True
-                outside_open -= 1
-    found.reverse()
-    return found
-
-
 def sample(connection: sqlite3.Connection, state: ContextState) -> list[RecordHash]:
     """Hashes of a context's records at distances 0, 1, 2, 4, 8 ... from the newest: enough for a
     peer that knows none of the frontier to find a common past at most twice as far back."""
     wanted = 0
     found: list[RecordHash] = []
-    for distance, (_, hash_, _) in enumerate(backwards(connection, state)):
+    for distance, (_, hash_, _) in enumerate(backwards(connection, state.id, state.position)):
         if distance == wanted:
             found.append(hash_)
             wanted = max(1, wanted * 2)
@@ -219,22 +188,22 @@ def sample(connection: sqlite3.Connection, state: ContextState) -> list[RecordHa
 
 
 def backwards(
-    connection: sqlite3.Connection, state: ContextState, *, before: Position | None = None
+    connection: sqlite3.Connection, context_id: int, last: Position
 ) -> Iterator[tuple[Position, RecordHash, bytes]]:
-    """Position, hash and envelope of a context's records, newest first, from in front of `before`
-    or from the end."""
-    before = Position(state.position + 1) if before is None else before
+    """Position, hash and envelope of a context's records, from the one at `last` back."""
+    before, limit = last + 1, _BACKWARDS_FIRST
     while True:
         rows = connection.execute(
             "SELECT position, hash, envelope FROM records"
             " WHERE context = ? AND position < ? ORDER BY position DESC LIMIT ?",
-            (state.id, before, _CHUNK),
+            (context_id, before, limit),
         ).fetchall()
         for row in rows:
             yield Position(row[0]), RecordHash(row[1]), row[2]
-        if len(rows) < _CHUNK:
+        if len(rows) < limit:
             return
         before = rows[-1][0]
+        limit = min(2 * limit, _BACKWARDS_LAST)
 
 
 def signature_items(

@@ -23,7 +23,7 @@ from weft_engine.limits import (
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
-from weft_engine.storage import erasures, reading, tickets
+from weft_engine.storage import ancestry, erasures, reading, tickets
 from weft_engine.storage.erasures import Confirmation
 from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.sync.interest import Interest
@@ -302,7 +302,7 @@ def _lacking(
     state = reading.context(connection, name)
     if state is None:
         return Lacking(name, [], Position(0), held)
-    positions = reading.lacking(connection, state, (*frontier, *sample))
+    positions = ancestry.lacking(connection, state, (*frontier, *sample))
     return Lacking(name, positions, state.position, held)
 
 
