@@ -29,6 +29,9 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.server  ## two devices work offline, meet at a relay, and agree
 	$(BIN)/weft demo $(ARGS)
 
+# Hundreds of processes are started: without bytecode each compiles all it imports.
+test test-deep: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/.dev  ## run the test suite
 	$(BIN)/python -m pytest $(ARGS)
 
