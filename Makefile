@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 ONLY ?=
+JOBS ?= 2
 SEEDS ?= 300
 SEED ?=
 
@@ -32,8 +33,8 @@ demo: $(VENV)/.server  ## two devices work offline, meet at a relay, and agree
 # Hundreds of processes are started: without bytecode each compiles all it imports.
 test test-deep: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(VENV)/.dev  ## run the test suite
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev  ## run the test suite; JOBS=0 in this process only
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 test-deep: $(VENV)/.dev  ## long searches for rare failures: every fault at every call, 200 kills
 	$(BIN)/python -m pytest -m deep $(ARGS)

@@ -185,15 +185,27 @@ async def check_at_every_cut(messages: Sequence[Message], budgets: Sequence[int]
                         assert found == [], (format_name, budget)
 
 
-@settings(max_examples=100, deadline=None)
-@given(conversations(TAME), st.lists(st.integers(50, 3_000), min_size=1, max_size=2))
+cuts = st.lists(st.integers(50, 3_000), min_size=1, max_size=2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(conversations(TAME), cuts)
 def test_generated_conversations_at_every_cut(messages: list[Message], budgets: list[int]) -> None:
     asyncio.run(check_at_every_cut(messages, budgets))
 
 
-@settings(max_examples=100, deadline=None)
-@given(conversations(FOREIGN), st.lists(st.integers(50, 3_000), min_size=1, max_size=2))
+@settings(max_examples=30, deadline=None)
+@given(conversations(FOREIGN), cuts)
 def test_ids_and_names_of_other_providers_are_made_to_fit(
+    messages: list[Message], budgets: list[int]
+) -> None:
+    asyncio.run(check_at_every_cut(messages, budgets))
+
+
+@pytest.mark.deep
+@settings(max_examples=1_000, deadline=None)
+@given(st.one_of(conversations(TAME), conversations(FOREIGN)), cuts)
+def test_many_generated_conversations_at_every_cut(
     messages: list[Message], budgets: list[int]
 ) -> None:
     asyncio.run(check_at_every_cut(messages, budgets))
