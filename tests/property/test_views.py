@@ -735,8 +735,9 @@ def smallest_budget(entries: Sequence[Entry], memo: ViewCache) -> int:
 
 
 def test_every_real_conversation_at_every_cut() -> None:
+    read = transcripts()
     originals = [json.loads(line)["messages"] for line in TRANSCRIPTS.read_text().splitlines()]
-    for number, (entries, original) in enumerate(zip(transcripts(), originals, strict=True)):
+    for number, (entries, original) in enumerate(zip(read, originals, strict=True)):
         memo = ViewCache()
         budgets = [2_500, 4_000, 128_000]
         if number % 10 == 0:
