@@ -28,8 +28,18 @@ PURE_FILES = (
     "sync/fragments.py",
     "sync/tickets.py",
     "replica/wall_clock.py",
+    "replica/covering.py",
+    "replica/open_calls.py",
+    "replica/siblings.py",
+    "storage/search_query.py",
+    "storage/search_snippet.py",
+    "storage/search_text.py",
+    "storage/search_words.py",
 )
 IMPURE = {"asyncio", "time", "random", "os", "socket", "secrets", "datetime"}
+IMPURE |= {"sqlite3", "subprocess", "tempfile", "uuid"}
+OF_THIS_PYTHON = {"locale", "unicodedata"}
+OF_THIS_PYTHON_CALLS = {"casefold", "hash"}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -41,6 +51,16 @@ def imported(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{path}: relative imports hide where they lead"
             assert node.module is not None
             yield node.module
+
+
+def called(path: Path) -> Iterator[str]:
+    """The names of the functions and methods that a file calls."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                yield name
+            case _:
+                pass
 
 
 def top(module: str) -> str:
@@ -70,6 +90,27 @@ def test_pure_modules_take_time_randomness_and_the_world_as_arguments() -> None:
         for path in files
         for module in imported(path)
         if top(module) in IMPURE
+    ]
+    assert not wrong
+
+
+def test_what_makes_views_is_the_same_on_every_python() -> None:
+    files = [
+        path
+        for folder in PURE_FOLDERS
+        for path in sorted((PACKAGES["weft_engine"] / folder).rglob("*.py"))
+    ]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files
+        for module in imported(path)
+        if top(module) in OF_THIS_PYTHON
+    ]
+    wrong += [
+        f"{path.relative_to(ROOT)} calls {name}"
+        for path in files
+        for name in called(path)
+        if name in OF_THIS_PYTHON_CALLS
     ]
     assert not wrong
 
