@@ -3,6 +3,7 @@ any moment, and then do nothing if there is nothing they could do."""
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -11,12 +12,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from tests.simulation import hostile
+from tests.simulation import beside, hostile
+from tests.simulation.beside import PASSING, somewhere
 from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.network import Wire
 from tests.simulation.story import Step
-from tests.simulation.world import MACHINES_MAX, Taken, World, context_names
-from weft_engine.errors import BudgetTooSmall, InvalidMessage, LinkRefused, NotFound, StoreError
+from tests.simulation.world import MACHINES_MAX, World, context_names
+from weft_engine.errors import InvalidMessage, LinkRefused, NotFound, StoreError
 from weft_engine.events.event import ImportedFrom, Message, Role
 from weft_engine.events.part import Text
 from weft_engine.replica.context import Context
@@ -24,7 +26,6 @@ from weft_engine.replica.note import Note
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.faults import LinkLost
 from weft_engine.views.policies import LastN
-from weft_engine.views.view import View
 
 Action = Callable[[World, Machine, random.Random], None]
 
@@ -63,7 +64,10 @@ def _working(
         if replica is not None:
 
             async def run() -> None:
-                await job(world, machine, replica, rng)
+                try:
+                    await job(world, machine, replica, rng)
+                except PASSING as error:
+                    world.counts[f"work that came upon {error.code}"] += 1
 
             world.work(machine, job.__name__, run)
 
@@ -80,19 +84,19 @@ def _words(world: World, rng: random.Random) -> str:
 
 
 async def _say(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = _context(machine, rng)
-    role = "system" if rng.random() < 0.05 else "user"
-    said = [{"role": role, "content": _words(world, rng)} for _ in range(rng.choice((1, 1, 1, 3)))]
-    world.acknowledged(machine, await context.append(said))
+    context = await somewhere(world, machine, rng)
+    who = {"role": "system" if rng.random() < 0.05 else "user"}
+    if rng.random() < 0.3:
+        who["name"] = "ann"
+    said = [{**who, "content": _words(world, rng)} for _ in range(rng.choice((1, 1, 1, 3)))]
+    crit, life = rng.choice((None, None, "critical", "optional")), rng.choice((None, "session"))
+    weight = {"crit": crit, "life": life} if rng.random() < 0.2 else {}
+    world.acknowledged(machine, await context.append(said, **weight))
 
 
 async def _answer(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = _context(machine, rng)
-    view: View | None = None
-    with suppress(BudgetTooSmall):
-        view = await context.view(budget=rng.choice((None, None, 200, 2000)))
-    if view is not None:
-        world.receipts.append(Taken(view.receipt, repr(view.openai()), machine.name))
+    context = await somewhere(world, machine, rng)
+    view = await world.views.take(machine, context, rng)
     answer = {"role": "assistant", "content": _words(world, rng)}
     ids = await context.append(answer, view=view, author=f"agent-{machine.name}")
     world.acknowledged(machine, ids)
@@ -106,7 +110,7 @@ async def _burst(world: World, machine: Machine, replica: Replica, rng: random.R
 
 
 async def _tool(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = _context(machine, rng)
+    context = await somewhere(world, machine, rng)
     name = f"call-{rng.randrange(3)}"
     function = {"name": "look", "arguments": "{}"}
     call = {
@@ -119,8 +123,12 @@ async def _tool(world: World, machine: Machine, _: Replica, rng: random.Random) 
     world.acknowledged(machine, await context.append(result))
 
 
-async def _note(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = _context(machine, rng)
+async def _note(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
+    await _edit(world, machine, replica, rng)
+
+
+async def _edit(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
+    context = replica.context(rng.choice(context_names(machine)))
     note = context.note(rng.choice(("plan", "plan", "todo")))
     text = await note.text()
     at = rng.randint(0, len(text))
@@ -153,14 +161,11 @@ async def _check_not_shown(
 
 
 async def _look(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = _context(machine, rng)
+    context = await somewhere(world, machine, rng)
     async for said in context.history(newest_first=rng.random() < 0.5):
         assert said.id
-    try:
-        view = await context.view(budget=rng.choice((None, 300)), policy=LastN(rng.choice((3, 50))))
-    except BudgetTooSmall:
-        return
-    world.receipts.append(Taken(view.receipt, repr(view.openai()), machine.name))
+    for _ in range(rng.choice((1, 1, 3))):
+        await world.views.take(machine, context, rng)
 
 
 async def _import(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
@@ -265,8 +270,22 @@ def _kill_soon(world: World, machine: Machine, rng: random.Random, *, power: boo
 
 
 def _stop(world: World, machine: Machine, rng: random.Random) -> None:
-    if machine.is_up:
-        world.work(machine, "stop", machine.stop)
+    """In good order; now and then somebody goes on to edit notes meanwhile."""
+    replica = machine.replica
+    if replica is None:
+        return
+    world.work(machine, "stop", machine.stop)
+    for _ in range(rng.choice((0, 0, 4, 12))):
+        later = random.Random(rng.random())
+        world.work(machine, "note", partial(_note_later, world, machine, replica, later))
+
+
+async def _note_later(
+    world: World, machine: Machine, replica: Replica, rng: random.Random
+) -> None:
+    await asyncio.sleep(rng.random() * rng.choice((1, 5, 20)) * world.loop.slowness)
+    # It has the store that closes in its hands.
+    await _edit(world, machine, replica, rng)
 
 
 def _start(world: World, machine: Machine, rng: random.Random) -> None:
@@ -452,6 +471,15 @@ _ACTIONS: Final[dict[str, Action]] = {
     "import": _working(_import),
     "configure": _working(_configure),
     "sync": _working(_sync),
+    "fact": _working(beside.fact),
+    "mark": _working(beside.mark),
+    "revoke": _working(beside.revoke),
+    "compact": _working(beside.compact),
+    "branch": _working(beside.branch),
+    "siblings": _working(beside.siblings),
+    "close_branch": _working(beside.close_branch),
+    "stream": _working(beside.stream),
+    "interrupt": _working(beside.interrupt),
     "erase": _working(_erase),
     "spoil_checkpoint": _spoil_checkpoint,
     "kill": _kill,

@@ -39,6 +39,7 @@ _CHECKPOINT_RECORDS: Final = 8
 _UNDER_WAY_S: Final = 3.0
 _CALM_SHARE: Final = 0.5
 _LOADED_ANEW_SHARE: Final = 0.5
+_SUMMARIZED_SHARE: Final = 0.5
 """Of the histories: what costs more than it tells is not looked at in each."""
 
 
@@ -147,6 +148,11 @@ async def _judge(world: World) -> None:
         world.link_again(machine)
         if not machine.kept and machine.region is None:
             machine.link(world.home(machine))
+    while not world.streams.is_quiet:  # noqa: ASYNC110
+        await asyncio.sleep(0.5)
+        if world.loop.time() > healed + _STOPPING_S:
+            world.fail(f"a stream did not end within {_STOPPING_S} s")
+            world.check()
     await oracles.settle(world)
     # Who was suspended, or is slow, may have something under way that others have brought since.
     await asyncio.sleep(_UNDER_WAY_S)
@@ -163,7 +169,9 @@ async def _judge(world: World) -> None:
         await oracles.load_notes_again(world, rng)
     await oracles.check_pictures(world, rng)
     await check_notes(world, rng.choice(world.relays), CONTEXTS)
-    await oracles.check_receipts(world, rng, most=3)
+    await oracles.check_receipts(world, rng, most=4)
+    if rng.random() < _SUMMARIZED_SHARE:
+        await oracles.check_summary_taken_back(world, rng)
     world.check()
     await _end(world, rng)
 
@@ -186,6 +194,7 @@ async def _end(world: World, rng: random.Random) -> None:
 
 def _bury(world: World) -> None:
     """End the tasks of all who are dead without a word to anybody."""
+    world.is_over = True
     lives: list[Life] = list(world.strangers)
     for machine in world.machines.values():
         lives += machine.lived

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.simulation.machine import Machine
 from weft_engine.events.candidate import candidates
+from weft_engine.events.streams import pieces
 from weft_engine.names import ClientId, ContextName, EventId, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.erasure import Erasure, decode_erasure
@@ -28,8 +29,8 @@ _BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A word that an honest process has journaled. `event`: in which; None if in a note, where its
-    letters are those of the Yjs client from `clock` on."""
+    """A word that an honest process has journaled. `event`: in which, also while that grows; None
+    if in a note, where its letters are those of the Yjs client from `clock` on."""
 
     record: RecordHash
     context: ContextName
@@ -42,6 +43,8 @@ class Mark:
 class Marks:
     made: int = 0
     found: dict[bytes, Mark] = field(default_factory=dict)
+    copies: dict[bytes, set[RecordHash]] = field(default_factory=dict)
+    """All records that hold a word: the end of a stream repeats what stands in its pieces."""
     acknowledged: dict[bytes, str] = field(default_factory=dict)
     """Those in notes, and who acknowledged them."""
 
@@ -58,7 +61,11 @@ class Marks:
             return
         update = read_update(payload)
         events = {(c.offset, c.offset + c.length): EventId(c.key) for c in candidates(update)}
+        events |= {(p.offset, p.offset + p.length): p.id for p in pieces(record, update)}
         for at, word in words:
+            self.copies.setdefault(word, set()).add(record.hash)
+            if word in self.found:
+                continue
             event = next((id_ for (a, b), id_ in events.items() if a <= at < b), None)
             client = clock = -1
             for struct in update.structs:
@@ -81,6 +88,8 @@ class Erased:
     words: frozenset[bytes]
     named: frozenset[EventId]
     stays: frozenset[tuple[EventId, bytes]]
+    blank: frozenset[RecordHash]
+    """The records that erasers of everything knew."""
 
 
 def erased(world: World, machine: Machine, name: ContextName) -> Erased:
@@ -99,7 +108,8 @@ def erased(world: World, machine: Machine, name: ContextName) -> Erased:
         named.update(erasure.events)
         blank |= past
         for word, mark in world.marks.found.items():
-            if mark.context == name and _is_taken(erasure, mark, past):
+            copies = world.marks.copies[word]
+            if mark.context == name and _is_taken(erasure, mark, past, copies):
                 words.add(word)
                 if mark.event is not None:
                     events.add(mark.event)
@@ -111,7 +121,7 @@ def erased(world: World, machine: Machine, name: ContextName) -> Erased:
         for found in candidates(read_update(record.payload))
         if found.key in events and found.key not in named
     }
-    return Erased(frozenset(events), frozenset(words), frozenset(named), frozenset(stays))
+    return Erased(frozenset(events), frozenset(words), frozenset(named), frozenset(stays), frozenset(blank))
 
 
 def _is_split(mark: Mark, origins: set[tuple[ClientId, int] | None]) -> bool:
@@ -122,9 +132,11 @@ def _is_split(mark: Mark, origins: set[tuple[ClientId, int] | None]) -> bool:
     )
 
 
-def _is_taken(erasure: Erasure, mark: Mark, past: set[RecordHash]) -> bool:
+def _is_taken(
+    erasure: Erasure, mark: Mark, past: set[RecordHash], copies: set[RecordHash]
+) -> bool:
     if erasure.is_everything:
-        return mark.record in past
+        return copies <= past
     if mark.event is not None:
         return mark.event in erasure.events
     return erasure.note is not None and mark.record in erasure.records

@@ -10,16 +10,21 @@ from typing import Final
 
 import pycrdt
 
+from tests.simulation import streams
+from tests.simulation.beside import summarize
 from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.marks import erased
+from tests.simulation.views import FORMATS, sent
 from tests.simulation.world import World, context_names
 from tests.worlds import causal_shuffle, reference_order
 from weft_engine.document.replay import replayed
-from weft_engine.errors import BudgetTooSmall, ErasedContent, MissingRecords, WeftError
+from weft_engine.errors import BudgetTooSmall, ErasedContent, MissingRecords, NotFound, OverBudget, WeftError
 from weft_engine.events.codec import encode_event
 from weft_engine.names import ContextName, EventId, RecordHash, event_id_incarnation
 from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import Frontier
+from weft_engine.replica.context import Context
+from weft_engine.storage.marks import load_marks
 from weft_engine.storage.verify import verify
 from weft_engine.sync.session import State
 
@@ -31,6 +36,7 @@ _CONTEXTS_BYTES: Final = 220
 """What one context may cost on a link whose ends agree: its name and its fingerprint, each way."""
 _HELLO_BYTES: Final = 700
 _REFERENCE_RECORDS_MAX: Final = 150
+_BRANCHES_MAX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Picture:
     history: tuple[str, ...]
     problems: tuple[tuple[str, str], ...]
     views: tuple[str, ...]
+    beside: tuple[object, ...]
+    """Branches, open streams, and of main and each branch: order, facts, summaries, marks."""
     notes: tuple[str, ...]
 
 
@@ -177,14 +185,16 @@ async def check_pictures(world: World, rng: random.Random) -> None:
     """Replicas that hold the same records show the same; and what two other ways of working it
     out from the records give."""
     first: dict[str, tuple[str, Picture]] = {}
+    formats = rng.sample(FORMATS, 2)
     for machine in world.machines.values():
         for name in context_names(machine):
-            picture = await _picture(machine, name)
+            picture = await _picture(machine, name, formats)
             if name not in first:
                 first[name] = machine.name, picture
                 _check_said(world, machine, name, picture)
                 records, _, _ = machine.look_at(name)
                 _check_order(world, name, picture, records)
+                await _check_streams(world, machine, name)
                 _check_notes(world, name, picture, records, rng)
             elif first[name][1] != picture:
                 other, theirs = first[name]
@@ -214,24 +224,88 @@ async def load_notes_again(world: World, rng: random.Random) -> None:
                 world.fail(f"{machine.name} has notes {before!r} in {name}, loaded anew {after!r}")
 
 
-async def _picture(machine: Machine, name: ContextName) -> Picture:
+async def _picture(machine: Machine, name: ContextName, formats: Sequence[str]) -> Picture:
     assert machine.replica is not None
     context = machine.replica.context(name)
+    branches = await context.branches()
     views = []
-    for budget in (None, 150):
-        try:
-            view = await context.view(budget=budget, trace_id="oracle")
-            views.append(f"{view.fingerprint} {view.openai()}")
-        except BudgetTooSmall as error:
-            views.append(str(error))
+    for budget, format_ in zip((None, 150), formats, strict=True):
+        views.append(await _viewed(context, budget, format_))
+    beside: list[object] = [branches, await _beside(context)]
+    for branch in branches[-_BRANCHES_MAX:]:
+        on = context.on(branch.id)
+        beside.append(await _beside(on))
+        views.append(await _viewed(on, 150, formats[0]))
     return Picture(
         await context.fingerprint(),
         tuple([(s.id, encode_event(s.event), s.time_ms) async for s in context.events()]),
         tuple([said.id async for said in context.history()]),
         tuple(sorted(await context.problems())),  # listed as they came
         tuple(views),
+        tuple(beside),
         tuple([await context.note(note).text() for note in NOTES]),
     )
+
+
+async def _viewed(context: Context, budget: int | None, format_: str) -> str:
+    try:
+        view = await context.view(budget=budget, format=format_, trace_id="oracle")
+    except (BudgetTooSmall, OverBudget) as error:
+        return str(error)
+    return f"{view.fingerprint} {sent(view)}"
+
+
+async def _beside(context: Context) -> object:
+    """What one branch amounts to beside its messages."""
+    marks = await context._ask(load_marks)
+    return (
+        () if context.branch_id is None else tuple([s.id async for s in context.history()]),
+        dict(await context.facts()),
+        await context.summaries(),
+        await context.siblings(),
+        None if marks is None else (marks.pins, marks.hidden, marks.summary, marks.closes),
+    )
+
+
+async def _check_streams(world: World, machine: Machine, name: ContextName) -> None:
+    assert machine.replica is not None
+    taken = erased(world, machine, name)
+    gone = taken.named | {
+        id_
+        for id_ in world.streams.opened
+        if not taken.blank.isdisjoint(world.streams.records.get(id_, ()))
+    }
+    try:
+        await streams.check(world, machine, machine.replica.context(name), frozenset(gone))
+    except NotFound:
+        if not taken.blank:
+            raise
+
+
+async def check_summary_taken_back(world: World, rng: random.Random) -> None:
+    """A summary that is revoked leaves everything as it was, byte by byte."""
+    machine = rng.choice(world.clients)
+    assert machine.replica is not None
+    context = machine.replica.context(rng.choice(context_names(machine)))
+    branches = await context.branches()
+    if branches and rng.random() < 0.5:
+        context = context.on(rng.choice(branches).id)
+    asked = None if rng.random() < 0.5 else 400, rng.choice(FORMATS)
+    before = await _viewed(context, *asked)
+    try:
+        said = await context.compact(summarize, keep=rng.choice((0, 30)), by="oracle")
+    except BudgetTooSmall:
+        return
+    if said is None:
+        return
+    standing = [info.id for info in await context.summaries() if info.state == "stands"]
+    if standing != [said]:
+        world.fail(f"{machine.name} has made summary {said}, and {standing} stand")
+    await context.revoke(said)
+    after = await _viewed(context, *asked)
+    if after != before:
+        world.fail(f"{machine.name} sends {after!r} without a summary, before it {before!r}")
+    world.counts["summaries taken back"] += 1
 
 
 def _check_said(world: World, machine: Machine, name: ContextName, picture: Picture) -> None:
@@ -298,7 +372,8 @@ def _check_notes(
 
 async def check_receipts(world: World, rng: random.Random, *, most: int) -> None:
     """A view that was given out comes out the same on every replica, now and for ever."""
-    for taken in rng.sample(world.receipts, min(most, len(world.receipts))):
+    receipts = world.views.taken
+    for taken in rng.sample(receipts, min(most, len(receipts))):
         for machine in world.machines.values():
             context = taken.receipt.context
             if machine.replica is None or context not in context_names(machine):
@@ -317,7 +392,7 @@ async def check_receipts(world: World, rng: random.Random, *, most: int) -> None
             except WeftError as error:
                 world.fail(f"{machine.name} can't replay a view of {taken.by}: {error}")
                 continue
-            if repr(view.openai()) != taken.sent:
+            if sent(view) != taken.sent:
                 world.fail(f"{machine.name} replays a view of {taken.by} differently")
             world.counts["views replayed"] += 1
 

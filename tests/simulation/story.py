@@ -28,6 +28,15 @@ WORK: Final = {
     "import": 4,
     "configure": 2,
     "sync": 8,
+    "fact": 4,
+    "mark": 4,
+    "revoke": 3,
+    "compact": 4,
+    "branch": 4,
+    "siblings": 2,
+    "close_branch": 1,
+    "stream": 7,
+    "interrupt": 1,
 }
 FAULTS: Final = {
     "kill": 4,

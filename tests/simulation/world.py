@@ -10,7 +10,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +20,10 @@ from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.machine import STORE, Clock, Machine, Snapshot, start_or_stay_down
 from tests.simulation.marks import MARK, Marks
 from tests.simulation.network import Network
+from tests.simulation.streams import Streams
 from tests.simulation.tenures import Tenures
 from tests.simulation.trace import Trace
+from tests.simulation.views import Views
 from tests.simulation.wiretap import Wiretap
 from weft_engine.errors import MachineError, NotAStore, StoreClosed, StoreError
 from weft_engine.events.candidate import candidates
@@ -34,7 +35,6 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.storage.verify import verify
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.session import State
-from weft_engine.views.receipt import Receipt
 from weft_engine.yjs.reader import read_update
 
 CONTEXTS: Final = (ContextName("sim/a"), ContextName("sim/b"), ContextName("own/c"))
@@ -45,15 +45,6 @@ WAITING_RECORDS_MAX: Final = 32
 
 class Broken(AssertionError):
     """Something that must hold does not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A view that was given out on the way: it has to come out the same for ever."""
-
-    receipt: Receipt
-    sent: str
-    by: str
 
 
 class World:
@@ -80,7 +71,11 @@ class World:
         """Records that hold something acknowledged, and who acknowledged it."""
         self.given_up: set[RecordHash] = set()
         """Acknowledged, and then lost by what no engine can help: lying disks, old copies."""
-        self.receipts: list[Taken] = []
+        self.views = Views(self)
+        self.streams = Streams()
+        self.beside: list[tuple[ContextName, EventId | None, EventId]] = []
+        """What was said beside messages, on which branch: it can be revoked."""
+        self.has_branches = False
         self.garbage: set[RecordHash] = set()
         """Records of hostile writers that wait for what does not exist."""
         self.waiting_records_max = WAITING_RECORDS_MAX
@@ -101,6 +96,7 @@ class World:
         self.errands: list[asyncio.Task[None]] = []
         """What the world itself has under way."""
         self.is_healing = False
+        self.is_over = False
         self.wiretap = Wiretap(self)
         self.network.on_sent = self.wiretap.sent
         self.network.on_received = self.wiretap.received
@@ -124,6 +120,8 @@ class World:
 
     def fail(self, text: str) -> None:
         """Note that something does not hold; the history ends with it."""
+        if self.is_over:
+            return
         self.note(f"BROKEN: {text}")
         self.broken.append(text)
 
@@ -361,7 +359,9 @@ class World:
                     self.counts["deaths before erasing"] += 1
             if one.record.envelope.kind is Kind.NATIVE:
                 payload = one.record.payload
-                for found in candidates(read_update(payload)):
+                update = read_update(payload)
+                self.streams.journaled(one.record, update)
+                for found in candidates(update):
                     json = payload[found.offset : found.offset + found.length]
                     self.said[EventId(found.key)] = (one.record.hash, json)
                     self.contexts_of[one.record.hash] = one.record.envelope.context
