@@ -98,6 +98,27 @@ async def test_another_turn_between_makes_no_siblings(pair: tuple[Replica, Repli
     assert await here.siblings() == []
 
 
+async def test_answers_that_go_on_from_one_without_a_turn_are_of_its_line(
+    pair: tuple[Replica, Replica],
+) -> None:
+    """Wherever it is known that the first one had seen all before it: where it came in order that
+    is, where it came late it is not."""
+    here, there = (replica.context("c") for replica in pair)
+    await said(here, "q1", "A1")
+    await meet(pair)
+    await said(here, "A1, continued here")
+    await said(there, "A1, continued there")
+    await meet(pair)
+    assert await here.siblings() == []
+    assert await there.siblings() == []
+    # Another turn begins another line, on each device.
+    (first,) = (await said(here, "q2", "A2 here"))[1:]
+    (second,) = (await said(there, "q3", "A2 there"))[1:]
+    assert first != second
+    await meet(pair)
+    assert await here.siblings() == await there.siblings() == []
+
+
 async def test_later_turns_of_a_sibling_are_not_hidden(pair: tuple[Replica, Replica]) -> None:
     here, there = (replica.context("c") for replica in pair)
     await said(here, "q1")

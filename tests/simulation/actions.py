@@ -96,7 +96,7 @@ async def _say(world: World, machine: Machine, _: Replica, rng: random.Random) -
 
 async def _answer(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
     context = await somewhere(world, machine, rng)
-    view = await world.views.take(machine, context, rng)
+    view = await world.views.take(machine, context, world.views.ask(rng))
     answer = {"role": "assistant", "content": _words(world, rng)}
     ids = await context.append(answer, view=view, author=f"agent-{machine.name}")
     world.acknowledged(machine, ids)
@@ -107,20 +107,6 @@ async def _burst(world: World, machine: Machine, replica: Replica, rng: random.R
     for _ in range(rng.choice((3, 10, 30))):
         one = random.Random(rng.random())
         world.work(machine, "burst", partial(_say, world, machine, replica, one))
-
-
-async def _tool(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = await somewhere(world, machine, rng)
-    name = f"call-{rng.randrange(3)}"
-    function = {"name": "look", "arguments": "{}"}
-    call = {
-        "role": "assistant",
-        "content": None,
-        "tool_calls": [{"id": name, "type": "function", "function": function}],
-    }
-    world.acknowledged(machine, await context.append(call))
-    result = {"role": "tool", "tool_call_id": name, "content": _words(world, rng)}
-    world.acknowledged(machine, await context.append(result))
 
 
 async def _note(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
@@ -165,7 +151,7 @@ async def _look(world: World, machine: Machine, _: Replica, rng: random.Random) 
     async for said in context.history(newest_first=rng.random() < 0.5):
         assert said.id
     for _ in range(rng.choice((1, 1, 3))):
-        await world.views.take(machine, context, rng)
+        await world.views.take(machine, context, world.views.ask(rng))
 
 
 async def _import(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
@@ -280,9 +266,7 @@ def _stop(world: World, machine: Machine, rng: random.Random) -> None:
         world.work(machine, "note", partial(_note_later, world, machine, replica, later))
 
 
-async def _note_later(
-    world: World, machine: Machine, replica: Replica, rng: random.Random
-) -> None:
+async def _note_later(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
     await asyncio.sleep(rng.random() * rng.choice((1, 5, 20)) * world.loop.slowness)
     # It has the store that closes in its hands.
     await _edit(world, machine, replica, rng)
@@ -465,7 +449,8 @@ _ACTIONS: Final[dict[str, Action]] = {
     "say": _working(_say),
     "answer": _working(_answer),
     "burst": _working(_burst),
-    "tool": _working(_tool),
+    "tool": _working(beside.tool),
+    "talk": _working(beside.talk),
     "note": _working(_note),
     "look": _working(_look),
     "import": _working(_import),

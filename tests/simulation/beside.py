@@ -49,11 +49,32 @@ async def _anything(context: Context, rng: random.Random) -> EventId | None:
     return rng.choice(some).id if some else None
 
 
+async def talk(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
+    """A few turns in one place, each answer made from a view of the same kind, while other things
+    are said there, too."""
+    context = await somewhere(world, machine, rng)
+    asked = world.views.ask(rng)
+    others = (None, None, None, _fact, _mark, _compact, _tool)
+    for _ in range(rng.choice((2, 4, 8))):
+        world.acknowledged(machine, await context.append(words(world, rng)))
+        other = rng.choice(others)
+        if other is not None:
+            await other(world, machine, context, rng)
+        view = await world.views.take(machine, context, asked)
+        answer = {"role": "assistant", "content": words(world, rng)}
+        world.acknowledged(machine, await context.append(answer, view=view))
+        if rng.random() < 0.15:
+            await revoke(world, machine, replica, rng)
+
+
 # ---- facts and marks --------------------------------------------------------------------------
 
 
 async def fact(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = await somewhere(world, machine, rng)
+    await _fact(world, machine, await somewhere(world, machine, rng), rng)
+
+
+async def _fact(world: World, machine: Machine, context: Context, rng: random.Random) -> None:
     name = rng.choice(("seat", "meal", "plan"))
     if rng.random() < 0.2:
         withdrawn = await context.forget_fact(name)
@@ -67,7 +88,10 @@ async def fact(world: World, machine: Machine, _: Replica, rng: random.Random) -
 
 
 async def mark(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = await somewhere(world, machine, rng)
+    await _mark(world, machine, await somewhere(world, machine, rng), rng)
+
+
+async def _mark(world: World, machine: Machine, context: Context, rng: random.Random) -> None:
     target = await _anything(context, rng)
     if target is None:
         return
@@ -76,6 +100,25 @@ async def mark(world: World, machine: Machine, _: Replica, rng: random.Random) -
     ids = written if isinstance(written, list) else [written]
     world.acknowledged(machine, ids)
     world.beside.extend((context.name, context.branch_id, id_) for id_ in ids)
+
+
+async def tool(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
+    await _tool(world, machine, await somewhere(world, machine, rng), rng)
+
+
+async def _tool(world: World, machine: Machine, context: Context, rng: random.Random) -> None:
+    """A call, mostly with its result; ids are used again and again."""
+    name = f"call-{rng.randrange(3)}"
+    function = {"name": "look", "arguments": "{}"}
+    call = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": name, "type": "function", "function": function}],
+    }
+    world.acknowledged(machine, await context.append(call))
+    if rng.random() < 0.9:
+        result = {"role": "tool", "tool_call_id": name, "content": words(world, rng)}
+        world.acknowledged(machine, await context.append(result))
 
 
 async def revoke(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:
@@ -92,7 +135,10 @@ async def revoke(world: World, machine: Machine, replica: Replica, rng: random.R
 
 
 async def compact(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    context = await somewhere(world, machine, rng)
+    await _compact(world, machine, await somewhere(world, machine, rng), rng)
+
+
+async def _compact(world: World, machine: Machine, context: Context, rng: random.Random) -> None:
     wait_s = rng.choice((0.0, 0.05, 0.5))
 
     async def ask(given: ToSummarize) -> str:
@@ -137,7 +183,7 @@ async def branch(world: World, machine: Machine, _: Replica, rng: random.Random)
     world.has_branches = True
     world.acknowledged(machine, [id_])
     world.beside.append((context.name, context.branch_id, id_))
-    view = await world.views.take(machine, begun, rng)
+    view = await world.views.take(machine, begun, world.views.ask(rng))
     said = {"role": "assistant", "content": words(world, rng)}
     world.acknowledged(machine, await begun.append(said, view=view))
 
@@ -179,7 +225,11 @@ async def close_branch(world: World, machine: Machine, _: Replica, rng: random.R
 async def stream(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
     """A message is generated; whatever happens meanwhile may break it off."""
     context = await somewhere(world, machine, rng)
-    view = await world.views.take(machine, context, rng) if rng.random() < 0.5 else None
+    view = (
+        await world.views.take(machine, context, world.views.ask(rng))
+        if rng.random() < 0.5
+        else None
+    )
     one: streams.Streamed | None = None
     try:
         async with context.stream(view=view, author=f"agent-{machine.name}") as growing:

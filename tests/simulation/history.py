@@ -148,7 +148,7 @@ async def _judge(world: World) -> None:
         world.link_again(machine)
         if not machine.kept and machine.region is None:
             machine.link(world.home(machine))
-    while not world.streams.is_quiet:  # noqa: ASYNC110
+    while not world.streams.is_quiet:
         await asyncio.sleep(0.5)
         if world.loop.time() > healed + _STOPPING_S:
             world.fail(f"a stream did not end within {_STOPPING_S} s")

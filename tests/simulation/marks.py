@@ -121,7 +121,9 @@ def erased(world: World, machine: Machine, name: ContextName) -> Erased:
         for found in candidates(read_update(record.payload))
         if found.key in events and found.key not in named
     }
-    return Erased(frozenset(events), frozenset(words), frozenset(named), frozenset(stays), frozenset(blank))
+    return Erased(
+        frozenset(events), frozenset(words), frozenset(named), frozenset(stays), frozenset(blank)
+    )
 
 
 def _is_split(mark: Mark, origins: set[tuple[ClientId, int] | None]) -> bool:
@@ -132,9 +134,7 @@ def _is_split(mark: Mark, origins: set[tuple[ClientId, int] | None]) -> bool:
     )
 
 
-def _is_taken(
-    erasure: Erasure, mark: Mark, past: set[RecordHash], copies: set[RecordHash]
-) -> bool:
+def _is_taken(erasure: Erasure, mark: Mark, past: set[RecordHash], copies: set[RecordHash]) -> bool:
     if erasure.is_everything:
         return copies <= past
     if mark.event is not None:

@@ -16,9 +16,16 @@ from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.marks import erased
 from tests.simulation.views import FORMATS, sent
 from tests.simulation.world import World, context_names
-from tests.worlds import causal_shuffle, reference_order
+from tests.worlds import causal_shuffle, reference_orders
 from weft_engine.document.replay import replayed
-from weft_engine.errors import BudgetTooSmall, ErasedContent, MissingRecords, NotFound, OverBudget, WeftError
+from weft_engine.errors import (
+    BudgetTooSmall,
+    ErasedContent,
+    MissingRecords,
+    NotFound,
+    OverBudget,
+    WeftError,
+)
 from weft_engine.events.codec import encode_event
 from weft_engine.names import ContextName, EventId, RecordHash, event_id_incarnation
 from weft_engine.records.envelope import Record
@@ -49,7 +56,9 @@ class Picture:
     problems: tuple[tuple[str, str], ...]
     views: tuple[str, ...]
     beside: tuple[object, ...]
-    """Branches, open streams, and of main and each branch: order, facts, summaries, marks."""
+    """Branches, and of main and the newest of them facts, summaries, marks."""
+    branches: tuple[tuple[EventId, tuple[str, ...]], ...]
+    """The newest, each with the order of its messages."""
     notes: tuple[str, ...]
 
 
@@ -231,9 +240,11 @@ async def _picture(machine: Machine, name: ContextName, formats: Sequence[str]) 
     views = []
     for budget, format_ in zip((None, 150), formats, strict=True):
         views.append(await _viewed(context, budget, format_))
-    beside: list[object] = [branches, await _beside(context)]
+    beside: list[object] = [branches, await context.streams(), await _beside(context)]
+    orders: list[tuple[EventId, tuple[str, ...]]] = []
     for branch in branches[-_BRANCHES_MAX:]:
         on = context.on(branch.id)
+        orders.append((branch.id, tuple([said.id async for said in on.history()])))
         beside.append(await _beside(on))
         views.append(await _viewed(on, 150, formats[0]))
     return Picture(
@@ -243,6 +254,7 @@ async def _picture(machine: Machine, name: ContextName, formats: Sequence[str]) 
         tuple(sorted(await context.problems())),  # listed as they came
         tuple(views),
         tuple(beside),
+        tuple(orders),
         tuple([await context.note(note).text() for note in NOTES]),
     )
 
@@ -259,7 +271,6 @@ async def _beside(context: Context) -> object:
     """What one branch amounts to beside its messages."""
     marks = await context._ask(load_marks)
     return (
-        () if context.branch_id is None else tuple([s.id async for s in context.history()]),
         dict(await context.facts()),
         await context.summaries(),
         await context.siblings(),
@@ -337,14 +348,16 @@ def _check_order(
 ) -> None:
     if len(records) > _REFERENCE_RECORDS_MAX:
         return
-    order = reference_order(list(records))
-    if len(order) != len(picture.history):
-        world.fail(f"{name} has {len(picture.history)} messages, the reference {len(order)}")
-        return
-    for id_, ids in zip(picture.history, order, strict=True):
-        if EventId(id_) not in ids:
-            world.fail(f"{name} has {id_} where the reference has {ids}")
+    orders = reference_orders(list(records))
+    for branch, shown in ((None, picture.history), *picture.branches):
+        order = orders.get(branch)
+        if order is None or len(order) != len(shown):
+            world.fail(f"{name} has {len(shown)} messages on {branch}, the reference {order}")
             return
+        for id_, ids in zip(shown, order, strict=True):
+            if EventId(id_) not in ids:
+                world.fail(f"{name} has {id_} on {branch} where the reference has {ids}")
+                return
 
 
 def _check_notes(

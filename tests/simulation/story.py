@@ -19,10 +19,11 @@ class Step:
 
 
 WORK: Final = {
-    "say": 30,
-    "answer": 16,
+    "say": 26,
+    "answer": 12,
     "burst": 4,
     "tool": 4,
+    "talk": 6,
     "note": 10,
     "look": 6,
     "import": 4,

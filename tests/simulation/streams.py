@@ -76,9 +76,7 @@ def acknowledged(world: World, one: Streamed, text: str) -> None:
     world.counts["flushes acknowledged"] += 1
 
 
-async def check(
-    world: World, machine: Machine, context: Context, gone: frozenset[EventId]
-) -> None:
+async def check(world: World, machine: Machine, context: Context, gone: frozenset[EventId]) -> None:
     """Of every stream of a context what was flushed is shown, unless it was erased or given up.
     `gone`: erased as they were named, or some of it with everything."""
     some = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,13 +64,19 @@ class Views:
         self.taken: list[Taken] = []
         self._given: dict[SentViews, _Given] = {}
 
-    async def take(self, machine: Machine, context: Context, rng: random.Random) -> View | None:
-        """A view, mostly of a kind that was asked for before; None if it does not fit."""
+    def ask(self, rng: random.Random) -> Mapping[str, Any]:
+        """What a view is asked for with."""
         asked: dict[str, Any] = {"budget": rng.choice((None, 200, 300, 2000))}
         if rng.random() < 0.4:
             asked["format"] = rng.choice(FORMATS)
-        if rng.random() < 0.2:
+        if rng.random() < 0.3:
             asked["policy"] = rng.choice(_POLICIES)
+        return asked
+
+    async def take(
+        self, machine: Machine, context: Context, asked: Mapping[str, Any]
+    ) -> View | None:
+        """A view as asked for; None if it does not fit."""
         try:
             view = await context.view(**asked)
         except (BudgetTooSmall, OverBudget):

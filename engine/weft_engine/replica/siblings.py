@@ -4,7 +4,8 @@ Two generations of one order are siblings if they had seen the same turns (messa
 generations nor tool results), neither had seen the other, and each is the first of its line there:
 it had seen no other generation that had seen just these turns. So it depends on the records alone.
 A generation that saw all before it and that all later ones have seen has none, so only what stands
-between such waists is looked at.
+between such waists is looked at, together with the first of these: who saw no turn since then is
+of its line.
 Must never know: how views show what is hidden.
 """
 
@@ -59,17 +60,20 @@ def group_of(order: ReadingOrder, event: EventId) -> tuple[Answer, ...]:
 
 
 def _stretches(order: ReadingOrder) -> Iterator[list[Row]]:
-    """What stands between two waists, where that holds more than one generation."""
+    """What stands between two waists, with the first of these, where that holds more than one
+    generation. Which waists are known depends on what came when; what follows from it does not."""
     done: int | None = None
     for unsure in order.unsure():
         assert unsure.place is not None
         if done is not None and unsure.place <= done:
             continue
         rows = [unsure]
+        begins = 0
         for row in order.newest(before=unsure.place):
-            if row.waist:
-                break
             rows.append(row)
+            if row.waist:
+                begins = 1
+                break
         rows.reverse()
         done = unsure.place
         while more := order.oldest(after=done, limit=_CHUNK):
@@ -78,7 +82,7 @@ def _stretches(order: ReadingOrder) -> Iterator[list[Row]]:
             done = rows[-1].place
             if end is not None:
                 break
-        if sum(row.role == ASSISTANT for row in rows) > 1:
+        if sum(row.role == ASSISTANT for row in rows[begins:]) > 1:
             yield rows
 
 
