@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.stores import all_records, folder, give, open_replica
-from weft_engine.errors import CallerError, NotFound
+from weft_engine.errors import CallerError, ErasedContent, NotFound
 from weft_engine.events.event import (
     Branch,
     Close,
@@ -289,6 +289,18 @@ async def test_erasing_within_a_cut_record(place: Path) -> None:
         assert await texts(chat) == ["q1", "q2", "A2"]
     report = verify(place / "s.db", progress=lambda *_: None)
     assert report.is_sound, report.findings
+
+
+async def test_a_view_of_a_branch_that_was_erased_with_everything(replica: Replica) -> None:
+    chat = replica.context("c")
+    await said(chat, "q1", "A1")
+    again = await chat.branch("again")
+    await said(again, "q2")
+    receipt = (await again.view()).receipt
+    (row,) = await chat.erase(reason="everything goes", everything=True)
+    with pytest.raises(ErasedContent, match="the whole context") as caught:
+        await chat.replay(receipt)
+    assert caught.value.erasers == (row.eraser,)
 
 
 async def test_a_closed_branch(replica: Replica) -> None:

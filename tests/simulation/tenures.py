@@ -85,9 +85,11 @@ class Tenures:
             tenure.identities.add(identity)
             before = self._holders.get(identity)
             self._holders[identity] = tenure
-            if (
+            if before is not None and tenure.was_empty:
+                # Copied before it held anything: either may go on in it until they hear of it.
+                self.copied.add(identity.store)
+            elif (
                 before is not None
-                and not tenure.was_empty
                 and not tenure.follows(before)
                 and identity.store not in self.copied
             ):

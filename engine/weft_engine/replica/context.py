@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from weft_engine.document.left_out import LeftOut
-from weft_engine.errors import CallerError, ReplayMismatch
+from weft_engine.errors import CallerError, NotFound, ReplayMismatch
 from weft_engine.events.event import (
     Config,
     Criticality,
@@ -539,11 +539,12 @@ class Context:
                 receipt.cut,
                 lambda table, _: replay(Lineage(table, receipt.spec.branch), receipt),
             )
-        except ReplayMismatch as mismatch:
+        except (ReplayMismatch, NotFound) as error:
+            # Its branch may have gone with everything.
             erased = await self._replica.erasing.explain(receipt)
             if erased is None:
                 raise
-            raise erased from mismatch
+            raise erased from error
 
     async def settings(self) -> Settings:
         """What the views of this context use."""
