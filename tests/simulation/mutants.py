@@ -15,9 +15,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
+
+import pytest
 
 from tests.simulation import disk
 from tests.simulation.__main__ import PRELOADED
@@ -26,23 +28,47 @@ from weft_engine.document import door
 from weft_engine.document.document import Document
 from weft_engine.errors import MalformedRecord
 from weft_engine.events import fold
+from weft_engine.events import streams as event_streams
 from weft_engine.events.candidate import candidates
+from weft_engine.events.event import Fact
+from weft_engine.events.facts import SaidFact
+from weft_engine.events.row import KINDS
+from weft_engine.events.standing import Standing
+from weft_engine.events.within import Within
+from weft_engine.formats import openai_outgoing
 from weft_engine.names import ContextName, EventId, Hlc, Incarnation, RecordHash
-from weft_engine.records import gate
+from weft_engine.records import erasure, gate
 from weft_engine.records.digest import record_digest
 from weft_engine.records.envelope import Kind, Record, decode_envelope
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
+from weft_engine.replica import loading, marking, siblings
 from weft_engine.replica.note import Notes
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.scribe import Scribe
-from weft_engine.storage import checkpoints, identity, journal, schema, shelf, tenure, tickets
+from weft_engine.replica.stream import Stream
+from weft_engine.replica.streams import Streams
+from weft_engine.storage import (
+    checkpoints,
+    erasers,
+    identity,
+    journal,
+    marks,
+    schema,
+    shelf,
+    summaries,
+    tenure,
+    tickets,
+)
 from weft_engine.storage.erasers import Erasers
 from weft_engine.storage.journal import SqliteJournal
 from weft_engine.storage.shelf import SqliteShelf
+from weft_engine.storage.summaries import Covering, Summaries
+from weft_engine.storage.windows import Windows
 from weft_engine.storage.writer import Writer
 from weft_engine.sync import inspection
 from weft_engine.sync.outgoing import Outgoing
+from weft_engine.views import build
 from weft_engine.yjs.reader import read_update
 
 SEEDS_MAX: Final = 400
@@ -53,11 +79,13 @@ _FOUND: Final = 3
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """`break_it` changes the engine in this process. None: the rule is of a part that is not
-    there yet, so there is nothing to break."""
+    there yet, so there is nothing to break. `test`: what notices it instead of histories, where
+    all replicas go wrong alike."""
 
     rule: str
     name: str
     break_it: Callable[[], None] | None
+    test: str | None = None
 
 
 def _patch(owner: Any, name: str, value: Any) -> None:
@@ -347,6 +375,110 @@ def move_the_head_first() -> None:
     _patch(Scribe, "append_update", moved)
 
 
+def take_what_another_says_of_a_stream() -> None:
+    class Anybody:
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = None  # type: ignore[assignment]
+
+    _patch(event_streams, "event_id_incarnation", lambda event: Anybody())
+
+
+def lose_who_tells_of_a_stream() -> None:
+    _patch(erasers, "told_by", lambda update, payload: None)
+    _patch(erasure, "told_by", lambda update, payload: None)
+
+
+def flush_later() -> None:
+    async def at_once(self: Stream) -> None:
+        self._check_open()
+
+    _patch(Stream, "flush", at_once)
+
+
+def leave_streams_open() -> None:
+    async def nothing(self: Streams) -> None:
+        pass
+
+    _patch(Streams, "_end_left", nothing)
+
+
+def borrow_everything() -> None:
+    _patch(Within, "has", lambda self, position, identity: True)
+    _patch(Within, "has_record", lambda self, position: True)
+
+
+def revoke_nothing() -> None:
+    _patch(Standing, "stands", lambda self, key, event: True)
+
+
+def decide_facts_by_arrival() -> None:
+    load = marks.load_facts
+
+    def arrived(table: Any, standing: Standing, memo: Any = None) -> list[SaidFact]:
+        rows = {row.id: row for row in table.of_kind(KINDS[Fact])}
+        return [
+            replace(one, key=rows[one.id].position.to_bytes(32, "big"))
+            for one in load(table, standing, memo)
+        ]
+
+    for module in (marks, marking):
+        _patch(module, "load_facts", arrived)
+
+
+def show_hidden() -> None:
+    load = loading.load_marks
+    _patch(loading, "load_marks", lambda *a, **named: replace(load(*a, **named), hidden={}))
+
+
+def believe_summaries() -> None:
+    """A summary stands whether all it covers is here or not."""
+
+    def any_length(self: Summaries, candidate: Any) -> Any:
+        summary = candidate.summary
+        extent = summaries.extent_of(self._order, summary.covers, summary.upto)
+        covered = () if extent is None else summaries.covered_by(self._order, self.rows, extent)
+        if not covered:
+            return "it covers nothing"
+        last = covered[-1][0]
+        return Covering(candidate, last.place or 0, last.id, frozenset())
+
+    _patch(Summaries, "_work_out", any_length)
+
+
+def lose_what_is_late() -> None:
+    standing = Covering.standing
+    _patch(Covering, "standing", lambda self: replace(standing(self), late=frozenset()))
+
+
+def keep_old_hints() -> None:
+    _patch(Windows, "follow", lambda self, changes: None)
+
+
+def count_no_names() -> None:
+    count = openai_outgoing._message
+    _patch(
+        openai_outgoing,
+        "_message",
+        lambda said, *how: count({k: v for k, v in said.items() if k != "name"}, *how),
+    )
+
+
+def say_no_cause() -> None:
+    _patch(build, "causes", lambda before, after: ())
+
+
+def forget_the_waist() -> None:
+    stretches = siblings._stretches
+
+    def behind(order: Any) -> Any:
+        for rows in stretches(order):
+            yield rows[rows[0].waist :]
+
+    _patch(siblings, "_stretches", behind)
+
+
 MUTANTS: Final = (
     Mutant("a record is applied after its whole past", "no gate", no_gate),
     Mutant("a commit is on disk", "synchronous = NORMAL", synchronous_normal),
@@ -377,6 +509,45 @@ MUTANTS: Final = (
     Mutant("a stand-in comes with its eraser", "it is taken without", take_any_stand_in),
     Mutant("a checkpoint is verified", "it is believed", believe_checkpoints),
     Mutant("a chain goes on where it ended", "behind what never was", move_the_head_first),
+    Mutant(
+        "a stream is its own writer's",
+        "anybody's pieces count",
+        take_what_another_says_of_a_stream,
+        "tests/unit/test_stream_pieces.py",
+    ),
+    Mutant("who tells of a stream is erased with it", "that stays", lose_who_tells_of_a_stream),
+    Mutant("what is flushed is on disk", "it is not yet", flush_later),
+    Mutant("a broken stream is ended at the next open", "it stays open", leave_streams_open),
+    Mutant("a branch shares what its `from` holds", "it shares everything", borrow_everything),
+    Mutant("what is revoked has no effect", "a revoke does nothing", revoke_nothing),
+    Mutant("facts don't depend on arrival", "the last to come counts", decide_facts_by_arrival),
+    Mutant(
+        "a hidden message is in no view",
+        "it is shown",
+        show_hidden,
+        "tests/integration/test_views.py",
+    ),
+    Mutant(
+        "a summary stands for what it says",
+        "it is believed",
+        believe_summaries,
+        "tests/integration/test_compacting.py",
+    ),
+    Mutant(
+        "what is late is shown behind a summary",
+        "it is left out",
+        lose_what_is_late,
+        "tests/integration/test_compacting.py",
+    ),
+    Mutant(
+        "a hint goes when the order moves",
+        "it stays",
+        keep_old_hints,
+        "tests/integration/test_windows.py",
+    ),
+    Mutant("a budget counts names", "names are free", count_no_names),
+    Mutant("a view says why it changed", "it says nothing", say_no_cause),
+    Mutant("siblings don't depend on arrival", "who came first is forgotten", forget_the_waist),
 )
 
 
@@ -402,12 +573,32 @@ def _inside(name: str, seeds: range) -> int:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     assert mutant.break_it is not None
     mutant.break_it()
+    if mutant.test is not None:
+        return _tested(mutant.test)
     for seed in seeds:
         broken = run(seed).broken
         if broken is not None and _holds(seed):
             print(f"{seed}\t{broken.splitlines()[0]}")
             return _FOUND
     return 0
+
+
+def _tested(test: str) -> int:
+    """Whether a test that passes without the mutant fails."""
+    failed = _Failed()
+    status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", test], plugins=[failed])
+    if status is not pytest.ExitCode.TESTS_FAILED:
+        return int(status)
+    print(f"\n\t{failed.name}")
+    return _FOUND
+
+
+class _Failed:
+    name = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.name = report.nodeid
 
 
 def _holds(seed: int) -> bool:
@@ -449,10 +640,11 @@ def _outside(mutants: Sequence[Mutant], seeds: range, jobs: int) -> int:
             took = time.monotonic() - began
             if process.returncode == 0:
                 survivors += 1
-                found = f"SURVIVED {len(seeds)} histories"
+                found = f"SURVIVED {mutant.test or f'{len(seeds)} histories'}"
             elif process.returncode == _FOUND:
                 seed, _, what = said.rpartition("\n")[2].partition("\t")
-                found = f"killed by seed {seed} ({took:.0f} s): {what[:90]}"
+                by = f"seed {seed}" if mutant.test is None else "test"
+                found = f"killed by {by} ({took:.0f} s): {what[:90]}"
             else:
                 survivors += 1
                 found = f"NOT RUN: the process ended with {process.returncode}"

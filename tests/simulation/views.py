@@ -95,6 +95,8 @@ class Views:
         used = recount(value) if spec.format == "openai" else view.used_tokens
         if max(used, view.used_tokens) + spec.reserved > spec.budget:
             self._world.fail(f"{what} of {used} tokens, {spec.reserved} of {spec.budget} reserved")
+        if used != view.used_tokens and all(message.tokens is None for message in view.said):
+            self._world.fail(f"{what} of {used} tokens, and counts {view.used_tokens}")
         # Before anybody has said anything there is nothing to send.
         is_said = any(message.role not in (Role.SYSTEM, Role.DEVELOPER) for message in view.said)
         if is_said and spec.format in VALIDATORS and (wrong := VALIDATORS[spec.format](value)):
