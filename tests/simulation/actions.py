@@ -89,9 +89,9 @@ async def _say(world: World, machine: Machine, _: Replica, rng: random.Random) -
     if rng.random() < 0.3:
         who["name"] = "ann"
     said = [{**who, "content": _words(world, rng)} for _ in range(rng.choice((1, 1, 1, 3)))]
-    crit, life = rng.choice((None, None, "critical", "optional")), rng.choice((None, "session"))
-    weight = {"crit": crit, "life": life} if rng.random() < 0.2 else {}
-    world.acknowledged(machine, await context.append(said, **weight))
+    crit = rng.choice((None, None, None, "critical", "optional"))
+    life = rng.choice((None, None, None, "session"))
+    world.acknowledged(machine, await context.append(said, crit=crit, life=life))
 
 
 async def _answer(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
@@ -150,7 +150,7 @@ async def _look(world: World, machine: Machine, _: Replica, rng: random.Random) 
     context = await somewhere(world, machine, rng)
     async for said in context.history(newest_first=rng.random() < 0.5):
         assert said.id
-    for _ in range(rng.choice((1, 1, 3))):
+    for _again in range(rng.choice((1, 1, 3))):
         await world.views.take(machine, context, world.views.ask(rng))
 
 

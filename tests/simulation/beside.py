@@ -235,7 +235,7 @@ async def stream(world: World, machine: Machine, _: Replica, rng: random.Random)
         async with context.stream(view=view, author=f"agent-{machine.name}") as growing:
             one = world.streams.opens(machine, context, growing.id)
             streams.acknowledged(world, one, "")
-            for _ in range(rng.choice((0, 1, 3, 8, 20))):
+            for _delta in range(rng.choice((0, 1, 3, 8, 20))):
                 await growing.write(words(world, rng))
                 if rng.random() < 0.05:
                     await growing.add(Call("c", "look", "{}"))

@@ -428,7 +428,7 @@ def decide_facts_by_arrival() -> None:
 
 
 def show_hidden() -> None:
-    load = loading.load_marks
+    load = marks.load_marks
     _patch(loading, "load_marks", lambda *a, **named: replace(load(*a, **named), hidden={}))
 
 
@@ -531,7 +531,8 @@ MUTANTS: Final = (
         "a summary stands for what it says",
         "it is believed",
         believe_summaries,
-        "tests/integration/test_compacting.py",
+        "tests/integration/test_compacting.py"
+        "::test_a_summary_that_says_what_is_not_so_does_not_apply",
     ),
     Mutant(
         "what is late is shown behind a summary",
@@ -543,7 +544,8 @@ MUTANTS: Final = (
         "a hint goes when the order moves",
         "it stays",
         keep_old_hints,
-        "tests/integration/test_windows.py",
+        "tests/integration/test_windows.py"
+        "::test_what_comes_late_takes_the_hints_behind_it_away",
     ),
     Mutant("a budget counts names", "names are free", count_no_names),
     Mutant("a view says why it changed", "it says nothing", say_no_cause),
@@ -586,7 +588,9 @@ def _inside(name: str, seeds: range) -> int:
 def _tested(test: str) -> int:
     """Whether a test that passes without the mutant fails."""
     failed = _Failed()
-    status = pytest.main(["-q", "-x", "-p", "no:cacheprovider", test], plugins=[failed])
+    imported = "ignore::pytest.PytestAssertRewriteWarning"
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-W", imported, test]
+    status = pytest.main(options, plugins=[failed])
     if status is not pytest.ExitCode.TESTS_FAILED:
         return int(status)
     print(f"\n\t{failed.name}")
