@@ -529,7 +529,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a summary stands for what it says",
-        "it is believed",
+        "any summary is believed",
         believe_summaries,
         "tests/integration/test_compacting.py"
         "::test_a_summary_that_says_what_is_not_so_does_not_apply",
@@ -542,10 +542,9 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a hint goes when the order moves",
-        "it stays",
+        "an old hint stays",
         keep_old_hints,
-        "tests/integration/test_windows.py"
-        "::test_what_comes_late_takes_the_hints_behind_it_away",
+        "tests/integration/test_windows.py::test_what_comes_late_takes_the_hints_behind_it_away",
     ),
     Mutant("a budget counts names", "names are free", count_no_names),
     Mutant("a view says why it changed", "it says nothing", say_no_cause),
@@ -566,6 +565,7 @@ def main() -> int:
     first, last = map(int, options.seeds.split(":"))
     if options.inside is not None:
         return _inside(options.inside, range(first, last))
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS), "names tell them apart"
     chosen = [m for m in MUTANTS if options.only is None or options.only in f"{m.rule}: {m.name}"]
     return _outside(chosen, range(first, last), options.jobs)
 
