@@ -532,6 +532,48 @@ def test_what_grows_comes_out_as_what_is_made_anew_and_begins_as_before(
         before = view
 
 
+def grown(entries: Sequence[Entry], spec: ViewSpec, *, marks: Marks = NO_MARKS) -> None:
+    """A source that grows gives at every message the view that is made anew."""
+    memo = ViewCache()
+    top = head_length(entries)
+    growing = Source(list(entries[:top]), [], marks=marks)
+    for end in range(top + 1, len(entries) + 1):
+        growing.tail.append(entries[end - 1])
+        assert made_of(growing, spec, memo=memo) == whole_view(entries[:end], spec, marks=marks)
+
+
+def said(number: int, role: str, *parts: Part) -> Entry:
+    return entry(number, Message(Role(role), parts))
+
+
+def test_a_result_behind_other_messages_is_counted_with_its_call() -> None:
+    call = Call("c1", "find", json.dumps({"q": "word " * 520}))
+    result = Result("c1", "word " * 500, CallRef(event_id(2), 0))
+    entries = [
+        said(1, "user", Text("Hi")),
+        said(2, "assistant", call),
+        said(3, "user", Text("mid " * 30)),
+        said(4, "tool", result),
+        said(5, "user", Text("Go on")),
+    ]
+    for budget in (900, 1_000, 1_200, 2_000):
+        grown(entries, view_spec(budget=budget))
+
+
+@pytest.mark.parametrize("policy", [LastN(400), LastN(6)])
+def test_a_result_of_a_hidden_call_counts_nothing(policy: Policy) -> None:
+    result = Result("c1", "word " * 500, CallRef(event_id(2), 0))
+    entries = [
+        said(1, "user", Text("Hi")),
+        said(2, "assistant", Call("c1", "find", "{}")),
+        said(3, "tool", result),
+        said(4, "tool", replace(result, out="word " * 100)),
+        *(said(5 + n, "user", Text("word " * 80)) for n in range(12)),
+    ]
+    marks = Marks(hidden={event_id(2): event_id(902)})
+    grown(entries, view_spec(budget=1_000, policy=policy), marks=marks)
+
+
 @laws
 @given(conversations(), st.integers(1, 8))
 def test_nothing_is_lost_but_by_the_policy(entries: list[Entry], limit: int) -> None:

@@ -91,26 +91,37 @@ def _may_fit(
     """Of the milestones `laid`, those from which everything may fit, and the last from which it
     can't, if there is one: then from all before it, it can't either.
 
-    What is added up is less than any bound, and grows with every row-unit further back: results
-    that stand apart from their calls may cost less with these than without.
+    What is added up is less than any bound, and grows with every row-unit further back: a result
+    that does not stand right behind its call counts nothing, for as part of that call's unit, or
+    with a hidden call, it may cost nothing more.
     """
     found: list[int] = []
     wanted = set(laid)
-    total = rows = unit_tokens = unit_rows = 0
+    total = rows = 0
+    behind: list[Entry] = []
     for index in range(len(source.tail) - 1, anchor - 1, -1):
         entry = source.tail[index]
-        if entry.id not in terms.hidden:
-            unit_tokens += _least(entry, terms)
-            unit_rows += 1
-        if entry.message.role is not Role.TOOL or index == anchor:
-            total += min(unit_tokens, terms.room)
-            rows += unit_rows if terms.limit is None else min(unit_rows, terms.limit)
-            unit_tokens = unit_rows = 0
+        if entry.message.role is Role.TOOL and index != anchor:
+            behind.append(entry)
+        else:
+            counted = [one for one in (entry, *behind) if _counts(one, entry, terms)]
+            behind = []
+            total += min(sum(_least(one, terms) for one in counted), terms.room)
+            rows += len(counted) if terms.limit is None else min(len(counted), terms.limit)
         if index in wanted:
             if total > terms.room + terms.spare or (terms.limit is not None and rows > terms.limit):
                 return found[::-1], index
             found.append(index)
     return found[::-1], None
+
+
+def _counts(entry: Entry, first: Entry, terms: Terms) -> bool:
+    """Whether `entry`, of the row-unit that begins with `first`, costs something where it stands,
+    whatever else is in the window."""
+    if entry.id in terms.hidden:
+        return False
+    called = {ref.event for _, ref in terms.shelf.facts(entry).answers if ref is not None}
+    return not called or (called == {first.id} and first.id not in terms.hidden)
 
 
 def _least(entry: Entry, terms: Terms) -> int:
