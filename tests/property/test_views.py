@@ -574,6 +574,81 @@ def test_a_result_of_a_hidden_call_counts_nothing(policy: Policy) -> None:
     grown(entries, view_spec(budget=1_000, policy=policy), marks=marks)
 
 
+def test_the_newest_message_that_is_shown_is_in_the_view_or_named() -> None:
+    """Behind it stand results of a hidden call, of which nothing is shown."""
+    picture = Message(Role.USER, (image(),))
+    result = Result("c1", "word " * 50, CallRef(event_id(2), 0))
+    entries = [
+        said(1, "user", Text("Hi")),
+        said(2, "assistant", Call("c1", "find", "{}")),
+        entry(3, picture),
+        *(said(4 + n, "tool", result) for n in range(4)),
+    ]
+    marks = Marks(hidden={event_id(2): event_id(902)})
+    assert event_id(3) in whole_view(entries, view_spec(budget=3_000), marks=marks).ids
+    with pytest.raises(BudgetTooSmall) as raised:
+        whole_view(entries, view_spec(budget=600), marks=marks)
+    assert event_id(3) in raised.value.culprit
+
+
+def facts_of(*facts: tuple[int, str, str]) -> FactBook:
+    return FactBook(
+        [
+            SaidFact(
+                Entry(event_id(n), NOTHING, "", n, 0).key,
+                event_id(n),
+                Fact(name, json.dumps(value), "last", ()),
+            )
+            for n, name, value in facts
+        ]
+    )
+
+
+def test_a_fact_too_large_for_a_notice_is_listed_with_those_before_it() -> None:
+    book = facts_of((2, "early", "x"), (3, "big", "word " * 3_000), (4, "small", "y"))
+    view = whole_view([said(1, "user", Text("Hi"))], view_spec(budget=400), marks=Marks(book=book))
+    sent = view.openai()
+    assert is_said("early: ", sent)
+    assert is_said("big: ", sent)
+    assert sent[-1]["content"] == '[fact] small: "y"'
+
+
+def test_facts_behind_a_message_that_takes_all_the_window_stand_before_it() -> None:
+    entries = [
+        *(said(1 + n, "user", Text(f"{n} " + "word " * 150)) for n in range(10)),
+        said(11, "user", Text("word " * 3_000)),
+    ]
+    pins = tuple(StandingPin(b"p" * 32, event_id(1 + n)) for n in range(10))
+    marks = Marks(pins=pins, book=facts_of((12, "seat", "aisle")))
+    view = whole_view(entries, view_spec(budget=2_000), marks=marks)
+    assert view.ids[-1] == event_id(11)
+    assert view.shown[-1].area is Area.WINDOW
+
+
+def test_results_that_come_to_a_unit_above_the_room_are_counted_once() -> None:
+    counted: list[int] = []
+
+    class Counting:
+        id = TOKENIZER.id
+
+        def count(self, text: str) -> int:
+            counted.append(len(text))
+            return TOKENIZER.count(text)
+
+    calls = 40
+    texts = ["word " * 2_000 for _ in range(calls)]
+    entries = [
+        said(1, "assistant", *(Call(f"c{n}", "find", "{}") for n in range(calls))),
+        *(
+            said(2 + n, "tool", Result(f"c{n}", text, CallRef(event_id(1), n)))
+            for n, text in enumerate(texts)
+        ),
+    ]
+    spec = view_spec(budget=32_000)
+    build(source_of(entries), cut=(), context=CONTEXT, spec=spec, tokenizer=Counting())
+    assert sum(counted) < 6 * sum(map(len, texts))
+
+
 @laws
 @given(conversations(), st.integers(1, 8))
 def test_nothing_is_lost_but_by_the_policy(entries: list[Entry], limit: int) -> None:

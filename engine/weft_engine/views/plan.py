@@ -49,6 +49,7 @@ class Plan:
         marks, window = source.marks, room.window - spec.surplus
         if window < 0:
             raise _no_room(spec, (), spec.surplus)
+        told, untold = notices(marks.book, window, shelf)
         terms = Terms(
             shelf=shelf,
             policy=policy,
@@ -57,7 +58,8 @@ class Plan:
             hidden=marks.hidden,
             spare=room.allowance,
             late=frozenset() if marks.summary is None else marks.summary.late,
-            notices=notices(marks.book, window, shelf),
+            notices=told,
+            untold=untold,
         )
         grid = Grid(room.window, policy.limit)
         return Plan(spec, shelf, policy, top, top_tokens, room, grid, terms)

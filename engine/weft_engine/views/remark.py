@@ -29,15 +29,20 @@ def remark(text: str, rule: Rule, shelf: Shelf) -> Unit:
     )
 
 
-def notices(book: FactBook, room: int, shelf: Shelf) -> tuple[tuple[bytes, Unit], ...]:
-    """What was said of facts, each with its key, ascending: the newest that fit into `room`."""
+def notices(
+    book: FactBook, room: int, shelf: Shelf
+) -> tuple[tuple[tuple[bytes, Unit], ...], bytes | None]:
+    """What was said of facts, each with its key, ascending: the newest that fit into `room`; and
+    the key of the newest that does not."""
     said: list[tuple[bytes, Unit]] = []
+    untold: bytes | None = None
     for fact in book.newest():
         (part,) = fact_notice(fact).parts
         assert isinstance(part, Text), "a notice is text"
         unit = remark(part.text, Rule.FACTS, shelf)
         room -= unit.tokens
         if room < 0:
+            untold = fact.key
             break
         said.append((fact.key, unit))
-    return tuple(reversed(said))
+    return tuple(reversed(said)), untold

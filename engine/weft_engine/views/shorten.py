@@ -33,31 +33,9 @@ def shorten(unit: Unit, room: int, shelf: Shelf) -> Unit:
     BudgetTooSmall if it may not be cut, or if what can't be cut (names, attachments, the marks
     themselves) is already too much.
     """
-    if unit.fixed:
-        raise BudgetTooSmall(needed=unit.tokens, budget=room, culprit=unit.label)
-    scales = [shelf.pricing.scale(piece.source) for piece in unit.pieces]
-
-    thinks = True
-
-    def cut(keep: int) -> Unit:
-        pieces = []
-        for piece, scale in zip(unit.pieces, scales, strict=True):
-            message = piece.message if thinks else _without_reasoning(piece.message)
-            pieces.append(shelf.scaled(_cut_message(message, keep), piece.source, scale))
-        return replace(
-            unit,
-            pieces=tuple(pieces),
-            tokens=sum(piece.tokens for piece in pieces),
-            rules=unit.rules | {Rule.SHORTENED},
-        )
-
-    best = cut(0)
-    if best.tokens > room:
-        # A provider takes back what a model thought as it was, or not at all.
-        thinks = False
-        best = cut(0)
-    if best.tokens > room:
-        raise BudgetTooSmall(needed=best.tokens, budget=room, culprit=unit.label)
+    knife = _Knife(unit, shelf)
+    best = knife.shortest(room)
+    cut = knife.cut
     longest = max((n for piece in unit.pieces for n in _lengths(piece.message.parts)), default=0)
     # More characters do not always mean more tokens, so the search may miss the very best length;
     # but what it returns was counted, and it always makes the same tries.
@@ -79,6 +57,50 @@ def shorten(unit: Unit, room: int, shelf: Shelf) -> Unit:
         else:
             low, best = middle, tried
     return best
+
+
+def shortest(unit: Unit, room: int, shelf: Shelf) -> Unit:
+    """`unit` cut as far as it can be: what tells, for little, whether `shorten` can do it. Raises
+    as that does."""
+    return _Knife(unit, shelf).shortest(room)
+
+
+class _Knife:
+    """Cuts a unit's texts to a length. `thinks`: with what the model thought."""
+
+    __slots__ = ("_scales", "_shelf", "_unit", "thinks")
+
+    def __init__(self, unit: Unit, shelf: Shelf) -> None:
+        self._unit = unit
+        self._shelf = shelf
+        self._scales = [shelf.pricing.scale(piece.source) for piece in unit.pieces]
+        self.thinks = True
+
+    def shortest(self, room: int) -> Unit:
+        unit = self._unit
+        if unit.fixed:
+            raise BudgetTooSmall(needed=unit.tokens, budget=room, culprit=unit.label)
+        best = self.cut(0)
+        if best.tokens > room:
+            # A provider takes back what a model thought as it was, or not at all.
+            self.thinks = False
+            best = self.cut(0)
+        if best.tokens > room:
+            raise BudgetTooSmall(needed=best.tokens, budget=room, culprit=unit.label)
+        return best
+
+    def cut(self, keep: int) -> Unit:
+        pieces = []
+        for piece, scale in zip(self._unit.pieces, self._scales, strict=True):
+            message = piece.message if self.thinks else _without_reasoning(piece.message)
+            cut = _cut_message(message, keep)
+            pieces.append(self._shelf.scaled(cut, piece.source, scale))
+        return replace(
+            self._unit,
+            pieces=tuple(pieces),
+            tokens=sum(piece.tokens for piece in pieces),
+            rules=self._unit.rules | {Rule.SHORTENED},
+        )
 
 
 def _lengths(parts: tuple[Part, ...]) -> Iterator[int]:

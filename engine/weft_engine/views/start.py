@@ -12,7 +12,7 @@ behind it, as if the window were half as large, and so on. Must never know: prea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft_engine.errors import BudgetTooSmall
 from weft_engine.events.event import Role
@@ -23,6 +23,7 @@ from weft_engine.views.policy import UNEDITED
 from weft_engine.views.room import Grid
 from weft_engine.views.source import Source
 from weft_engine.views.unit import Unit
+from weft_engine.views.walk import Walk
 from weft_engine.views.window import Terms, Window
 
 Front = Callable[[int, Window], tuple[Unit, ...]]
@@ -75,8 +76,22 @@ def find_start(source: Source, terms: Terms, grid: Grid, front: Front) -> Start 
             laid = [*(index - len(source.late) for index in before), *laid]
             break
         anchor = 0
+    newest = _newest_shown(source, terms)
+    candidates = [place for place in candidates if place <= newest]
     start = _earliest(source, terms, candidates, front, is_coarse=True)
-    return start or _finer(source, terms, grid, laid[-1], front)
+    base = max(place for place in laid if place <= newest)
+    return start or _finer(source, terms, grid, base, newest, front)
+
+
+def _newest_shown(source: Source, terms: Terms) -> int:
+    """The place of the newest message that is shown at all: no window begins behind that. The last
+    place if none is."""
+    last = len(source.tail) - 1
+    for place in range(last, source.first - 1, -1):
+        entry = source.late[place] if place < 0 else source.tail[place]
+        if Walk(terms.shelf, hidden=terms.hidden).add(entry):
+            return place
+    return last
 
 
 def _more(source: Source, terms: Terms, grid: Grid) -> NeedMore:
@@ -162,24 +177,31 @@ def _earliest(
     return None
 
 
-def _finer(source: Source, terms: Terms, grid: Grid, base: int, front: Front) -> Start:
+def _finer(
+    source: Source, terms: Terms, grid: Grid, base: int, newest: int, front: Front
+) -> Start:
     """The earliest fitting milestone behind `base`, the last one of `grid`, in the first finer
-    grid that has one; in the end every message is one."""
+    grid that has one; in the end every message up to the `newest` is one."""
     while not grid.is_finest:
         grid = grid.finer()
         laid = [base + index for index in milestones(source.entries_from(base), grid)]
+        laid = [place for place in laid if place <= newest]
         start = _earliest(source, terms, laid, front, is_coarse=False)
         if start is not None:
             return start
         base = laid[-1]
-    start = _earliest(source, terms, range(base, len(source.tail)), front, is_coarse=False)
+    start = _earliest(source, terms, range(base, newest + 1), front, is_coarse=False)
     if start is not None:
         return start
-    alone = _window(source, terms, len(source.tail) - 1)
+    quiet = replace(terms, is_quiet=True)
+    start = _earliest(source, quiet, [newest], front, is_coarse=False)
+    if start is not None:
+        return start
+    alone = _window(source, quiet, newest)
     if alone.trouble is not None:
         raise alone.trouble
     raise BudgetTooSmall(
-        needed=alone.total_bound, budget=terms.room, culprit="the newest message with all notices"
+        needed=alone.total_bound, budget=terms.room, culprit="the newest message, which is late"
     )
 
 

@@ -25,7 +25,7 @@ from weft_engine.views.cache import Shelf
 from weft_engine.views.entry import Entry
 from weft_engine.views.policy import UNEDITED, Policy
 from weft_engine.views.remark import LATE, remark
-from weft_engine.views.shorten import shorten
+from weft_engine.views.shorten import shorten, shortest
 from weft_engine.views.shown import Rule
 from weft_engine.views.slot import Note, Slot
 from weft_engine.views.unit import Unit
@@ -53,6 +53,15 @@ class Terms:
     """Said before a summary ends, and not covered by it."""
     notices: tuple[Notice, ...] = ()
     """Ascending by their keys."""
+    untold: bytes | None = None
+    """The key of the newest fact that has none of these notices, if one has none."""
+    is_quiet: bool = False
+    """There are no notices in the window: all facts stand before it."""
+
+    def check(self, unit: Unit) -> None:
+        """BudgetTooSmall if `unit` can't be `fitted`."""
+        if unit.tokens > self.room:
+            shortest(unit, self.room, self.shelf)
 
     def fitted(self, unit: Unit) -> Unit:
         """`unit`, shortened if it is more than the room. BudgetTooSmall if that can't be."""
@@ -177,11 +186,13 @@ class Window:
     def _take_notices(self, key: bytes) -> None:
         """Of what was said of facts since `key`: all, or else the newest that fit into their part
         of the room. The older ones go in whole blocks, so that they seldom go."""
-        since = [notice for notice in self._terms.notices if notice[0] > key]
-        room = self._terms.room // NOTICES_DIVISOR
+        terms = self._terms
+        since = [notice for notice in terms.notices if notice[0] > key]
+        room = 0 if terms.is_quiet else terms.room // NOTICES_DIVISOR
         left = sum(unit.tokens for _, unit in since)
+        is_all = terms.untold is None or terms.untold < key
         # What has been dropped still counts, so that the bound never shrinks.
-        self.bound += min(left, room)
+        self.bound += min(left, room) if is_all else room
         block = max(1, room // 2)
         dropped = passed = 0
         while left > room:
@@ -191,7 +202,7 @@ class Window:
                 left -= since[dropped][1].tokens
                 dropped += 1
         self._notices = since[dropped:]
-        if dropped:
+        if dropped or not is_all:
             self.facts_upto = since[dropped][0] if dropped < len(since) else _AFTER_ALL
 
     def _begin_turn(self) -> None:
@@ -247,10 +258,9 @@ class Window:
         return _Cost(unit, live, bound, live_bound, messages, turn)
 
     def _bound(self, slot: Slot, unit: Unit) -> int:
-        if unit.tokens > self._terms.room:
-            try:
-                self._terms.fitted(unit)
-            except BudgetTooSmall as error:
-                self.trouble = error
-                return unit.tokens
+        try:
+            self._terms.check(unit)
+        except BudgetTooSmall as error:
+            self.trouble = error
+            return unit.tokens
         return min(slot.bound(unit), self._terms.room)
