@@ -114,6 +114,22 @@ async def test_no_fact_is_lost_however_many_are_told_in_a_window(place: Path) ->
         assert 120 < kept < 130, "they leave the window in blocks"
 
 
+async def test_a_window_that_begins_earlier_has_not_stepped(place: Path) -> None:
+    clock = Clock()
+    async with (
+        open_replica(place / "a.db", clock=clock) as ann,
+        open_replica(place / "b.db", clock=clock) as bob,
+    ):
+        await bob.context("acme/chat").append("written on a plane")
+        chat = ann.context("acme/chat")
+        await chat.append("Hi")
+        await chat.view(budget=1_000, policy=Manual())
+        await give(bob, ann)
+        view = await chat.view(budget=1_000, policy=Manual())
+        assert texts(view) == ["written on a plane", "Hi"]
+        assert view.changed_because == ("late message",)
+
+
 # ---- pins, hides, summaries -------------------------------------------------------------------
 
 

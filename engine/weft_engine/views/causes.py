@@ -42,10 +42,10 @@ def causes(before: Shape, after: Shape) -> tuple[str, ...]:
     if _lasting(before.spec) != _lasting(after.spec):
         found.append("spec")
     found.extend(_marks(before.marks, after.marks))
-    if before.start != after.start:
-        found.append("step")
-    else:
+    if before.start == after.start or (not found and _is_back(before, after)):
         found.extend(_window(before, after))
+    else:
+        found.append("step")
     return tuple(dict.fromkeys(found)) or ("order",)
 
 
@@ -101,6 +101,12 @@ def _window(before: Shape, after: Shape) -> Iterable[str]:
     shown = {id_ for first, unit in old.items() if first not in hidden for id_ in unit.ids}
     if any(id_ not in still and id_ not in hidden for id_ in shown):
         yield "erased"
+
+
+def _is_back(before: Shape, after: Shape) -> bool:
+    """Whether the window begins earlier than it did."""
+    units = after.units[after.window :]
+    return any(before.start in unit.ids for unit in units)
 
 
 def _by_id(shape: Shape) -> Mapping[EventId, Unit]:

@@ -177,9 +177,7 @@ def _earliest(
     return None
 
 
-def _finer(
-    source: Source, terms: Terms, grid: Grid, base: int, newest: int, front: Front
-) -> Start:
+def _finer(source: Source, terms: Terms, grid: Grid, base: int, newest: int, front: Front) -> Start:
     """The earliest fitting milestone behind `base`, the last one of `grid`, in the first finer
     grid that has one; in the end every message up to the `newest` is one."""
     while not grid.is_finest:
