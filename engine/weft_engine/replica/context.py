@@ -40,7 +40,7 @@ from weft_engine.replica.importing import Import
 from weft_engine.replica.loading import Loaded, load_source
 from weft_engine.replica.marking import Marking
 from weft_engine.replica.note import Note, Notes
-from weft_engine.replica.open_calls import LOOK_BACK_MAX, OpenCalls
+from weft_engine.replica.open_calls import LOOK_BACK, OpenCalls, farther
 from weft_engine.replica.past import Past, When
 from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
@@ -144,7 +144,7 @@ class Context:
         seen = view.cut if view is not None and len(view.cut) <= SEEN_MAX else None
         calls: OpenCalls | None = None
         if any(type(part) is Result for message in said for part in message.parts):
-            calls = OpenCalls(await self._newest(LOOK_BACK_MAX))
+            calls = OpenCalls(await self._before_results())
         drafts = message_drafts(said, seen=seen, author=author, calls=calls, branch=self.branch_id)
         if pin:
             drafts = with_pins(drafts, author, self.branch_id)
@@ -789,6 +789,14 @@ class Context:
         if timeline.source.marks.summary is None or len(timeline.tail) >= count:
             return timeline.tail
         return await self._ask(lambda o: tail.entries(o, o.placed_before(None, count))) or []
+
+    async def _before_results(self) -> Sequence[Entry]:
+        """The newest messages, as many as are looked at for the calls that results answer."""
+        count: int | None = LOOK_BACK
+        while count is not None:
+            looked_at = (await self._newest(count))[-count:]
+            count = farther(looked_at, count)
+        return looked_at
 
     async def _more(self, asked: Asked, need: NeedMore) -> Timeline:
         """The newest messages, with as many as a view needs."""
