@@ -50,6 +50,8 @@ def note_name(text: str) -> NoteName:
 
 
 def _check(text: str, *, what: str, bytes_max: int) -> None:
+    if not isinstance(text, str):
+        raise InvalidName(f"{text!r} is no {what}", hint="give a text")
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -67,8 +69,14 @@ def _check(text: str, *, what: str, bytes_max: int) -> None:
         )
 
 
-def is_event_id(text: str) -> bool:
-    return _EVENT_ID.fullmatch(text) is not None
+def branch_name(text: str) -> str:
+    """`text` as the name of a new branch, or InvalidName: 1-256 bytes of UTF-8, no controls."""
+    _check(text, what="branch name", bytes_max=CONTEXT_NAME_BYTES_MAX)
+    return text
+
+
+def is_event_id(text: object) -> bool:
+    return isinstance(text, str) and _EVENT_ID.fullmatch(text) is not None
 
 
 def event_id(hlc: Hlc, incarnation: Incarnation) -> EventId:

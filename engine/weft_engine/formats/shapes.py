@@ -3,6 +3,7 @@
 An SDK's object is what its `model_dump(exclude_unset=True)` gives. In this order:
 
     object "response"                         the answer of the OpenAI Responses API
+    object "chat.completion"                  the answer of the OpenAI chat API: its one choice
     a role and parts, no content              a UIMessage of the Vercel AI SDK
     type "message", a role, content in blocks the answer of the Anthropic API, if it tells the model
                                               or why it stopped; else an item of the Responses API
@@ -120,17 +121,36 @@ def _read(members: Mapping[str, object], shape: Shape) -> list[Message]:
 def _members(said: object) -> Mapping[str, object]:
     """`said` as a mapping. An application may put an SDK's blocks into a mapping of its own."""
     if isinstance(said, Mapping):
+        if said.get("object") == "chat.completion":
+            return _chosen(said)
         content = said.get("content")
         if isinstance(content, (list, tuple)) and not all(isinstance(b, Mapping) for b in content):
             return {**said, "content": [_dumped(block) for block in content]}
         return said
     dumped = _dumped(said)
     if isinstance(dumped, Mapping):
-        return dumped
+        return _chosen(dumped) if dumped.get("object") == "chat.completion" else dumped
     raise InvalidMessage(
         f"{type(said).__name__} is no message",
         hint="give text, a mapping, a Message or an object with model_dump()",
     )
+
+
+def _chosen(completion: Mapping[str, object]) -> Mapping[str, object]:
+    """The message of an answer of the chat API."""
+    choices = completion.get("choices")
+    if not isinstance(choices, (list, tuple)) or len(choices) != 1:
+        many = len(choices) if isinstance(choices, (list, tuple)) else "no list"
+        raise InvalidMessage(
+            f"of an answer with one choice its message is taken, this has {many}",
+            path="$.choices",
+            hint="give the message of one choice",
+        )
+    choice = _dumped(choices[0])
+    message = _dumped(choice.get("message")) if isinstance(choice, Mapping) else None
+    if not isinstance(message, Mapping):
+        raise InvalidMessage("an object was expected", path="$.choices[0].message")
+    return message
 
 
 def _dumped(value: object) -> object:

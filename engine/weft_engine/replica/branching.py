@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from weft_engine.errors import NotFound
 from weft_engine.events.event import Message
 from weft_engine.limits import DEPS_MAX
-from weft_engine.names import ContextName, EventId
+from weft_engine.names import ContextName, EventId, branch_name
 from weft_engine.records.frontier import EMPTY, Frontier
 from weft_engine.replica.branches import Cut, before_event, begin, message_of, up_to
 from weft_engine.replica.drafting import hide_drafts, message_drafts
@@ -41,6 +41,7 @@ class Branching:
         author: str = "branch",
     ) -> EventId:
         """The id of a new branch: from now, or up to `at`, or from `before` an event."""
+        branch_name(name)
         event = begin(name, await self._cut(at, before), author=author, parent=self._branch)
         (id_,) = await self._replica.scribe.append(self._name, [lambda _: event])
         return id_

@@ -86,6 +86,11 @@ class Compacting:
     async def compact(
         self, summarizer: Summarizer, settings: Settings, *, keep: int | None, by: str | None
     ) -> EventId | None:
+        if not callable(summarizer):
+            raise CallerError(
+                f"{type(summarizer).__name__} is no summarizer",
+                hint="give a function that makes a text of messages, async or not",
+            )
         if keep is not None and (type(keep) is not int or keep < 0):
             raise CallerError(f"keep is a number of tokens, 0 or more, not {keep!r}")
         if self._replica.journal.readonly:

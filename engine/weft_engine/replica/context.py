@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from weft_engine.document.left_out import LeftOut
 from weft_engine.errors import CallerError, NotFound, ReplayMismatch
 from weft_engine.events.event import (
-    Config,
     Criticality,
     Event,
     Hide,
@@ -23,7 +22,6 @@ from weft_engine.events.event import (
 from weft_engine.events.part import Result
 from weft_engine.events.streams import is_quiet
 from weft_engine.formats.openai_chat import SupportsModelDump
-from weft_engine.formats.registry import outgoing
 from weft_engine.formats.shapes import read_messages
 from weft_engine.limits import SEEN_MAX, STREAMS_LISTED_MAX
 from weft_engine.names import ContextName, EventId, NoteName, Position, is_event_id, note_name
@@ -45,7 +43,7 @@ from weft_engine.replica.past import Past, When
 from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.replica.sent import SentViews
-from weft_engine.replica.settings import Settings, difference, resolve
+from weft_engine.replica.settings import Settings, difference, resolve, wanted
 from weft_engine.replica.stream import Stream
 from weft_engine.replica.stream_writer import Plan
 from weft_engine.replica.streams import OpenStream, open_streams, told_of
@@ -135,7 +133,9 @@ class Context:
         `expires` (milliseconds since 1970) and `pin` say what of it views take along when the
         conversation has outgrown them. Raises ContextClosed, InvalidMessage, LimitExceeded.
         """
-        if isinstance(messages, (str, Message, Mapping)) or not isinstance(messages, Sequence):
+        if isinstance(messages, (str, bytes, Message, Mapping)) or not isinstance(
+            messages, Sequence
+        ):
             messages = [messages]
         said = [weighted(message, crit, life, expires) for message in read_messages(messages)]
         await self._check_open()
@@ -203,19 +203,24 @@ class Context:
     ) -> bool:
         """Set what the views of this context use on every replica. `budget`, `reserved` and
         `clear_at_least` in tokens, `trigger` as a share of the budget, `metadata` as JSON text.
-        Writes only what differs; returns whether anything did."""
-        wanted = Config(
-            budget=budget,
-            reserved=reserved,
-            trigger=None if trigger is None else round(trigger * 1000),
-            clear_at_least=clear_at_least,
-            policy=None if policy is None else policy.choice(),
-            tokenizer=tokenizer,
-            format=None if format is None else outgoing(format).name,
-            metadata=metadata,
+        Writes only what differs; returns whether anything did. Raises InvalidMessage,
+        TokenizerMissing, ContextClosed."""
+        await self._check_open()
+        settings = await self.settings()
+        config = difference(
+            settings,
+            wanted(
+                settings,
+                budget=budget,
+                reserved=reserved,
+                trigger=trigger,
+                clear_at_least=clear_at_least,
+                policy=policy,
+                tokenizer=tokenizer,
+                form=format,
+                metadata=metadata,
+            ),
         )
-        await self._marking.check_open()
-        config = difference(await self.settings(), wanted)
         if config is None:
             return False
         await self._replica.scribe.append(
@@ -310,6 +315,7 @@ class Context:
     async def choose(self, event: EventId) -> list[EventId]:
         """Hide the siblings of this answer, and what only they led to in that turn; the ids of the
         hides, which can be revoked. NotFound if it has no siblings."""
+        await self._check_open()
         return await self._branching.choose(event)
 
     async def merge(
@@ -317,12 +323,13 @@ class Context:
     ) -> EventId:
         """Put `said` in place of this answer and all its siblings: it is appended and they are
         hidden, in one commit. The id of the message. NotFound if it has no siblings."""
+        await self._check_open()
         return await self._branching.merge(event, read_messages([said]), author)
 
     async def set_aside(self, event: EventId, name: str = "set aside") -> Context:
         """Keep this answer on a branch of its own and hide it here; the context of that branch.
         NotFound if it has no siblings."""
-        await self._check_stands()
+        await self._check_open()
         return self._begun(await self._branching.set_aside(event, name))
 
     def _begun(self, branch: EventId) -> Context:
@@ -386,8 +393,9 @@ class Context:
         so far as `previous`. Nothing is recorded until it is done, and nothing if it raises.
 
         Raises what it raises; InvalidMessage for no text, LimitExceeded for too much; Conflict if
-        what it summarized was erased or revoked meanwhile.
+        what it summarized was erased or revoked meanwhile; ContextClosed.
         """
+        await self._check_open()
         return await self._compacting.compact(summarizer, await self.settings(), keep=keep, by=by)
 
     async def summaries(self) -> list[SummaryInfo]:
@@ -514,6 +522,10 @@ class Context:
         return made
 
     def _check_view(self, view: View | None) -> None:
+        if view is not None and not isinstance(view, View):
+            raise CallerError(
+                f"{type(view).__name__} is no view", hint="give what view() returned, or nothing"
+            )
         if view is not None and view.context != self.name:
             raise CallerError(
                 f"the view is of context {view.context!r}, the message goes to {self.name!r}",

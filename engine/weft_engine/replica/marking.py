@@ -100,7 +100,7 @@ class Marking:
     ) -> tuple[EventId, list[EventId]]:
         def question(order: ReadingOrder) -> tuple[EventId, list[EventId]]:
             target = find_message(order, event)
-            return target, find_marks(order, kind, target)
+            return target, find_marks(order, kind, target, self._memo)
 
         found = await self._ask(question)
         return found if found is not None else (find_message(None, event), [])

@@ -68,12 +68,18 @@ def labels(kind: str | None, role: str | None, author: str | None) -> tuple[tupl
             )
         found.append((label_of_role(ROLES[Role(role)]),))
     if author is not None:
+        if not isinstance(author, str):
+            raise CallerError(f"author {author!r} is no text", hint="give the name that is shown")
         found.append((label_of_author(author),))
     return tuple(found)
 
 
 def milliseconds(when: datetime | int | None) -> int | None:
     """`when` since 1970. CallerError if it says nothing of its time zone."""
+    if when is not None and type(when) is not int and not isinstance(when, datetime):
+        raise CallerError(
+            f"{when!r} is no time", hint="give an aware datetime or milliseconds since 1970"
+        )
     if not isinstance(when, datetime):
         return when
     if when.tzinfo is None or when.utcoffset() is None:
@@ -88,6 +94,9 @@ def check_page(order: str, limit: int, offset: int) -> None:
     """CallerError or LimitExceeded if there is no such page of hits."""
     if order not in ("relevance", "newest"):
         raise CallerError(f"hits have no order {order!r}", hint="relevance or newest")
+    for number in (limit, offset):
+        if type(number) is not int:
+            raise CallerError(f"{number!r} is no number of hits", hint="give whole numbers")
     if limit < 1 or offset < 0:
         raise CallerError(
             f"hits {offset} to {offset + limit} are none", hint="a limit of 1 or more, offset 0"

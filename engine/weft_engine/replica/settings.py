@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
+from weft_engine.canonical import parse_json
+from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import Config, PolicyChoice
+from weft_engine.formats.registry import outgoing
+from weft_engine.limits import INTEGER_MAX
 from weft_engine.names import EventId
 from weft_engine.views.policies import LastN
-from weft_engine.views.tokenizer import DEFAULT_TOKENIZER
+from weft_engine.views.policy import Policy, choice_of
+from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, tokenizer_id
 
 BUDGET_DEFAULT: Final = 8_000
 TRIGGER_DEFAULT: Final = 700
@@ -32,6 +37,53 @@ class Settings:
     format: str = "openai"
     metadata: str | None = None
     standing: tuple[tuple[EventId, frozenset[str]], ...] = ()
+
+
+def wanted(
+    settings: Settings,
+    *,
+    budget: int | None,
+    reserved: int | None,
+    trigger: float | None,
+    clear_at_least: int | None,
+    policy: Policy | None,
+    tokenizer: str | None,
+    form: str | None,
+    metadata: str | None,
+) -> Config:
+    """What an application wants the settings to be, checked: once it is written, every view on
+    every replica needs it. InvalidMessage, TokenizerMissing, CallerError for what is no policy."""
+    for name, value in (
+        ("budget", budget),
+        ("reserved", reserved),
+        ("clear_at_least", clear_at_least),
+    ):
+        if value is not None and (type(value) is not int or not 0 <= value <= INTEGER_MAX):
+            raise InvalidMessage(f"is a whole number of tokens, not {value!r}", path=f"$.{name}")
+    if trigger is not None and (not isinstance(trigger, (int, float)) or not 0 < trigger <= 1):
+        raise InvalidMessage(
+            f"is a share of the budget above 0, at most 1, not {trigger!r}", path="$.trigger"
+        )
+    most = settings.budget if budget is None else budget
+    least = settings.reserved if reserved is None else reserved
+    if budget == 0:
+        raise InvalidMessage("is a number of tokens above 0", path="$.budget")
+    if (budget is not None or reserved is not None) and least is not None and least >= most:
+        raise InvalidMessage(
+            f"of a budget of {most} tokens {least} can't be reserved", path="$.reserved"
+        )
+    if metadata is not None:
+        _check_json(metadata)
+    return Config(
+        budget=budget,
+        reserved=reserved,
+        trigger=None if trigger is None else max(1, round(trigger * 1000)),
+        clear_at_least=clear_at_least,
+        policy=None if policy is None else choice_of(policy),
+        tokenizer=None if tokenizer is None else tokenizer_id(tokenizer).name,
+        format=None if form is None else outgoing(form).name,
+        metadata=metadata,
+    )
 
 
 def resolve(configs: Sequence[tuple[EventId, Config]]) -> Settings:
@@ -61,6 +113,13 @@ def difference(settings: Settings, wanted: Config) -> Config | None:
         return None
     restated = tuple(event for event, names in settings.standing if names.issubset(asked))
     return Config(replaces=tuple(sorted(restated)), **asked)
+
+
+def _check_json(text: str) -> None:
+    try:
+        parse_json(text)
+    except (InvalidMessage, AttributeError) as error:
+        raise InvalidMessage(f"is JSON text: {error}", path="$.metadata") from error
 
 
 def _named(config: Config) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from weft_engine.names import EventId, is_event_id
 from weft_engine.records.clock import hlc_ms
 from weft_engine.storage.lineage import ReadingOrder
 from weft_engine.storage.marks import shown_ids
-from weft_engine.storage.stated import load_standing, stated
+from weft_engine.storage.stated import EventMemo, load_standing, stated
 
 _REVOCABLE: Final = (
     "revoke takes back pins, hides, facts, summaries, closes, branches, configs, revokes"
@@ -54,9 +54,11 @@ def find_revocable(order: ReadingOrder | None, event: EventId, now_ms: int) -> E
     return event
 
 
-def find_marks(order: ReadingOrder, kind: type[Pin] | type[Hide], target: EventId) -> list[EventId]:
+def find_marks(
+    order: ReadingOrder, kind: type[Pin] | type[Hide], target: EventId, memo: EventMemo
+) -> list[EventId]:
     """The standing pins or hides of a message, under whichever of its ids."""
-    marks = list(stated(order, kind, load_standing(order)))
+    marks = list(stated(order, kind, load_standing(order), memo))
     shown = shown_ids(order, {_target(one.event.body) for one in marks})
     return [one.id for one in marks if shown.get(_target(one.event.body)) == target]
 

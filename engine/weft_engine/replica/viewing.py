@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from weft_engine.errors import PolicyMissing, RendererMismatch, ReplayMismatch, TokenizerMissing
+from weft_engine.errors import CallerError, RendererMismatch, ReplayMismatch
 from weft_engine.names import ContextName, EventId, RecordHash
 from weft_engine.replica.loading import load_source
-from weft_engine.replica.settings import Settings
+from weft_engine.replica.settings import BUDGET_DEFAULT, Settings
 from weft_engine.storage.lineage import ReadingOrder
 from weft_engine.views.all_policies import find_policy
 from weft_engine.views.build import build
@@ -55,14 +55,14 @@ def resolve_spec(asked: Asked, settings: Settings, branch: EventId | None = None
 
 
 def lasting_spec(asked: Asked, settings: Settings, branch: EventId | None) -> ViewSpec:
-    """The spec that a timeline is loaded for. Who only writes, or asks for the settings, needs none
-    of the policies and tokenizers that views may be configured to."""
+    """The spec that a timeline is loaded for. Who only writes, or asks for the settings, needs
+    nothing of what views are configured to, which another version may know and this one not."""
     try:
         return resolve_spec(asked, settings, branch)
-    except (PolicyMissing, TokenizerMissing):
+    except CallerError:
         if asked != Asked():
             raise
-        return view_spec(budget=settings.budget, reserved=settings.reserved, branch=branch)
+        return view_spec(budget=BUDGET_DEFAULT, branch=branch)
 
 
 def build_from_source(

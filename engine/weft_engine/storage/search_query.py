@@ -78,6 +78,8 @@ class Query:
 def parse(text: str) -> Query:
     """What `text` asks for. CallerError if it has nothing to look for, LimitExceeded if it is
     longer than a search may be."""
+    if not isinstance(text, str):
+        raise CallerError(f"{text!r} is no search", hint="give a text, such as credit card")
     if len(text) > SEARCH_QUERY_CHARS_MAX:
         raise LimitExceeded(
             f"the search has {len(text):,} characters, it may have {SEARCH_QUERY_CHARS_MAX:,}",

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from weft_engine.canonical import canonical_json
+from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import Message
 from weft_engine.formats.counting import MESSAGE_TOKENS as MESSAGE_TOKENS
 from weft_engine.formats.openai_chat import render
@@ -64,6 +65,14 @@ def tool_set(tools: Sequence[Mapping[str, object]], tokenizer: Counter) -> ToolS
     calls of an agent, so keep the answer."""
     if not tools:
         return None
+    if isinstance(tools, (str, bytes)) or not isinstance(tools, Sequence):
+        raise InvalidMessage(f"tools are a list of definitions, not {type(tools).__name__}")
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, Mapping):
+            raise InvalidMessage(
+                f"tools[{index}] is {type(tool).__name__}, no definition",
+                hint="give what the provider is given: a mapping for each tool",
+            )
     text = canonical_json(tools)
     return ToolSet(
         digest=hashlib.blake2b(text, digest_size=32).hexdigest(),

@@ -110,8 +110,10 @@ class Custom:
     edits: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not isinstance(parse_json(self.config), dict):
-            raise InvalidMessage("the settings of a policy are an object", path="$.config")
+        if not isinstance(self.config, str) or not isinstance(parse_json(self.config), dict):
+            raise InvalidMessage(
+                "the settings of a policy are JSON text, of an object", path="$.config"
+            )
         self._function()
 
     def choice(self) -> PolicyChoice:

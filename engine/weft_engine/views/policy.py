@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from weft_engine.canonical import parse_json
-from weft_engine.errors import InvalidMessage, PolicyMissing
+from weft_engine.errors import CallerError, InvalidMessage, PolicyMissing
 from weft_engine.events.event import PolicyChoice
 from weft_engine.events.part import CallRef
 from weft_engine.names import EventId
@@ -68,6 +68,19 @@ class Policy(Protocol):
     def edit(self, unit: Sequence[Entry], live: bool) -> Edit:
         """What to change of a unit of the window: a message, behind it the results of its calls.
         `live`: it belongs to the newest turn. Depends on nothing else."""
+
+
+def choice_of(policy: Policy) -> PolicyChoice:
+    """The choice of a policy that an application gives. CallerError if it is none."""
+    if isinstance(policy, type):
+        name = policy.__name__
+        raise CallerError(f"{name} is a class, no policy", hint=f"make one of it: {name}(...)")
+    if not callable(getattr(policy, "choice", None)):
+        raise CallerError(
+            f"{type(policy).__name__} is no policy",
+            hint="give such as weft.LastN(40), weft.Summarize() or weft.Custom(name, version)",
+        )
+    return policy.choice()
 
 
 Maker = Callable[[Mapping[str, object]], Policy]

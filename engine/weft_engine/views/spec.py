@@ -21,7 +21,7 @@ from weft_engine.names import EventId, is_event_id
 from weft_engine.views.count import ToolSet
 from weft_engine.views.media import DEFAULT_MEDIA, MediaTable
 from weft_engine.views.policies import LastN
-from weft_engine.views.policy import Policy
+from weft_engine.views.policy import Policy, choice_of
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, TokenizerId
 
 RENDERER: Final = 2
@@ -136,13 +136,14 @@ def view_spec(
 ) -> ViewSpec:
     """A checked spec. `reserved` (default: an eighth of the budget) is for the tools and the reply;
     tools that it can't hold are reserved for in addition, so that it is left for the reply."""
+    checked = _positive({"budget": budget}, "budget", "$")
     if reserved is None:
-        reserved = budget // RESERVED_DIVISOR
+        reserved = checked // RESERVED_DIVISOR
     surplus = 0 if tools is None or tools.tokens <= reserved else tools.tokens
     spec = ViewSpec(
         budget=budget,
         reserved=reserved,
-        policy=(LastN() if policy is None else policy).choice(),
+        policy=choice_of(LastN() if policy is None else policy),
         tokenizer=tokenizer,
         tools=None if tools is None else tools.digest,
         media=media,
@@ -196,14 +197,17 @@ def _object(value: object, path: str) -> Fields:
 def _integer(fields: Fields, key: str, path: str) -> int:
     value = fields.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= INTEGER_MAX:
-        raise InvalidMessage("a whole number from 0 was expected", path=json_path(path, key))
+        raise InvalidMessage(
+            f"a whole number from 0 to {INTEGER_MAX} was expected, not {value!r}",
+            path=json_path(path, key),
+        )
     return value
 
 
 def _positive(fields: Fields, key: str, path: str) -> int:
     value = _integer(fields, key, path)
     if value == 0:
-        raise InvalidMessage("a number above 0 was expected", path=json_path(path, key))
+        raise InvalidMessage("a number above 0 was expected, not 0", path=json_path(path, key))
     return value
 
 
