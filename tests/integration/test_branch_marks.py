@@ -154,6 +154,51 @@ async def test_a_branch_that_was_taken_back_is_listed_as_such(replica: Replica) 
         await branch.revoke(branch.branch_id)
 
 
+async def test_a_revoked_branch_is_set_aside(replica: Replica) -> None:
+    chat = replica.context("c")
+    await chat.append("hi")
+    branch = await chat.branch("b")
+    await branch.append("on it")
+    further = await branch.branch("further")
+    assert branch.branch_id is not None
+    revoke = await chat.revoke(branch.branch_id)
+    assert [said["content"] for said in (await branch.view()).openai()] == ["hi", "on it"]
+    assert await branch.export()
+    for writing in (
+        lambda: branch.append("more"),
+        lambda: branch.fact("city", "Lima"),
+        lambda: branch.configure(budget=9_000),
+        lambda: branch.stream().__aenter__(),
+    ):
+        with pytest.raises(Conflict, match=revoke):
+            await writing()
+    await further.append("goes on")
+    rescued = await branch.branch("rescued")
+    await rescued.append("goes on, too")
+    await chat.append("so does main")
+    await chat.revoke(revoke)
+    await branch.append("more")
+    assert len((await branch.view()).ids) == 3
+
+
+async def test_a_branch_revoked_elsewhere_takes_no_more_when_that_arrives() -> None:
+    with folder() as place:
+        async with open_replica(place / "a.db") as a, open_replica(place / "b.db", seed=1) as b:
+            chat = a.context("c")
+            await chat.append("hi")
+            branch = await chat.branch("b")
+            assert branch.branch_id is not None
+            await give(a, b)
+            there = b.context("c").on(branch.branch_id)
+            await there.append("before it is heard of")
+            revoke = await chat.revoke(branch.branch_id)
+            await give(a, b)
+            with pytest.raises(Conflict, match=revoke):
+                await there.append("after")
+            await give(b, a)
+            assert await branch.export() == await there.export()
+
+
 # ---- summaries ----------------------------------------------------------------------------------
 
 

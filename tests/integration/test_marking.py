@@ -452,3 +452,14 @@ async def test_facts_are_read_again_only_where_they_are_new(place: Path) -> None
             assert fresh is not None
             assert kept is not None
             assert fresh.facts == kept.facts
+
+
+async def test_facts_expire_where_nothing_was_said(place: Path) -> None:
+    """Before any message the moment of a view is that of the newest fact."""
+    now = Clock()()
+    async with open_replica(place / "s.db") as replica:
+        chat = replica.context("c")
+        await chat.fact("old", "gone", expires=now - 1_000)
+        await chat.fact("city", "Lima", expires=now + 1_000_000)
+        assert (await chat.view()).text() == 'user: [facts]\ncity: "Lima"'
+        assert "old" in (await chat.view(as_of=0)).text()

@@ -21,7 +21,8 @@ from typing import Final
 from weft_engine.errors import PolicyBroken, PolicyMissing
 from weft_engine.events.event import Criticality, Fact
 from weft_engine.events.merge_rules import Merged, merge
-from weft_engine.names import EventId
+from weft_engine.names import EventId, Hlc
+from weft_engine.records.clock import hlc_ms
 
 WITHDRAWN: Final = "null"
 """The value that says that there is none any more."""
@@ -90,6 +91,11 @@ class FactBook:
     def standing(self) -> tuple[StandingFact, ...]:
         """What holds now, ascending by name."""
         return tuple(self._standing.values())
+
+    @property
+    def time_ms(self) -> int:
+        """When the newest was said, in milliseconds since 1970; 0 if there is none."""
+        return hlc_ms(Hlc(int.from_bytes(self._keys[-1][:8], "big"))) if self._keys else 0
 
     def named(self, name: str) -> StandingFact | None:
         return self._standing.get(name)

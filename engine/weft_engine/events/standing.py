@@ -38,8 +38,12 @@ class Standing:
 
     def stands(self, key: bytes, event: EventId) -> bool:
         """Whether the event of this (time, id) has effect."""
+        return self.revoked_by(key, event) is None
+
+    def revoked_by(self, key: bytes, event: EventId) -> bytes | None:
+        """The key of the newest revoke that takes the event of this (time, id) back."""
         revoked = self._revoked.get(event)
-        return revoked is None or revoked <= key
+        return None if revoked is None or revoked <= key else revoked
 
 
 ALL_STAND = Standing()

@@ -34,8 +34,8 @@ class BranchInfo:
     """A branch of a context. Two may bear one name; the id counts. `parent` None is main;
     `time_ms`: milliseconds since 1970, by its writer's clock; `messages`: those written on it;
     `closed`: the reason it was closed for, empty if none was given, None if it is open; `revoked`:
-    whether its beginning was taken back, so that people leave it out of what they show. What was
-    said on it stays, and revoking the revoke brings it back."""
+    whether its beginning was taken back: then it is set aside. What was said on it stays readable,
+    nothing more can be written on it, and revoking the revoke brings it back."""
 
     id: EventId
     name: str

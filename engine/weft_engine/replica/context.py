@@ -131,7 +131,8 @@ class Context:
 
         `crit` (critical, important, enhancing, optional), `life` (immediate, session, persistent),
         `expires` (milliseconds since 1970) and `pin` say what of it views take along when the
-        conversation has outgrown them. Raises ContextClosed, InvalidMessage, LimitExceeded.
+        conversation has outgrown them. Raises InvalidMessage, LimitExceeded, ContextClosed, or
+        Conflict on a branch that was revoked.
         """
         if isinstance(messages, (str, bytes, Message, Mapping)) or not isinstance(
             messages, Sequence
@@ -460,8 +461,9 @@ class Context:
     ) -> EventId:
         """Make an event that is no message as if it had never been: a pin, a hide, a fact, a
         summary, a close, a branch, a setting, or a revoke, which brings back what that took back.
-        On a branch it has effect there and on what comes of it. The id of the revoke. Raises
-        NotFound, Conflict."""
+        On a branch it has effect there and on what comes of it. A branch whose beginning is
+        revoked is set aside: listed so and readable as it was, but Conflict for who writes on it;
+        branches that come of it go on. The id of the revoke. Raises NotFound, Conflict."""
         return await self._marking.revoke(event, reason=reason, author=author)
 
     async def close(self, reason: str | None = None, *, author: str | None = None) -> EventId:
@@ -495,7 +497,8 @@ class Context:
         `tools` are counted and must fit into what is reserved, or more is reserved for them.
         `format` is the one that it is counted in: openai, responses, anthropic, ui or text.
         `as_of` is the moment, in milliseconds since 1970, by which things expire and decay; by
-        default that of the message at the window's start, so that a view changes by itself never.
+        default that of the message at the window's start (of the newest fact, if there is none),
+        so that a view changes by itself never.
         The receipt of the view is kept under `trace_id` (by default a random one).
         Raises BudgetTooSmall, OverBudget, TokenizerMissing, PolicyMissing.
         """
@@ -770,7 +773,7 @@ class Context:
         )
 
     async def _check_open(self) -> None:
-        """ContextClosed, or NotFound if this is no branch of the context."""
+        """ContextClosed, Conflict if it was revoked, or NotFound if this is no branch here."""
         await self._check_stands()
         await self._marking.check_open()
 

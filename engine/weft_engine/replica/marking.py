@@ -11,12 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from weft_engine.errors import ContextClosed
+from weft_engine.errors import Conflict, ContextClosed
 from weft_engine.events.event import Body, Close, Criticality, Event, Hide, Pin, Revoke
 from weft_engine.events.facts import FactBook, SaidFact
 from weft_engine.names import ContextName, EventId
 from weft_engine.replica.facts import KnownFact, known_facts, new_fact, withdrawal
-from weft_engine.replica.targets import find_closes, find_marks, find_message, find_revocable
+from weft_engine.replica.targets import (
+    find_ends,
+    find_marks,
+    find_message,
+    find_revocable,
+)
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.lineage import Lineage, ReadingOrder
 from weft_engine.storage.marks import load_facts
@@ -39,9 +44,11 @@ class Marking:
         self._branch = branch
         self._memo = EventMemo()
         self._closes: Sequence[tuple[EventId, str | None]] = ()
+        self._revoked_by: EventId | None = None
+        """What took the beginning of this branch back."""
         self._noticed = 0
         self._looked_at = -1
-        """`_closes` is how it was when this many things had been noticed."""
+        """`_closes` and `_revoked_by` are how it was when this many things had been noticed."""
 
     # ---- facts --------------------------------------------------------------------------------
 
@@ -133,8 +140,15 @@ class Marking:
         return await self._revoke([event for event, _ in self._closes], reason, author)
 
     async def check_open(self) -> None:
-        """ContextClosed if a close event stands. What others write is never refused for it."""
+        """ContextClosed if a close event stands, Conflict if the branch was revoked. What others
+        write is never refused for it."""
         await self._look()
+        if self._revoked_by is not None:
+            raise Conflict(
+                f"branch {self._branch} of context {self._name!r} was set aside by the revoke"
+                f" {self._revoked_by}",
+                hint="revoke that on the branch this one comes from; or go on in a branch of it",
+            )
         if self._closes:
             reason = self._closes[-1][1]
             which = f"context {self._name!r}"
@@ -158,8 +172,11 @@ class Marking:
     async def _look(self) -> None:
         while self._looked_at != self._noticed:
             noticed = self._noticed
-            closes = await self._ask(partial(find_closes, branch=self._branch))
-            self._closes, self._looked_at = closes or (), noticed
+            ends = await self._replica.ask(
+                self._name, lambda table, _: find_ends(table, self._branch)
+            )
+            self._closes, self._revoked_by = ((), None) if ends is None else ends
+            self._looked_at = noticed
 
     # ---- inside -------------------------------------------------------------------------------
 

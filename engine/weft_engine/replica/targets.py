@@ -10,11 +10,12 @@ from typing import Final
 
 from weft_engine.errors import Conflict, NotFound
 from weft_engine.events.event import Body, Close, Hide, Pin
-from weft_engine.events.row import KINDS, MESSAGE, Row, id_bytes
+from weft_engine.events.row import KINDS, MESSAGE, Row, branch_id, event_id_of, id_bytes
 from weft_engine.limits import CLOCK_SKEW_MS_MAX
 from weft_engine.names import EventId, is_event_id
 from weft_engine.records.clock import hlc_ms
-from weft_engine.storage.lineage import ReadingOrder
+from weft_engine.storage.event_table import EventTable
+from weft_engine.storage.lineage import Lineage, ReadingOrder
 from weft_engine.storage.marks import shown_ids
 from weft_engine.storage.stated import EventMemo, load_standing, stated
 
@@ -71,6 +72,19 @@ def find_closes(order: ReadingOrder, branch: EventId | None) -> list[tuple[Event
         if one.event.branch == branch and isinstance(one.event.body, Close):
             found.append((one.id, one.event.body.reason))
     return found
+
+
+def find_ends(
+    table: EventTable, branch: EventId | None
+) -> tuple[list[tuple[EventId, str | None]], EventId | None]:
+    """What ends a branch: the standing closes, and the revoke that took its beginning back."""
+    closes = find_closes(Lineage(table, branch), branch)
+    if branch is None:
+        return closes, None
+    row = table.by_ids([id_bytes(branch)])[id_bytes(branch)]
+    standing = load_standing(Lineage(table, branch_id(row.branch)))
+    revoked_by = standing.revoked_by(row.key, row.id)
+    return closes, None if revoked_by is None else event_id_of(revoked_by[8:])
 
 
 def _find(order: ReadingOrder | None, event: EventId) -> Row:

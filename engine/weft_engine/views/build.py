@@ -174,7 +174,7 @@ def _front(source: Source, plan: Plan, place: int, window: Window) -> tuple[Unit
     if spec.as_of is not None:
         now_ms = spec.as_of
     else:
-        now_ms = 0 if visible is None else hlc_ms(Hlc(visible.time))
+        now_ms = source.marks.book.time_ms if visible is None else hlc_ms(Hlc(visible.time))
     units = preamble(
         source.marks,
         past.units,

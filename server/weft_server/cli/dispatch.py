@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("search", "searching"),
         ("watch", "watch"),
         ("view", "view"),
+        ("configure", "configure"),
         ("replay", "replay"),
         ("diff", "diff"),
         ("note", "note"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from weft_server.cli.at import add_at, look_back
 from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.output import Output, one_line
+from weft_server.cli.policy_option import add_policy, policy_of
 from weft_server.cli.store_file import add_context, add_store, held_context, open_to_read, positive
 from weft_server.cli.wording import body, chat_text
 
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reserve",
-        type=_tokens,
+        type=tokens,
         metavar="N",
         help="tokens of the budget to keep free for tools and the reply (default: as configured)",
     )
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="count it and print what is sent in this format: JSON, or a plain transcript (default:"
         " as configured, the messages for people to read)",
     )
+    add_policy(parser)
     add_at(parser)
     add_branch(parser)
     parser.add_argument("--full", action="store_true", help="do not cut long messages")
@@ -57,12 +59,18 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 async def _run(arguments: argparse.Namespace, output: Output) -> int:
+    policy = policy_of(arguments.policy)
     async with await open_to_read(arguments.store) as replica:
         context = await held_context(replica, arguments)
         context = await on_branch(context, arguments.branch)
         then = await look_back(replica, context, arguments.at)
         format_: str | None = arguments.format
-        view = await then.view(budget=arguments.budget, reserved=arguments.reserve, format=format_)
+        view = await then.view(
+            budget=arguments.budget,
+            reserved=arguments.reserve,
+            policy=policy,
+            format=format_,
+        )
     output.data(view_data(view))
     if output.as_json:
         return 0
@@ -106,5 +114,5 @@ def show_messages(view: View, output: Output, *, full: bool) -> None:
     output.say(f"fingerprint {view.fingerprint}")
 
 
-def _tokens(text: str) -> int:
+def tokens(text: str) -> int:
     return 0 if text == "0" else positive(text)
