@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from weft.link import Link
+from weft_engine.errors import CallerError
 from weft_engine.names import ContextName
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
@@ -80,6 +81,11 @@ class Store:
         """
         if isinstance(receipt, str):
             receipt = await self._replica.receipts.find(receipt)
+        if not isinstance(receipt, Receipt):
+            raise CallerError(
+                f"{type(receipt).__name__} is no receipt",
+                hint="give a view's receipt or trace_id, or Receipt.from_json(...)",
+            )
         return await self.context(receipt.context).replay(receipt)
 
     async def search(

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_importing_weft_loads_nothing_heavy() -> None:
 def test_everything_that_is_promised_is_there() -> None:
     assert all(hasattr(weft, name) for name in weft.__all__)
     assert weft.__version__[0].isdigit()
+
+
+async def test_what_is_no_receipt_is_not_replayed(tmp_path: Path) -> None:
+    odd: list[Any] = [None, {"trace_id": "a"}, 5]
+    async with weft.open(tmp_path / "a.db") as store:
+        for receipt in odd:
+            with pytest.raises(CallerError, match="is no receipt"):
+                await store.replay(receipt)
 
 
 # ---- without any network ------------------------------------------------------------------------
