@@ -150,3 +150,25 @@ def test_what_was_erased_is_said_to_be(here: Here) -> None:
     assert out.count("not shown: it was erased") == 2
     asyncio.run(erase(shown))
     assert "erased" in here("one", "three", code=1).err
+
+
+def test_facts_make_views_different_that_show_the_same_messages(here: Here) -> None:
+    async def write() -> None:
+        async with open_replica(here.store) as replica:
+            chat = replica.context("facts")
+            await chat.append("Hi")
+            for trace, city in (("none", None), ("lima", "Lima"), ("rome", "Rome")):
+                if city is not None:
+                    await chat.fact("city", city)
+                    await chat.append(f"I am in {city}")
+                await chat.view(trace_id=trace)
+            await chat.fact("sky", "grey")
+            await chat.view(trace_id="grey")
+
+    asyncio.run(write())
+    out = here("none", "lima").out
+    assert "facts: 0 tokens in A, 13 in B" in out
+    out = here("rome", "grey").out
+    assert "show the same" not in out
+    assert "facts: 25 tokens in A, 37 in B" in out
+    assert json.loads(here("none", "lima", "--json").out)["beside"] == {"a": {}, "b": {"facts": 13}}

@@ -124,9 +124,40 @@ def _show(explained: Explained, a: Receipt, b: Receipt, output: Output, *, full:
         for difference in shown:
             output.say(f"  {_line(difference, explained, full=full)}")
     output.say()
+    beside = _beside(explained, a, b)
+    for line in beside:
+        output.say(line)
     same = explained.same()
-    nothing = "" if explained.differences else ": the views show the same"
+    nothing = "" if explained.differences or beside else ": the views show the same"
     output.say(f"{same:,} messages are the same in both{nothing}")
+
+
+def _beside(explained: Explained, a: Receipt, b: Receipt) -> list[str]:
+    """What is different in what no message says: facts, notices, the summary."""
+    old, new = _ours(explained.a), _ours(explained.b)
+    lines = [
+        f"{name}: {old.get(name, 0):,} tokens in A, {new.get(name, 0):,} in B"
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    ]
+    if (
+        not lines
+        and not explained.differences
+        and a.fingerprint != b.fingerprint
+        and a.spec == b.spec
+    ):
+        lines.append("what stands beside the messages, such as facts, says other things")
+    return lines
+
+
+def _ours(side: Side) -> dict[str, int]:
+    """By rule, the tokens of what stands for no message."""
+    tokens: dict[str, int] = {}
+    for one in side.shown:
+        if not one.ids:
+            name = ", ".join(sorted(rule.value for rule in one.rules)) or "remarks"
+            tokens[name] = tokens.get(name, 0) + one.tokens
+    return tokens
 
 
 def _summary(side: Side) -> str:
@@ -167,6 +198,7 @@ def _data(explained: Explained, a: Receipt, b: Receipt) -> dict[str, object]:
             for change in spec_changes(explained.a.spec, explained.b.spec)
         ],
         "messages": [*_messages_data(explained)],
+        "beside": {"a": _ours(explained.a), "b": _ours(explained.b)},
         "same": explained.same(),
     }
 

@@ -34,6 +34,8 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
     async with await open_to_read(arguments.store) as replica:
         context = await held_context(replica, arguments)
         found = await (await on_branch(context, arguments.branch)).summaries()
+    if not found:
+        output.note(f"{one_line(context.name)} has no summaries")
     for one in found:
         output.data(
             {
