@@ -7,10 +7,15 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from weft_server.cli.branch_option import add_branch, on_branch
-from weft_server.cli.history import no_context
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.policy_option import add_policy, policy_of
-from weft_server.cli.store_file import add_context, add_store, open_to_read, open_to_write
+from weft_server.cli.store_file import (
+    add_context,
+    add_store,
+    held_context,
+    open_to_read,
+    open_to_write,
+)
 from weft_server.cli.view import FORMATS, tokens
 
 if TYPE_CHECKING:
@@ -56,9 +61,10 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
     asks = any(value is not None for value in wanted.values())
     opening = open_to_write if asks else open_to_read
     async with await opening(arguments.store) as replica:
-        context = replica.context(arguments.context)
-        if not asks and await replica.state(context.name) is None:
-            raise no_context(arguments)
+        if asks:
+            context = replica.context(arguments.context)
+        else:
+            context = await held_context(replica, arguments)
         context = await on_branch(context, arguments.branch)
         wrote = await context.configure(**wanted) if asks else False
         settings = await context.settings()
