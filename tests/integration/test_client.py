@@ -46,6 +46,26 @@ def test_importing_weft_loads_nothing_heavy() -> None:
     assert not heavy.intersection(modules)
 
 
+def test_opening_a_store_for_a_view_loads_nothing_heavy(tmp_path: Path) -> None:
+    async def write() -> None:
+        async with weft.open(tmp_path / "a.db") as store:
+            await store.context("a").append([f"message {n}" for n in range(2_000)])
+
+    asyncio.run(write())
+    program = (
+        "import asyncio, sys, weft\n"
+        "async def run():\n"
+        "    async with weft.open(sys.argv[1]) as store:\n"
+        "        await store.context('a').view(budget=2_000, policy=weft.LastN(10))\n"
+        "asyncio.run(run())\n"
+        "print(*sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "a.db")]
+    modules = subprocess.check_output(command, text=True).split()
+    heavy = {"pycrdt", "tiktoken", "bpe_openai", "uvicorn", "starlette", "websockets", "jwt"}
+    assert not heavy.intersection(modules)
+
+
 def test_everything_that_is_promised_is_there() -> None:
     assert all(hasattr(weft, name) for name in weft.__all__)
     assert weft.__version__[0].isdigit()
