@@ -441,6 +441,24 @@ async def test_an_erased_fact_is_not_known(place: Path) -> None:
         assert (await chat.facts())["city"].value == "Lima"
 
 
+async def test_views_follow_our_own_facts_in_memory(place: Path) -> None:
+    async with open_replica(place / "s.db") as replica:
+        chat = replica.context("a")
+        await chat.append("Where to?")
+        await chat.view()
+        timeline = chat._timeline
+        for number in range(3):
+            await chat.fact("n", number)
+            view = await chat.view()
+            assert chat._timeline is timeline, "nothing was read again"
+            assert view.openai()[-1]["content"].endswith(f"n: {number}")
+        (revoked,) = await replica.scribe.append(
+            chat.name, [partial(_event, Fact("n", "7", "last", ()))]
+        )
+        await chat.revoke(revoked)
+        assert (await chat.view()).openai() == view.openai()
+
+
 async def test_facts_are_read_again_only_where_they_are_new(place: Path) -> None:
     async with open_replica(place / "s.db") as replica:
         chat = replica.context("a")

@@ -202,6 +202,25 @@ def test_an_earlier_moment_is_what_it_was_then(said: list[SaidFact], number: int
     ]
 
 
+@given(said_facts(), st.randoms(use_true_random=False))
+def test_a_book_that_grows_is_one_that_is_made_anew(said: list[SaidFact], random: Random) -> None:
+    random.shuffle(said)
+    growing = FactBook()
+    for count, one in enumerate(said, 1):
+        before, growing = growing, growing.with_said(one)
+        anew = FactBook(said[:count])
+        assert growing.standing == anew.standing
+        assert list(growing.newest()) == list(anew.newest())
+        for number in range(13):
+            moment = number.to_bytes(8, "big") + bytes(24)
+            assert growing.before(moment) == anew.before(moment)
+            assert growing.since(moment) == anew.since(moment)
+        is_newest = one.key == max(known.key for known in said[:count])
+        new = growing.beyond(before)
+        assert (new == growing.since(one.key)) if is_newest else new is None
+        assert growing.with_said(one).standing == growing.standing
+
+
 # ---- revokes ----------------------------------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ FILE = Conversation(
 
 async def act(rng: random.Random, replica: Replica, other: Replica) -> None:
     chat = replica.context(CONTEXT)
-    match rng.randrange(12):
+    match rng.randrange(15):
         case 0:
             await chat.append(f"question {rng.randrange(1000)}")
         case 1:
@@ -82,9 +82,22 @@ async def act(rng: random.Random, replica: Replica, other: Replica) -> None:
         case 11:
             file = import_conversation(FILE)
             await asyncio.gather(chat.import_messages(file), chat.import_messages(file[:3]))
+        case 12:
+            await chat.fact(rng.choice("abc"), rng.randrange(100), rule=rng.choice(["last", "max"]))
+        case 13:
+            name = rng.choice("abc")
+            known = (await chat.facts()).get(name)
+            if known is not None and rng.random() < 0.5:
+                await chat.revoke(known.ids[-1])
+            else:
+                await chat.forget_fact(name)
+        case 14:
+            await asyncio.gather(
+                chat.append("before"), chat.fact("a", 1), chat.append("after"), chat.fact("b", 2)
+            )
 
 
-async def shown(chat: Context) -> tuple[str, str, list[str], str, int]:
+async def shown(chat: Context) -> tuple[str, str, list[str], str, int, dict[str, object]]:
     view = await chat.view()
     ids = [said.id async for said in chat.history()]
     back = [said.id async for said in chat.history(newest_first=True)]
@@ -97,6 +110,7 @@ async def shown(chat: Context) -> tuple[str, str, list[str], str, int]:
         [*ids, *events],
         await chat.note("plan").text(),
         (await chat.settings()).budget,
+        {name: fact.value for name, fact in (await chat.facts()).items()},
     )
 
 

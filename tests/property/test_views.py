@@ -440,6 +440,19 @@ def marks_of(draw: st.DrawFn, entries: Sequence[Entry]) -> Marks:
     )
 
 
+def said_after() -> st.SearchStrategy[tuple[int, tuple[int, str, str]]]:
+    """How many messages stand there when it is said; its time, name and value."""
+    return st.tuples(
+        st.integers(0, 12), st.tuples(st.integers(0, 40), st.sampled_from("ab"), words)
+    )
+
+
+def said_fact(number: int, said: tuple[int, str, str]) -> SaidFact:
+    time, name, value = said
+    key = Entry(event_id(950 + number), NOTHING, "", time, 0).key
+    return SaidFact(key, event_id(950 + number), Fact(name, json.dumps(value), "last", ()))
+
+
 # ---- laws ------------------------------------------------------------------------------------
 
 
@@ -505,12 +518,17 @@ def test_what_grows_comes_out_as_what_is_made_anew_and_begins_as_before(
     top = head_length(entries)
     memo = ViewCache()
     growing = Source(list(entries[:top]), [])
+    facts = data.draw(st.lists(said_after(), max_size=6))
     before: View | None = None
     starts: list[EventId | None] = []
     for end in range(top, len(entries) + 1):
         if end > top:
             growing.tail.append(entries[end - 1])
-        anew = view_or_error(entries[:end], spec)
+        for number, (place, fact) in enumerate(facts):
+            if place == end:
+                growing.marks = growing.marks.with_fact(said_fact(number, fact))
+        marks = Marks(book=growing.marks.book)
+        anew = view_or_error(entries[:end], spec, marks=marks)
         if isinstance(anew, BudgetTooSmall):
             with pytest.raises(BudgetTooSmall):
                 made_of(growing, spec, memo=memo, before=before)
@@ -647,6 +665,38 @@ def test_results_that_come_to_a_unit_above_the_room_are_counted_once() -> None:
     spec = view_spec(budget=32_000)
     build(source_of(entries), cut=(), context=CONTEXT, spec=spec, tokenizer=Counting())
     assert sum(counted) < 6 * sum(map(len, texts))
+
+
+@laws
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from("abc"), words),
+        min_size=4,
+        max_size=40,
+    ),
+    st.integers(250, 1_200),
+)
+def test_facts_that_come_to_a_view_stand_where_a_view_made_anew_has_them(
+    steps: list[tuple[bool, int, str, str]], budget: int
+) -> None:
+    """Messages and facts one by one, most of them newer than all before."""
+    spec = view_spec(budget=budget, policy=LastN(100))
+    memo, growing = ViewCache(), Source([], [])
+    for time, (is_fact, early, name, text) in enumerate(steps, 10):
+        id_, when = event_id(time), max(0, time - early * early)
+        said = Message(Role.USER, (Text(f"{text} word" * (1 + 20 * early)),))
+        one = Entry(id_, said, "ann", when, count_message(said, TOKENIZER))
+        if is_fact:
+            fact = SaidFact(one.key, id_, Fact(name, json.dumps(text), "last", ()))
+            growing.marks = growing.marks.with_fact(fact)
+        else:
+            growing.tail.append(one)
+        anew = view_or_error(growing.tail, spec, marks=Marks(book=growing.marks.book))
+        if isinstance(anew, View):
+            assert made_of(growing, spec, memo=memo) == anew
+        else:
+            with pytest.raises(BudgetTooSmall):
+                made_of(growing, spec, memo=memo)
 
 
 @laws

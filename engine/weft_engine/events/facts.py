@@ -87,6 +87,35 @@ class FactBook:
             name: found for name in sorted(by_name) if (found := resolve(by_name[name])) is not None
         }
 
+    def with_said(self, one: SaidFact) -> FactBook:
+        """The book of these facts and one more. Takes time by what it holds, but little: only the
+        facts of that name are resolved again."""
+        at = bisect_left(self._keys, one.key)
+        if self._keys[at : at + 1] == [one.key]:
+            return self
+        name = one.fact.key
+        of_name = sorted((*self._by_name.get(name, ()), one), key=lambda said: said.key)
+        standing = dict(self._standing)
+        found = resolve(of_name)
+        if found is None:
+            standing.pop(name, None)
+        else:
+            standing[name] = found
+        book = FactBook()
+        book._said = (*self._said[:at], one, *self._said[at:])
+        book._keys = [*self._keys[:at], one.key, *self._keys[at:]]
+        book._by_name = {**self._by_name, name: of_name}
+        book._standing = standing if name in self._standing else dict(sorted(standing.items()))
+        return book
+
+    def beyond(self, earlier: FactBook) -> tuple[StandingFact, ...] | None:
+        """The events that it holds and `earlier` does not, oldest first, as they were said; None
+        if these are not all newer than everything that `earlier` holds."""
+        count = len(earlier._keys)
+        if self._keys[:count] != earlier._keys:
+            return None
+        return tuple(_as_said(one) for one in self._said[count:])
+
     @property
     def standing(self) -> tuple[StandingFact, ...]:
         """What holds now, ascending by name."""

@@ -97,7 +97,10 @@ def read_messages(
                 items.append(verbatim(members))
                 continue
             close()
-            messages += _read(members, shape)
+            if shape is Shape.OPENAI:
+                messages.append(import_message(members))
+            else:
+                messages += _read(members, shape)
     close()
     return messages
 

@@ -709,7 +709,9 @@ class Context:
     @property
     def is_resident(self) -> bool:
         """Whether it wants to know what exactly is written, or one of its branches does."""
-        return self._holds or any(branch._holds for branch in self._branches.values())
+        return self._holds or (
+            bool(self._branches) and any(branch._holds for branch in self._branches.values())
+        )
 
     @property
     def _holds(self) -> bool:

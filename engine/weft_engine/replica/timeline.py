@@ -1,7 +1,7 @@
 """The newest part of a context's reading order, held in memory for views.
 
-Follows our own appends without asking the disk, as long as they simply come last. Anything else
-makes it `stale`: then it is loaded again from the event index.
+Follows our own facts and appends without asking the disk, as long as these simply come last.
+Anything else makes it `stale`: then it is loaded again from the event index.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from weft_engine.events.event import Event, Message, Role
+from weft_engine.events.event import Event, Fact, Message, Role
+from weft_engine.events.facts import SaidFact
+from weft_engine.events.row import id_bytes
 from weft_engine.names import EventId, Position, event_id_hlc
 from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import EMPTY, Frontier, advance
@@ -55,11 +57,16 @@ class Timeline:
         before = set(self.frontier)
         seen_all = before.issubset(record.envelope.parents)
         new: list[Entry] = []
+        facts: list[SaidFact] = []
         for event_id, event, tokens in events:
             body = event.body
             if event.branch != self.branch and isinstance(body, Message) and body.ext is None:
                 continue  # of another branch, which changes nothing of what this one shares
             if event.branch != self.branch and self.branch is None:
+                continue
+            if event.branch == self.branch and isinstance(body, Fact):
+                identity = id_bytes(event_id)
+                facts.append(SaidFact(identity[:8] + identity, event_id, body))
                 continue
             if event.branch != self.branch or not isinstance(body, Message):
                 self.stale = True
@@ -73,6 +80,8 @@ class Timeline:
         for entry in new:
             leads = self._is_all_head and entry.message.role in STANDING_ROLES
             (self.source.head if leads else self.tail).append(entry)
+        for fact in facts:
+            self.source.marks = self.source.marks.with_fact(fact)
         self.frontier = advance(self.frontier, record.envelope.parents, record.hash)
         self.position = position
         self.stale = len(self.tail) > ENTRIES_MAX

@@ -53,6 +53,7 @@ def load_marks(order: ReadingOrder, *, memo: EventMemo | None = None) -> Marks:
         book=FactBook(load_facts(order, standing, memo)),
         summary=standing_summary(order, standing),
         closes=tuple(one.key for one in stated(order, Close, standing)),
+        standing=standing,
     )
 
 

@@ -16,9 +16,11 @@ from weft_engine.views.cache import ViewCache
 from weft_engine.views.causes import Shape, causes
 from weft_engine.views.count import VIEW_TOKENS, Counter
 from weft_engine.views.entry import Entry
+from weft_engine.views.marks import Marks
 from weft_engine.views.past import TooShort, past_of
 from weft_engine.views.plan import Plan, units_of
 from weft_engine.views.preamble import preamble
+from weft_engine.views.remark import notice
 from weft_engine.views.shorten import shorten
 from weft_engine.views.shown import Rule
 from weft_engine.views.source import Source
@@ -61,12 +63,8 @@ def build(
     cache = ViewCache() if cache is None else cache
     source.weigh()
     standing = cache.standing(source, spec)
-    if standing is not None and standing.head == len(source.head):
-        plan = standing.plan
-    else:
-        standing = None
-        plan = Plan.of(source, spec, cache.shelf(tokenizer, spec.media, spec.format))
     if standing is None or not _goes_on(standing, source):
+        plan = Plan.of(source, spec, cache.shelf(tokenizer, spec.media, spec.format))
         try:
             made = _anew(source, plan)
         except TooShort as error:
@@ -76,7 +74,7 @@ def build(
             return made
         standing = made
         cache.keep(source, standing)
-    needs_compaction = _demand(source, standing, plan, settings)
+    needs_compaction = _demand(source, standing, settings)
     if isinstance(needs_compaction, NeedMore):
         return needs_compaction
     digest = standing.renew()
@@ -109,10 +107,12 @@ def build(
 
 
 def _goes_on(standing: Standing, source: Source) -> bool:
-    """Take what is new into the window; False if it has to begin elsewhere."""
-    if not standing.start.is_coarse:
+    """Take what is new into the window; False if that has to be laid anew."""
+    if standing.head != len(source.head) or not standing.start.is_coarse:
         return False
     window = standing.start.window
+    if standing.marks is not source.marks and not _takes_facts(standing, source.marks):
+        return False
     new = source.tail[standing.taken :]
     if new and window.visible is None:
         return False  # What stands before it is as of its first entry.
@@ -120,6 +120,18 @@ def _goes_on(standing: Standing, source: Source) -> bool:
     for entry in new:
         window.add(entry)
     return window.fits
+
+
+def _takes_facts(standing: Standing, marks: Marks) -> bool:
+    """Take what was said of facts into the window; False if it does not simply stand last."""
+    new = marks.new_facts(standing.marks)
+    if new is None:
+        return False
+    window, shelf = standing.start.window, standing.plan.shelf
+    if not all(window.add_notice(fact.key, notice(fact, shelf)) for fact in new):
+        return False
+    standing.marks = marks
+    return True
 
 
 def _anew(source: Source, plan: Plan) -> Standing | NeedMore:
@@ -136,6 +148,7 @@ def _anew(source: Source, plan: Plan) -> Standing | NeedMore:
         start=found,
         taken=len(source.tail),
         head=len(source.head),
+        marks=source.marks,
     )
 
 
@@ -203,8 +216,9 @@ def _opening(entry: Entry, plan: Plan) -> tuple[Unit, ...]:
     return tuple(cut)
 
 
-def _demand(source: Source, standing: Standing, plan: Plan, settings: Settings) -> bool | NeedMore:
+def _demand(source: Source, standing: Standing, settings: Settings) -> bool | NeedMore:
     """Whether what the policy selects, whether it fits or not, calls for compaction."""
+    plan = standing.plan
     spec, limit, weights = plan.spec, plan.terms.limit, source.weights
     above = spec.budget * settings.trigger // 1_000 - plan.top_tokens
     least = max(above + 1, settings.clear_at_least)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from weft_engine.events.facts import FactBook
+from weft_engine.events.facts import FactBook, StandingFact
 from weft_engine.events.part import Text
 from weft_engine.views.cache import Shelf
 from weft_engine.views.fact_text import fact_notice
@@ -29,6 +29,13 @@ def remark(text: str, rule: Rule, shelf: Shelf) -> Unit:
     )
 
 
+def notice(fact: StandingFact, shelf: Shelf) -> Unit:
+    """What was just said of a fact."""
+    (part,) = fact_notice(fact).parts
+    assert isinstance(part, Text), "a notice is text"
+    return remark(part.text, Rule.FACTS, shelf)
+
+
 def notices(
     book: FactBook, room: int, shelf: Shelf
 ) -> tuple[tuple[tuple[bytes, Unit], ...], bytes | None]:
@@ -37,9 +44,7 @@ def notices(
     said: list[tuple[bytes, Unit]] = []
     untold: bytes | None = None
     for fact in book.newest():
-        (part,) = fact_notice(fact).parts
-        assert isinstance(part, Text), "a notice is text"
-        unit = remark(part.text, Rule.FACTS, shelf)
+        unit = notice(fact, shelf)
         room -= unit.tokens
         if room < 0:
             untold = fact.key

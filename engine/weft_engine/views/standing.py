@@ -12,6 +12,7 @@ from typing import Final
 from weft_engine.names import EventId
 from weft_engine.views.digest import Digest, fingerprint
 from weft_engine.views.labels import Labels
+from weft_engine.views.marks import Marks
 from weft_engine.views.piece import sayable
 from weft_engine.views.plan import Plan
 from weft_engine.views.shown import Area, Shown
@@ -26,7 +27,8 @@ turns are joined, or ids depend on those before."""
 @dataclass(slots=True)
 class Standing:
     """`front`: the units of head (`heads` of them), preamble and opening. `taken`: how many entries
-    of the source's tail the window has taken in; `head` how many its head had."""
+    of the source's tail the window has taken in; `head` how many its head had; `marks`: what stood
+    beside them."""
 
     plan: Plan
     front: tuple[Unit, ...]
@@ -34,6 +36,7 @@ class Standing:
     start: Start
     taken: int
     head: int
+    marks: Marks
     units: list[Unit] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     ids: dict[EventId, None] = field(default_factory=dict)

@@ -90,9 +90,11 @@ class Window:
     __slots__ = (
         "_costs",
         "_is_begun",
+        "_notable",
         "_notices",
         "_sparing",
         "_terms",
+        "_upto",
         "_walk",
         "bound",
         "changed_from",
@@ -110,6 +112,10 @@ class Window:
         self._costs: list[_Cost] = []
         self._notices: list[Notice] = []
         self._is_begun = False
+        self._upto = b""
+        """The greatest key of what stands here."""
+        self._notable = 0
+        """What more notices may cost."""
         self._sparing: dict[int, int] = {}
         """By turn, how much more its units count as when it is the newest."""
         self.spare = terms.spare
@@ -151,8 +157,22 @@ class Window:
             self._begin_before(entry)
         if entry.message.role is Role.USER:
             self._begin_turn()
+        self._upto = max(self._upto, entry.key)
         for index in self._walk.add(entry):
             self._weigh(index)
+
+    def add_notice(self, key: bytes, unit: Unit) -> bool:
+        """Something newer than all that was given is said of a fact. False, and nothing is changed,
+        if there is more to it than standing last: then lay the window anew."""
+        if not self._is_begun or key <= self._upto:
+            return False
+        if unit.tokens > self._notable:
+            return False
+        self._upto = key
+        self._notable -= unit.tokens
+        self.bound += unit.tokens
+        self._notices.append((key, unit))
+        return True
 
     def units(self) -> list[Unit]:
         """The units from `changed_from` on, which is set to their end then. BudgetTooSmall if one
@@ -191,6 +211,8 @@ class Window:
         room = 0 if terms.is_quiet else terms.room // NOTICES_DIVISOR
         left = sum(unit.tokens for _, unit in since)
         is_all = terms.untold is None or terms.untold < key
+        self._notable = room - left if is_all else 0
+        self._upto = since[-1][0] if since else key
         # What has been dropped still counts, so that the bound never shrinks.
         self.bound += min(left, room) if is_all else room
         block = max(1, room // 2)
