@@ -205,7 +205,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, wanted: signal.Signals) -> No
                 assert (bye is not None and bye.code, code) == ("closed", 1001)
                 code, errors = await asyncio.to_thread(relay.wait)
                 assert code == 0, errors
-                assert time.monotonic() - began_s < 5
+                assert time.monotonic() - began_s < 20
                 assert "Traceback" not in errors
                 assert link.status == "connecting"
                 ours = {info.name: info.fingerprint async for info in store.contexts()}

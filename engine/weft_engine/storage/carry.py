@@ -170,9 +170,9 @@ def write_side_tables(connection: sqlite3.Connection, side: SideTables) -> None:
         # What this very file is rid of is found out anew.
         if type(eraser) is bytes and type(store) is bytes and store != side.store_id:
             connection.execute(
-                "INSERT OR IGNORE INTO confirmations (eraser, store) SELECT ?1, ?2"
-                " WHERE EXISTS (SELECT 1 FROM records WHERE hash = ?1)",
-                (eraser, store),
+                "INSERT OR IGNORE INTO confirmations (eraser, store) SELECT ?, ?"
+                " WHERE EXISTS (SELECT 1 FROM records WHERE hash = ?)",
+                (eraser, store, eraser),
             )
 
 

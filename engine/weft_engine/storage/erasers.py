@@ -97,7 +97,7 @@ class Erasers:
             self._early.add(record.hash)
             self._connection.execute(
                 "INSERT OR IGNORE INTO early_erasers SELECT ?, ?, ?, ?, ?, ?"
-                " WHERE NOT EXISTS (SELECT 1 FROM records WHERE hash = ?1)",
+                " WHERE NOT EXISTS (SELECT 1 FROM records WHERE hash = ?)",
                 (
                     record.hash,
                     record.envelope.context,
@@ -105,6 +105,7 @@ class Erasers:
                     record.payload,
                     item.public_key,
                     item.signature,
+                    record.hash,
                 ),
             )
         self._has_any = True

@@ -164,12 +164,12 @@ def _replaced(
 def proving(connection: sqlite3.Connection, record: RecordHash) -> list[Erasure]:
     rows = connection.execute(
         "SELECT r.envelope, r.payload FROM stand_ins JOIN records AS r ON r.hash = eraser"
-        " WHERE record = ?1 UNION ALL"
+        " WHERE record = ? UNION ALL"
         " SELECT e.envelope, e.payload FROM stand_ins JOIN early_erasers AS e ON e.hash = eraser"
-        " WHERE record = ?1 UNION"
+        " WHERE record = ? UNION"
         " SELECT w.envelope, w.payload FROM stand_ins JOIN waiting AS w ON w.hash = eraser"
-        " WHERE record = ?1",
-        (record,),
+        " WHERE record = ?",
+        (record, record, record),
     )
     return [decode_erasure(row[1], decode_envelope(row[0]).origin) for row in rows]
 

@@ -21,8 +21,8 @@ from weft_engine.storage.ledger import ERASED
 _ERASER = (
     "SELECT r.hash, r.envelope, r.payload, o.public_key, s.signature FROM records AS r"
     " JOIN origins AS o ON o.id = r.origin JOIN signatures AS s USING (position)"
-    " WHERE r.hash = ?1 UNION ALL"
-    " SELECT hash, envelope, payload, public_key, signature FROM early_erasers WHERE hash = ?1"
+    " WHERE r.hash = ? UNION ALL"
+    " SELECT hash, envelope, payload, public_key, signature FROM early_erasers WHERE hash = ?"
 )
 _ERASURES = (
     "SELECT erasures.position, is_done, hash, envelope, payload FROM erasures"
@@ -121,7 +121,7 @@ def eraser_hashes(connection: sqlite3.Connection, record: RecordHash) -> list[Re
 
 def eraser(connection: sqlite3.Connection, hash_: RecordHash) -> Eraser | None:
     """A journaled eraser, or one that came beside a stand-in before its turn."""
-    row = connection.execute(_ERASER, (hash_,)).fetchone()
+    row = connection.execute(_ERASER, (hash_, hash_)).fetchone()
     if row is None:
         return None
     envelope = decode_envelope(row[1])
@@ -153,9 +153,9 @@ def keep_confirmations(
     new = 0
     for hash_, stores in told:
         (is_held, count) = connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM records JOIN erasures USING (position) WHERE hash = ?1),"
-            " (SELECT count(*) FROM confirmations WHERE eraser = ?1)",
-            (hash_,),
+            "SELECT EXISTS (SELECT 1 FROM records JOIN erasures USING (position) WHERE hash = ?),"
+            " (SELECT count(*) FROM confirmations WHERE eraser = ?)",
+            (hash_, hash_),
         ).fetchone()
         if is_held:
             for store in stores[: max(0, CONFIRMATIONS_MAX - count)]:

@@ -378,10 +378,10 @@ class EventTable:
         """Events of every kind, each class of imports once."""
         row = self._connection.execute(
             f"SELECT (SELECT count(*) FROM {self._events}"
-            f" WHERE context = ?1 AND {_IS_EVENT} AND class IS NULL)"
+            f" WHERE context = ? AND {_IS_EVENT} AND class IS NULL)"
             f" + (SELECT count(DISTINCT class) FROM {self._events}"
-            " WHERE context = ?1 AND class IS NOT NULL)",
-            (self._context,),
+            " WHERE context = ? AND class IS NOT NULL)",
+            (self._context, self._context),
         ).fetchone()
         return int(row[0])
 

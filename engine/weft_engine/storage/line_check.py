@@ -24,13 +24,13 @@ _LINES: Final = (
     " ORDER BY depth, branch"
 )
 _PART: Final = (
-    "SELECT place, key FROM {0}.events WHERE context = ?1 AND branch = ?2 AND place IS NOT NULL"
-    " UNION ALL SELECT place, key FROM {0}.borrowed WHERE context = ?1 AND branch = ?2"
+    "SELECT place, key FROM {0}.events WHERE context = ? AND branch = ? AND place IS NOT NULL"
+    " UNION ALL SELECT place, key FROM {0}.borrowed WHERE context = ? AND branch = ?"
     " ORDER BY 1, 2"
 )
 _STRAYS: Final = (
-    "SELECT count(*) FROM main.{} WHERE context = ?1 AND branch <> x'' AND place IS NOT NULL AND"
-    " branch NOT IN (SELECT branch FROM main.lines WHERE context = ?1)"
+    "SELECT count(*) FROM main.{} WHERE context = ? AND branch <> x'' AND place IS NOT NULL AND"
+    " branch NOT IN (SELECT branch FROM main.lines WHERE context = ?)"
 )
 
 
@@ -81,7 +81,7 @@ def check_lines(
         find("its branches are not those of its records")
         return
     for table in ("events", "borrowed"):
-        (strays,) = connection.execute(_STRAYS.format(table), (context,)).fetchone()
+        (strays,) = connection.execute(_STRAYS.format(table), (context, context)).fetchone()
         if strays:
             find(f"{strays} messages have places on branches that it has not")
     main_stored = _part(connection, "main", context, MAIN)
@@ -117,7 +117,9 @@ def _part(
     connection: sqlite3.Connection, schema: str, context: int, branch: bytes
 ) -> tuple[list[int], list[bytes]] | None:
     """Places and keys of a branch's own part; None if two messages share a place."""
-    rows: list[Any] = connection.execute(_PART.format(schema), (context, branch)).fetchall()
+    rows: list[Any] = connection.execute(
+        _PART.format(schema), (context, branch, context, branch)
+    ).fetchall()
     places = [row[0] for row in rows]
     if any(type(place) is not int for place in places) or len(set(places)) < len(places):
         return None

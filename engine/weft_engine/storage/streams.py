@@ -33,8 +33,8 @@ class StreamTable:
         one of them, in the order in which they were opened."""
         rows = self._connection.execute(
             f"SELECT id, position FROM {self._table}"
-            " WHERE context = ?1 AND (?2 IS NULL OR id = ?2) ORDER BY id, position",
-            (self._context, id_),
+            " WHERE context = ? AND (? IS NULL OR id = ?) ORDER BY id, position",
+            (self._context, id_, id_),
         )
         return [(row[0], Position(row[1])) for row in rows]
 

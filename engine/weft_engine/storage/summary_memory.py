@@ -63,9 +63,9 @@ def recall_all(
 ) -> dict[bytes, Memory]:
     """What is remembered of every branch of a context, or of one."""
     found = connection.execute(
-        "SELECT branch, key, place, late FROM main.summaries WHERE context = ?1"
-        " AND (?2 IS NULL OR branch = ?2)",
-        (context_id, branch),
+        "SELECT branch, key, place, late FROM main.summaries WHERE context = ?"
+        " AND (? IS NULL OR branch = ?)",
+        (context_id, branch, branch),
     )
     return {of: Memory(key, place, frozenset(_ids(late))) for of, key, place, late in found}
 

@@ -65,10 +65,10 @@ class Windows:
             (self._context, hint.grid, hint.place, hint.opening),
         )
         self._connection.execute(
-            "DELETE FROM windows WHERE context = ?1 AND grid = ?2 AND place < ("
-            "SELECT min(place) FROM (SELECT place FROM windows WHERE context = ?1 AND grid = ?2"
-            " ORDER BY place DESC LIMIT ?3))",
-            (self._context, hint.grid, KEPT_MAX),
+            "DELETE FROM windows WHERE context = ? AND grid = ? AND place < ("
+            "SELECT min(place) FROM (SELECT place FROM windows WHERE context = ? AND grid = ?"
+            " ORDER BY place DESC LIMIT ?))",
+            (self._context, hint.grid, self._context, hint.grid, KEPT_MAX),
         )
 
     def follow(self, changes: Changes) -> None:
