@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from tests.simulation import beside, hostile
 from tests.simulation.beside import PASSING, somewhere
@@ -62,16 +62,25 @@ def _working(
     def action(world: World, machine: Machine, rng: random.Random) -> None:
         replica = machine.replica
         if replica is not None:
-
-            async def run() -> None:
-                try:
-                    await job(world, machine, replica, rng)
-                except PASSING as error:
-                    world.counts[f"work that came upon {error.code}"] += 1
-
-            world.work(machine, job.__name__, run)
+            world.work(
+                machine, job.__name__, _passing(world, partial(job, world, machine, replica, rng))
+            )
 
     return action
+
+
+def _passing(
+    world: World, job: Callable[[], Awaitable[None]]
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """`job`, which may come upon what others did meanwhile."""
+
+    async def run() -> None:
+        try:
+            await job()
+        except PASSING as error:
+            world.counts[f"work that came upon {error.code}"] += 1
+
+    return run
 
 
 # ---- work -----------------------------------------------------------------------------------
@@ -106,7 +115,8 @@ async def _burst(world: World, machine: Machine, replica: Replica, rng: random.R
     """Many writers of one process at the same moment."""
     for _ in range(rng.choice((3, 10, 30))):
         one = random.Random(rng.random())
-        world.work(machine, "burst", partial(_say, world, machine, replica, one))
+        job = partial(_say, world, machine, replica, one)
+        world.work(machine, "burst", _passing(world, job))
 
 
 async def _note(world: World, machine: Machine, replica: Replica, rng: random.Random) -> None:

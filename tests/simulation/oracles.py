@@ -11,7 +11,7 @@ from typing import Final
 import pycrdt
 
 from tests.simulation import streams
-from tests.simulation.beside import summarize
+from tests.simulation.beside import PASSING, summarize
 from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.marks import erased
 from tests.simulation.views import FORMATS, sent
@@ -305,8 +305,8 @@ async def check_summary_taken_back(world: World, rng: random.Random) -> None:
     before = await _viewed(context, *asked)
     try:
         said = await context.compact(summarize, keep=rng.choice((0, 30)), by="oracle")
-    except BudgetTooSmall:
-        return
+    except (BudgetTooSmall, *PASSING):
+        return  # there is no room for a summary, or the branch takes nothing more
     if said is None:
         return
     standing = [info.id for info in await context.summaries() if info.state == "stands"]
