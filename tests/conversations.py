@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from weft_engine.events.part import (
     Source,
     Text,
 )
+from weft_engine.formats.registry import outgoing
+from weft_engine.formats.text_format import transcript
 from weft_engine.names import EventId
 
 WORDS = st.text(max_size=6) | st.sampled_from(
@@ -235,3 +238,9 @@ def pairs(text: str) -> object:
 
 EVENT_IDS = st.integers(0, 3).map(lambda index: EventId(f"{index:016x}-{'ab' * 16}"))
 REFS = st.builds(CallRef, EVENT_IDS, st.integers(0, 3))
+
+
+def render_view(messages: Sequence[Message], name: str) -> object:
+    """The JSON value of a format; of text the transcript."""
+    sent = outgoing(name).render(messages)
+    return transcript(sent) if name == "text" else sent

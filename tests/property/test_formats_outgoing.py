@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from openai.types.responses.response_input_item_param import ResponseInputItemParam
 from pydantic import TypeAdapter
 
-from tests.conversations import views
+from tests.conversations import render_view, views
 from weft_engine.canonical import canonical_json
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, Opaque, Reasoning, Refusal, Result, Text
 from weft_engine.formats.anthropic_outgoing import BEGINNING, INSTRUCTION
-from weft_engine.formats.registry import FORMAT_NAMES, outgoing, render_view
+from weft_engine.formats.registry import FORMAT_NAMES, outgoing
 from weft_engine.views.count import count_message
 from weft_engine.views.media import DEFAULT_MEDIA
 from weft_engine.views.tokenizer import O200K_BASE, Tokenizer

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.conversations import render_view
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, File, Opaque, Part, Reasoning, Result, Text
@@ -14,7 +15,7 @@ from weft_engine.formats.anthropic_outgoing import BEGINNING
 from weft_engine.formats.files import file_format, read_conversation, write_conversation
 from weft_engine.formats.fitting import fit_id, fit_participant, fit_tool_name
 from weft_engine.formats.openai_chat import export_text, import_message, render
-from weft_engine.formats.registry import outgoing, render_view
+from weft_engine.formats.registry import outgoing
 from weft_engine.formats.verbatim_json import parse_verbatim
 
 HELLO = Message(Role.USER, (Text("hello"),))

@@ -11,11 +11,11 @@ from anthropic.types import Message as AnthropicReply
 from openai.types.chat import ChatCompletionMessage
 from openai.types.responses import Response
 
+from tests.conversations import render_view
 from weft_engine.errors import InvalidMessage
 from weft_engine.events.codec import decode_event, encode_event
 from weft_engine.events.event import Event, Message, Role, Via
 from weft_engine.events.part import Call, Reasoning, Refusal, Result, Text
-from weft_engine.formats.registry import render_view
 from weft_engine.formats.shapes import Shape, read_messages, shape_of
 
 CLAUDE = AnthropicReply.model_validate(

@@ -5,16 +5,14 @@ Must never know: budgets, windows, contexts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from weft_engine.errors import InvalidMessage
-from weft_engine.events.event import Message
 from weft_engine.formats.anthropic_outgoing import FORMAT_ANTHROPIC
 from weft_engine.formats.openai_outgoing import FORMAT_OPENAI
 from weft_engine.formats.outgoing import Outgoing
 from weft_engine.formats.responses_outgoing import FORMAT_RESPONSES
-from weft_engine.formats.text_format import FORMAT_TEXT, transcript
+from weft_engine.formats.text_format import FORMAT_TEXT
 from weft_engine.formats.ui_outgoing import FORMAT_UI
 
 DEFAULT_FORMAT: Final = FORMAT_OPENAI.name
@@ -34,9 +32,3 @@ def outgoing(name: str) -> Outgoing:
             f"there is no format {name!r}", hint=f"the formats are {', '.join(FORMAT_NAMES)}"
         )
     return known
-
-
-def render_view(messages: Sequence[Message], name: str) -> object:
-    """What a view's methods give: the JSON value of the format, of text the transcript."""
-    sent = outgoing(name).render(messages)
-    return transcript(sent) if name == FORMAT_TEXT.name else sent

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 from weft_engine.events.event import Message, Role
 from weft_engine.events.part import Call, CallRef, File, Opaque, Part, Result, Text
-from weft_engine.names import EventId
 from weft_engine.views.cache import Facts, Shelf, label_of
 from weft_engine.views.count import MESSAGE_TOKENS
 from weft_engine.views.entry import STANDING_ROLES, Entry
@@ -293,8 +292,3 @@ def _orphan(facts: Facts, index: int, passed: bool, shelf: Shelf) -> Piece:
         return Message(role=Role.USER, parts=said)
 
     return shelf.variant(facts, ("orphan", index, passed), make)
-
-
-def ids_of(units: Sequence[Unit]) -> tuple[EventId, ...]:
-    """The events that units show, each once."""
-    return tuple(dict.fromkeys(id_ for unit in units for id_ in unit.ids))
