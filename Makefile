@@ -36,8 +36,8 @@ test test-deep: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.dev  ## run the test suite; JOBS=0 in this process only
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-test-deep: $(VENV)/.dev  ## long searches for rare failures: every fault at every call, 200 kills
-	$(BIN)/python -m pytest -m deep $(ARGS)
+test-deep: $(VENV)/.dev  ## long searches for rare failures: new examples, every fault at every call, 200 kills
+	WEFT_EXAMPLES=new $(BIN)/python -m pytest -m deep $(ARGS)
 
 check: $(VENV)/.dev  ## formatting, lint and types
 	$(BIN)/ruff format --check .
