@@ -29,10 +29,11 @@ from weft_engine.storage import reading
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import Message as Frame
-from weft_engine.sync.frames import Records, Window, decode_frame
+from weft_engine.sync.frames import decode_frame
 from weft_engine.sync.inspection import inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.messages import Message as Frame
+from weft_engine.sync.messages import Records, Window
 from weft_engine.sync.questions import RecordsRead, Writing, answer
 from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append

@@ -133,6 +133,16 @@ WINDOW_BYTES: Final = 8 * MIB
 WINDOW_FRAMES_MAX: Final = 4096
 OUTBOX_BYTES: Final = MIB
 """A session reads nothing more for a peer while more than this waits to be sent."""
+CURSOR_BYTES: Final = 8
+"""Of the hash of the record that a cursor stands on."""
+PRESENCE_BYTES_MAX: Final = 16 * KIB
+"""What one client may show of itself in a context, as JSON."""
+PRESENCE_PER_FRAME_MAX: Final = 15
+"""Their states fit into one frame."""
+PRESENCE_CLIENTS_MAX: Final = 10_000
+"""Clients that are shown in one context; who comes later is not."""
+PRESENCE_LASTS_MS: Final = 30_000
+"""A state that is not told anew in this time is over; it is told anew every half of it."""
 KNOWN_POSITIONS_MAX: Final = 4096
 """Records of one context that came from the peer and must not go back to it; more are forgotten,
 which costs bytes, nothing else."""

@@ -19,10 +19,10 @@ from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY, UNAUTHORISED
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import ByeCode, region_name
 from weft_engine.sync.inspection import Inspected
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, Transport
+from weft_engine.sync.messages import ByeCode, region_name
 from weft_engine.sync.session import End
 from weft_server.erasure_rights import refuse_foreign_erasures
 from weft_server.trust import check_regions

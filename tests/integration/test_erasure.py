@@ -36,9 +36,10 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage import quarantine
 from weft_engine.storage.quarantine import Refused
 from weft_engine.storage.verify import verify
-from weft_engine.sync.frames import Bye, Contexts, Hello, Records, Window, decode_frame, encode
+from weft_engine.sync.frames import decode_frame, encode
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.link import Link
+from weft_engine.sync.messages import Bye, Contexts, Hello, Records, Window
 from weft_engine.views.policies import LastN
 from weft_engine.yjs.stand_in import Anatomy
 from weft_server.tokens import make_key_file, mint, read_key

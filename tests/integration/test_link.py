@@ -27,10 +27,10 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import ByeCode, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.keeping import KeptLink, delay_s, keep_linked
 from weft_engine.sync.link import Journal, Link, LinkStore, Transport
+from weft_engine.sync.messages import ByeCode, Window
 from weft_engine.sync.session import End, State
 
 T = TypeVar("T")

@@ -26,17 +26,9 @@ from tests.running_relay import RunningRelay, running_relay, until
 from weft_engine.limits import FORMAT_VERSION, FRAME_BYTES_MAX
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
-from weft_engine.sync.frames import (
-    Bye,
-    Contexts,
-    Fragment,
-    Hello,
-    Records,
-    Window,
-    decode_frame,
-    encode,
-)
+from weft_engine.sync.frames import decode_frame, encode
 from weft_engine.sync.interest import EVERYTHING
+from weft_engine.sync.messages import Bye, Contexts, Fragment, Hello, Records, Window
 from weft_server.tokens import make_key_file, mint, read_key
 
 

@@ -15,7 +15,7 @@ from weft_engine.errors import MalformedRecord
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.sound import read_record
-from weft_engine.sync.frames import Window
+from weft_engine.sync.messages import Window
 
 
 def sound_world(seed: int, *, steps: int) -> World:

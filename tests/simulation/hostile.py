@@ -37,8 +37,9 @@ from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.storage.journal import Identity
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import Contexts, Records, Ticket, encode
+from weft_engine.sync.frames import encode
 from weft_engine.sync.interest import EVERYTHING
+from weft_engine.sync.messages import Contexts, Records, Ticket
 from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append
 from weft_engine.yjs.lib0 import var_uint

@@ -16,11 +16,14 @@ from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.certificate import Certificate
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.fragments import FRAGMENT_BYTES, FRAGMENTS_MAX, Reassembly, cut
-from weft_engine.sync.frames import (
+from weft_engine.sync.frames import decode_frame, decode_message, encode
+from weft_engine.sync.interest import EVERYTHING, NOTHING, Interest
+from weft_engine.sync.messages import (
     Ack,
     Bye,
     ByeCode,
     Contexts,
+    Cursor,
     Erased,
     Fragment,
     Frontier,
@@ -29,16 +32,17 @@ from weft_engine.sync.frames import (
     Issue,
     Kept,
     Message,
+    PresenceState,
+    PresenceTold,
     Records,
+    Resume,
+    Resumed,
+    Subscribe,
     Ticket,
     Want,
     Window,
     bye,
-    decode_frame,
-    decode_message,
-    encode,
 )
-from weft_engine.sync.interest import EVERYTHING, NOTHING, Interest
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "PROTOCOL.md"
 
@@ -79,8 +83,8 @@ EXAMPLES: dict[str, Message] = {
         (),
         ((b"eraser", b"erasure", SignatureItem(A, B, b"\xcc" * 64)),),
     ),
-    "ack": Ack(1, (("eu-1", Position(300)),)),
-    "ack of a client": Ack(2, ()),
+    "ack": Ack(1, 4, (("eu-1", Position(300)),)),
+    "ack of a client": Ack(2, 2, ()),
     "want": Want((A,)),
     "heartbeat": Heartbeat(),
     "fragment": Fragment(7, 0, 2, b"\x01\x94"),
@@ -90,6 +94,15 @@ EXAMPLES: dict[str, Message] = {
     "issue, an old one was shown": Issue(None),
     "kept": Kept(),
     "erased": Erased(((A, (b"\x01" * 16, b"\x02" * 16)),)),
+    "resume": Resume(Cursor(Position(300), b"\x0a" * 8)),
+    "resume, with nothing": Resume(None),
+    "resumed": Resumed(True),
+    "cursor": Cursor(Position(300), b"\x0a" * 8),
+    "subscribe": Subscribe(1, Interest.of(contexts=["acme/plan"], prefixes=["team/"])),
+    "presence": PresenceTold(
+        ContextName("acme/plan"),
+        (PresenceState(7, 1, '{"at":3}'), PresenceState(9, 4, None)),
+    ),
 }
 
 
@@ -143,7 +156,7 @@ BAD = {
     "a frame is no array": b"\x01\x07",
     "may have 1 to": b"\x01\x90",
     "type is no unsigned integer": b"\x01\x91\xff",
-    "unknown type 13": frame(13),
+    "unknown type 18": frame(18),
     "unknown type 63": frame(63),
     "unknown type 128": frame(128),
     "a heartbeat has 1 fields": frame(7, 0),
@@ -213,9 +226,21 @@ BAD = {
     "region signature has 65 bytes": frame(
         4, 1, None, [[b"", b""]], [[A, B, bytes(64), A, bytes(65)]], []
     ),
-    "regions has 65 items": frame(5, 1, [["a", 1]] * 65),
-    "a region's position has 1 items": frame(5, 1, [["abcd"]]),
-    "position is no unsigned": frame(5, 1, [["abc", -1]]),
+    "regions has 65 items": frame(5, 1, 1, [["a", 1]] * 65),
+    "a region's position has 1 items": frame(5, 1, 1, [["abcd"]]),
+    "position is no unsigned": frame(5, 1, 1, [["abc", -1]]),
+    "an ack of 2 to 1": frame(5, 2, 1, []),
+    "row has 7 bytes": frame(13, [1, bytes(7)]),
+    "a cursor has 1 items": frame(13, [1]),
+    "resumed is neither": frame(14, 1),
+    "row has 9 bytes": frame(15, 1, bytes(9)),
+    "round is 0": frame(16, 0, [], []),
+    "a subscribe's interest names": frame(16, 1, ["b", "a"], []),
+    "states has 0 items": frame(17, "a", []),
+    "states has 16 items": frame(17, "a", [[i, 1, "{}"] for i in range(16)]),
+    "a state has 2 items": frame(17, "a", [[1, 1]]) + bytes(8),
+    "state has 16385 bytes": frame(17, "a", [[1, 1, "x" * 16_385]]),
+    "presence do not ascend": frame(17, "a", [[2, 1, None], [1, 1, None]]),
     "hashes has 0 items": frame(6, []),
     "hashes do not ascend": frame(6, [A, A]),
     "hashes has 1025 items": frame(6, [i.to_bytes(32, "big") for i in range(1025)]),

@@ -11,7 +11,7 @@ from weft_engine.limits import RECORDS_PER_FRAME
 from weft_engine.names import ContextName, Position
 from weft_engine.records.envelope import Record
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.frames import Window
+from weft_engine.sync.messages import Window
 from weft_engine.sync.outgoing import Composed, Outgoing
 from weft_engine.sync.questions import ReadRecords, RecordsRead
 

@@ -17,7 +17,9 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import closed, needed
 from weft_engine.sync.fragments import FRAGMENT_BYTES
-from weft_engine.sync.frames import (
+from weft_engine.sync.frames import decode_frame, encode
+from weft_engine.sync.interest import Interest
+from weft_engine.sync.messages import (
     Ack,
     Bye,
     ByeCode,
@@ -29,10 +31,7 @@ from weft_engine.sync.frames import (
     Records,
     Want,
     Window,
-    decode_frame,
-    encode,
 )
-from weft_engine.sync.interest import Interest
 from weft_engine.sync.questions import ListContexts, Listed, ReadLacking, answer
 from weft_engine.sync.session import Session, State
 
@@ -465,7 +464,8 @@ def test_what_comes_out_of_order_waits_unacknowledged_and_is_asked_for() -> None
             assert not end.session.has_received_all
             say(end, records(3, [r1]))
             answers = await react(end)
-            assert sorted(m.serial for m in answers if isinstance(m, Ack)) == [1, 2, 3]
+            acked = [range(m.first, m.last + 1) for m in answers if isinstance(m, Ack)]
+            assert sorted(serial for run in acked for serial in run) == [1, 2, 3]
             assert await a.hashes() == [r1.hash, r2.hash, r3.hash]
             assert end.session.has_received_all
             assert end.session.end is None
@@ -479,7 +479,7 @@ def test_what_is_asked_for_is_sent_if_the_link_is_about_it() -> None:
             inside = await a.write("in/1", "x", "y")
             outside = await a.write("out/1", "z")
             end = await greeted(a, b, interest=Interest.of(prefixes=["in/"]))
-            say(end, Ack(1, ()))
+            say(end, Ack(1, 1, ()))
             asked = sorted([inside[0].hash, outside[0].hash, RecordHash(bytes(32))])
             say(end, Want(tuple(asked)))
             answers = await react(end)
@@ -499,7 +499,7 @@ def test_known_records_are_acknowledged_and_not_sent_back() -> None:
             end = await greeted(a, b)
             for serial in (1, 2, 3):
                 say(end, records(serial, [r1], b.key.sign(r1.hash)))
-                assert await react(end) == [Ack(serial, ())]
+                assert await react(end) == [Ack(serial, serial, ())]
             assert await a.hashes() == [r1.hash]
             assert end.session.is_synced
 
@@ -521,7 +521,7 @@ def test_another_link_may_bring_what_this_one_waits_for() -> None:
             assert [type(m) for m in answers] == [Ack, Records]
             assert isinstance(answers[1], Records)
             assert answers[1].records == ((r2.envelope_bytes, r2.payload),)
-            assert [m for m in await react(first) if isinstance(m, Ack)] == [Ack(1, ())]
+            assert [m for m in await react(first) if isinstance(m, Ack)] == [Ack(1, 1, ())]
 
     asyncio.run(run())
 
@@ -671,7 +671,7 @@ def test_records_outside_the_interest_end_the_link() -> None:
     [
         ([Contexts((), True)], ByeCode.MALFORMED),
         ([Frontier(NAME, (HASH,), ())], ByeCode.MALFORMED),
-        ([Ack(1, ())], ByeCode.MALFORMED),
+        ([Ack(1, 1, ())], ByeCode.MALFORMED),
         ([records(2, [])], ByeCode.MALFORMED),
         ([Fragment(1, 1, 2, b"x")], ByeCode.MALFORMED),
         ([Want(tuple(RecordHash(i.to_bytes(32, "big")) for i in range(n, n + 1000))) for n in
@@ -751,7 +751,7 @@ def test_a_refusal_of_what_another_link_parked_is_not_this_links_fault() -> None
             say(first, records(1, [bad], b.key.sign(bad.hash)))
             await react(first)
             say(second, records(1, [r1], b.key.sign(r1.hash)))
-            assert await react(second) == [Ack(1, ())]
+            assert await react(second) == [Ack(1, 1, ())]
             assert second.session.end is None
 
     asyncio.run(run())

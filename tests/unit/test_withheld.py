@@ -9,7 +9,7 @@ from weft_engine.names import ContextName, Position
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.frames import Window
+from weft_engine.sync.messages import Window
 from weft_engine.sync.outgoing import Outgoing
 from weft_engine.sync.questions import ReadRecords, RecordsRead
 

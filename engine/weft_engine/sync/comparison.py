@@ -16,8 +16,8 @@ from typing import TypeVar
 from weft_engine.limits import CONTEXTS_PER_QUESTION, LISTED_CONTEXTS_MAX
 from weft_engine.names import ContextName, Position
 from weft_engine.sync.faults import LimitBroken, OutsideInterest, ProtocolViolation
-from weft_engine.sync.frames import Contexts, Frontier
 from weft_engine.sync.interest import Interest
+from weft_engine.sync.messages import Contexts, Frontier
 from weft_engine.sync.outgoing import Outgoing
 from weft_engine.sync.questions import ReadFrontiers, ReadLacking
 

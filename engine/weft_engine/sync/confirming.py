@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from weft_engine.limits import ERASED_PER_FRAME_MAX
 from weft_engine.names import Position, RecordHash
-from weft_engine.sync.frames import Erased
 from weft_engine.sync.interest import Interest
+from weft_engine.sync.messages import Erased
 from weft_engine.sync.questions import ConfirmationsRead, ReadConfirmations
 
 

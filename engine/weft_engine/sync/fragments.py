@@ -12,7 +12,8 @@ from typing import Final
 
 from weft_engine.errors import MalformedFrame
 from weft_engine.limits import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX
-from weft_engine.sync.frames import Fragment, encode
+from weft_engine.sync.frames import encode
+from weft_engine.sync.messages import Fragment
 
 FRAGMENT_BYTES: Final = FRAME_BYTES_MAX - 64
 """Message bytes in each fragment but the last."""

@@ -8,8 +8,6 @@ message makes sense where it comes.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
@@ -17,6 +15,7 @@ import msgpack
 
 from weft_engine.errors import CallerError, InvalidName, MalformedFrame
 from weft_engine.limits import (
+    CLOCK_END_MAX,
     CONTEXT_NAME_BYTES_MAX,
     CONTEXTS_PER_FRAME,
     ERASE_PAYLOAD_BYTES_MAX,
@@ -25,10 +24,13 @@ from weft_engine.limits import (
     FOREIGN_PAYLOAD_BYTES_MAX,
     FRAME_BYTES_MAX,
     FRONTIER_HASHES_MAX,
+    INTEGER_MAX,
     INTEREST_CONTEXTS_MAX,
     INTEREST_PREFIXES_MAX,
     MESSAGE_BYTES_MAX,
     POSITIONS_PER_ACK_MAX,
+    PRESENCE_BYTES_MAX,
+    PRESENCE_PER_FRAME_MAX,
     REASON_BYTES_MAX,
     RECORDS_PER_MESSAGE_MAX,
     REGION_NAME_BYTES_MAX,
@@ -42,193 +44,37 @@ from weft_engine.records.certificate import Certificate
 from weft_engine.records.envelope import ENVELOPE_BYTES_MAX
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.interest import Interest
+from weft_engine.sync.messages import (
+    Ack,
+    Bye,
+    Contexts,
+    Cursor,
+    Erased,
+    Fragment,
+    Frontier,
+    Heartbeat,
+    Hello,
+    Issue,
+    Kept,
+    Message,
+    PresenceState,
+    PresenceTold,
+    Records,
+    Resume,
+    Resumed,
+    Subscribe,
+    Ticket,
+    Want,
+    Window,
+    region_name,
+)
 from weft_engine.sync.wire import Reader
 
 VERSION: Final = 1
 IGNORED_TYPES: Final = range(64, 128)
 """Types that a later version may add and that whoever does not know them ignores."""
 _POSITION_MAX: Final = 2**63 - 1
-_REGION: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{REGION_NAME_BYTES_MAX - 1}}}", re.ASCII)
 _BYE_CODE: Final = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
-
-
-class ByeCode(StrEnum):
-    """Why a link ends. A code that is not known here counts as one that may be tried again."""
-
-    CLOSED = "closed"
-    """An orderly end."""
-    DENIED = "denied"
-    """The token or its rights do not allow this link. Final."""
-    FORMAT = "format"
-    """The two ends speak different versions. Final."""
-    MALFORMED = "malformed"
-    """A frame that is none, or that has no place where it came."""
-    RECORD = "record"
-    """A record or signature that is not sound, or a record outside the interest."""
-    LIMIT = "limit"
-    """More was sent than the limits allow: the window, the waiting room, the lists."""
-    FAULT = "fault"
-    """The sender of the goodbye can't go on: its disk, its end."""
-    SILENT = "silent"
-    """Nothing was heard for too long."""
-
-
-FINAL_CODES: Final = frozenset({ByeCode.DENIED, ByeCode.FORMAT})
-"""Refusals: trying again changes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """Unacknowledged Records messages that an end takes, and the bytes of the records in them."""
-
-    frames: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """The first frame of each end."""
-
-    format_version: int
-    store: bytes
-    epoch: bytes
-    region: str | None
-    now_ms: int
-    interest: Interest
-    window: Window
-
-
-@dataclass(frozen=True, slots=True)
-class Bye:
-    """The last frame of an end."""
-
-    code: str
-    reason: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Contexts:
-    """Part of the list of an end's contexts within the interest, with their fingerprints."""
-
-    entries: tuple[tuple[ContextName, bytes], ...]
-    last: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Frontier:
-    """What an end holds of a context: maximal records, and a thinning sample of what is before."""
-
-    context: ContextName
-    frontier: tuple[RecordHash, ...]
-    sample: tuple[RecordHash, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """Records in the sender's journal order. `upto`: with this message everything within the
-    interest up to that position of the sender's journal was sent or is known to the receiver."""
-
-    serial: int
-    upto: Position | None
-    records: tuple[tuple[bytes, bytes], ...]
-    """Envelopes and payloads."""
-    items: tuple[SignatureItem, ...]
-    erasers: tuple[tuple[bytes, bytes, SignatureItem], ...] = ()
-    """Envelopes, payloads and signatures of the erasing records that prove the stand-ins here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """Every record of that message is durable here. `regions`: up to which position of *your*
-    journal a region holds everything within the interest."""
-
-    serial: int
-    regions: tuple[tuple[str, Position], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """Please send these records, on which parked ones wait."""
-
-    hashes: tuple[RecordHash, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class Fragment:
-    """A piece of a message that is larger than a frame."""
-
-    id: int
-    index: int
-    count: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """The ticket that the peer's store gave to ours last, if there is one."""
-
-    shown: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """What was shown is the last one given, and this is the next; None: it is not the last one."""
-
-    fresh: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The ticket that was issued is durable here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """These stores have erased what these records name."""
-
-    entries: tuple[tuple[RecordHash, tuple[bytes, ...]], ...]
-
-
-Message = (
-    Hello
-    | Bye
-    | Contexts
-    | Frontier
-    | Records
-    | Ack
-    | Want
-    | Heartbeat
-    | Fragment
-    | Ticket
-    | Issue
-    | Kept
-    | Erased
-)
-
-
-def region_name(text: str) -> str:
-    """`text` as a region's name, or InvalidName: lower case, digits, ``.``, ``_``, ``-``."""
-    if _REGION.fullmatch(text) is None:
-        raise InvalidName(
-            f"{text[:80]!r} is no region name",
-            hint=f"use 1 to {REGION_NAME_BYTES_MAX} of a-z, 0-9, '.', '_', '-'",
-        )
-    return text
-
-
-def bye(code: ByeCode, reason: str, hint: str = "") -> Bye:
-    """A goodbye whose texts are cut to what the frame allows."""
-    return Bye(code, _shortened(reason), _shortened(hint))
-
-
-def _shortened(text: str) -> str:
-    return text.encode(errors="replace")[:REASON_BYTES_MAX].decode(errors="ignore")
 
 
 # ---- writing --------------------------------------------------------------------------------
@@ -243,7 +89,6 @@ def encode(message: Message) -> bytes:
 def _fields(message: Message) -> tuple[object, ...]:
     match message:
         case Hello():
-            interest = message.interest
             return (
                 0,
                 message.format_version,
@@ -251,8 +96,7 @@ def _fields(message: Message) -> tuple[object, ...]:
                 message.epoch,
                 message.region,
                 message.now_ms,
-                sorted(interest.contexts),
-                interest.prefixes,
+                *_interest_fields(message.interest),
                 (message.window.frames, message.window.bytes),
             )
         case Bye():
@@ -269,7 +113,7 @@ def _fields(message: Message) -> tuple[object, ...]:
             ]
             return (4, message.serial, message.upto, message.records, items, erasers)
         case Ack():
-            return (5, message.serial, message.regions)
+            return (5, message.first, message.last, message.regions)
         case Want():
             return (6, message.hashes)
         case Heartbeat():
@@ -284,6 +128,22 @@ def _fields(message: Message) -> tuple[object, ...]:
             return (11,)
         case Erased():
             return (12, message.entries)
+        case Resume():
+            cursor = message.cursor
+            return (13, None if cursor is None else (cursor.position, cursor.row))
+        case Resumed():
+            return (14, message.is_resumed)
+        case Cursor():
+            return (15, message.position, message.row)
+        case Subscribe():
+            return (16, message.round, *_interest_fields(message.interest))
+        case PresenceTold():
+            states = [(one.client, one.clock, one.state) for one in message.states]
+            return (17, message.context, states)
+
+
+def _interest_fields(interest: Interest) -> tuple[list[ContextName], tuple[str, ...]]:
+    return sorted(interest.contexts), interest.prefixes
 
 
 # ---- reading --------------------------------------------------------------------------------
@@ -310,7 +170,7 @@ def decode_message(data: bytes) -> Message | None:
     type_ = reader.uint("a frame's type")
     if type_ in IGNORED_TYPES:
         return None
-    found = _READERS[type_] if type_ < len(_READERS) else _LATER_READERS.get(type_)
+    found = _READERS[type_] if type_ < len(_READERS) else None
     if found is None:
         raise MalformedFrame(f"a frame has the unknown type {type_}", hint="upgrade weft")
     name, fields, read = found
@@ -327,20 +187,25 @@ def _hello(reader: Reader) -> Hello:
     epoch = reader.blob("epoch", size_min=8, size_max=8)
     region = None if reader.nil() else _region(reader)
     now_ms = reader.uint("now_ms", most=(1 << 48) - 1)
-    contexts = _texts(reader, "contexts", INTEREST_CONTEXTS_MAX)
-    prefixes = _texts(reader, "prefixes", INTEREST_PREFIXES_MAX)
-    try:
-        interest = Interest.of(contexts=contexts, prefixes=prefixes)
-    except CallerError as error:
-        raise MalformedFrame(f"a hello's interest is none: {error.message}") from None
-    if sorted(interest.contexts) != contexts or list(interest.prefixes) != prefixes:
-        raise MalformedFrame("a hello's interest names something twice or out of order")
+    interest = _interest(reader, "a hello")
     reader.array("window", count_min=2, count_max=2)
     window = Window(
         reader.uint("window frames", least=1, most=WINDOW_FRAMES_MAX),
         reader.uint("window bytes", least=1, most=MESSAGE_BYTES_MAX),
     )
     return Hello(format_version, store, epoch, region, now_ms, interest, window)
+
+
+def _interest(reader: Reader, whose: str) -> Interest:
+    contexts = _texts(reader, "contexts", INTEREST_CONTEXTS_MAX)
+    prefixes = _texts(reader, "prefixes", INTEREST_PREFIXES_MAX)
+    try:
+        interest = Interest.of(contexts=contexts, prefixes=prefixes)
+    except CallerError as error:
+        raise MalformedFrame(f"{whose}'s interest is none: {error.message}") from None
+    if sorted(interest.contexts) != contexts or list(interest.prefixes) != prefixes:
+        raise MalformedFrame(f"{whose}'s interest names something twice or out of order")
+    return interest
 
 
 def _bye(reader: Reader) -> Bye:
@@ -418,13 +283,16 @@ def _item(reader: Reader) -> SignatureItem:
 
 
 def _ack(reader: Reader) -> Ack:
-    serial = _serial(reader)
+    first = _serial(reader)
+    last = _serial(reader)
+    if last < first:
+        raise MalformedFrame(f"an ack of {first} to {last} goes backwards")
     regions: list[tuple[str, Position]] = []
     count = reader.array("regions", count_max=POSITIONS_PER_ACK_MAX, item_bytes=4)
     for _ in range(count):
         reader.array("a region's position", count_min=2, count_max=2)
         regions.append((_region(reader), _position(reader)))
-    return Ack(serial, tuple(regions))
+    return Ack(first, last, tuple(regions))
 
 
 def _want(reader: Reader) -> Want:
@@ -479,21 +347,61 @@ def _erased(reader: Reader) -> Erased:
     return Erased(tuple(entries))
 
 
+def _cursor(reader: Reader) -> Cursor:
+    return Cursor(_position(reader), reader.blob("row", size_min=8, size_max=8))
+
+
+def _resume(reader: Reader) -> Resume:
+    if reader.nil():
+        return Resume(None)
+    reader.array("a cursor", count_min=2, count_max=2)
+    return Resume(_cursor(reader))
+
+
+def _resumed(reader: Reader) -> Resumed:
+    return Resumed(reader.flag("resumed"))
+
+
+def _subscribe(reader: Reader) -> Subscribe:
+    return Subscribe(reader.uint("round", least=1), _interest(reader, "a subscribe"))
+
+
+def _presence(reader: Reader) -> PresenceTold:
+    context = _context(reader)
+    states: list[PresenceState] = []
+    for _ in range(
+        reader.array("states", count_min=1, count_max=PRESENCE_PER_FRAME_MAX, item_bytes=4)
+    ):
+        reader.array("a state", count_min=3, count_max=3)
+        client = reader.uint("client", most=INTEGER_MAX)
+        clock = reader.uint("clock", most=CLOCK_END_MAX)
+        state = None if reader.nil() else reader.text("state", bytes_max=PRESENCE_BYTES_MAX)
+        states.append(PresenceState(client, clock, state))
+    if any(former.client >= latter.client for former, latter in pairwise(states)):
+        raise MalformedFrame("the clients of a presence do not ascend")
+    return PresenceTold(context, tuple(states))
+
+
 _READERS: Final = (
     ("hello", 8, _hello),
     ("bye", 3, _bye),
     ("contexts", 2, _contexts),
     ("frontier", 3, _frontier),
     ("records", 5, _records),
-    ("ack", 2, _ack),
+    ("ack", 3, _ack),
     ("want", 1, _want),
     ("heartbeat", 0, _heartbeat),
     ("fragment", 4, _fragment),
     ("ticket", 1, _ticket),
     ("issue", 1, _issue),
     ("kept", 0, _kept),
+    ("erased", 1, _erased),
+    ("resume", 1, _resume),
+    ("resumed", 1, _resumed),
+    ("cursor", 2, _cursor),
+    ("subscribe", 3, _subscribe),
+    ("presence", 2, _presence),
 )
-_LATER_READERS: Final = {12: ("erased", 1, _erased)}
 
 
 def _serial(reader: Reader) -> int:

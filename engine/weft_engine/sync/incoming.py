@@ -23,7 +23,7 @@ from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
-from weft_engine.sync.frames import Ack, Records, Want, Window
+from weft_engine.sync.messages import Ack, Records, Want, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +153,22 @@ class Incoming:
         return [Want(tuple(missing[i : i + WANTED_PER_FRAME_MAX])) for i in starts]
 
     def acks(self) -> list[Ack]:
-        """Acknowledgements that are due; closes their messages."""
+        """Acknowledgements that are due, one for each run of serials; closes their messages."""
         done = [s for s, opened in self._open.items() if opened.is_admitted and not opened.left]
-        found: list[Ack] = []
+        runs: list[list[int]] = []
         for serial in done:
             opened = self._open.pop(serial)
             self._open_bytes -= opened.size
             if opened.upto is not None:
                 self._stated.append((serial, opened.upto))
-            found.append(Ack(serial, self._regions()))
-        return found
+            if runs and runs[-1][1] == serial - 1:
+                runs[-1][1] = serial
+            else:
+                runs.append([serial, serial])
+        if not runs:
+            return []
+        regions = self._regions()
+        return [Ack(first, last, regions) for first, last in runs]
 
     def _regions(self) -> tuple[tuple[str, Position], ...]:
         """Our own region's position, which counts once everything before it is durable too."""

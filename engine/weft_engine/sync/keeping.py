@@ -16,9 +16,9 @@ from weft_engine.limits import RECONNECT_FIRST_S, RECONNECT_LAST_S
 from weft_engine.names import Position
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import Window
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, LinkStore, Transport
+from weft_engine.sync.messages import Window
 from weft_engine.sync.session import State
 
 Dial = Callable[[], AbstractAsyncContextManager[Transport]]

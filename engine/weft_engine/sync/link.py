@@ -26,10 +26,10 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.evidence import Evidence
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import ByeCode, Window
 from weft_engine.sync.incoming import Admission
 from weft_engine.sync.inspection import Inspected, inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.messages import ByeCode, Window
 from weft_engine.sync.questions import (
     Answer,
     Question,

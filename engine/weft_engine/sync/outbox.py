@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from weft_engine.sync.fragments import cut
-from weft_engine.sync.frames import Message, encode
+from weft_engine.sync.frames import encode
+from weft_engine.sync.messages import Message
 
 
 class Outbox:

@@ -33,7 +33,7 @@ from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import closed, needed
-from weft_engine.sync.frames import Window
+from weft_engine.sync.messages import Window
 from weft_engine.sync.questions import Part, ReadRecords, RecordsRead
 
 _FLOOR_CONTEXTS_MAX = 256

@@ -54,9 +54,11 @@ from weft_engine.sync.comparison import Comparison
 from weft_engine.sync.confirming import Confirming
 from weft_engine.sync.faults import LimitBroken, LinkLost, OutsideInterest, ProtocolViolation
 from weft_engine.sync.fragments import Reassembly
-from weft_engine.sync.frames import (
+from weft_engine.sync.frames import VERSION, decode_frame, decode_message
+from weft_engine.sync.incoming import Admission, Incoming
+from weft_engine.sync.interest import NOTHING, Interest
+from weft_engine.sync.messages import (
     FINAL_CODES,
-    VERSION,
     Ack,
     Bye,
     ByeCode,
@@ -74,11 +76,7 @@ from weft_engine.sync.frames import (
     Want,
     Window,
     bye,
-    decode_frame,
-    decode_message,
 )
-from weft_engine.sync.incoming import Admission, Incoming
-from weft_engine.sync.interest import NOTHING, Interest
 from weft_engine.sync.outbox import Outbox
 from weft_engine.sync.outgoing import Composed, Outgoing, beside
 from weft_engine.sync.pulse import Beat, Pulse
@@ -404,8 +402,9 @@ class Session:
         self._listing = ListContexts(self.interest, 0, "")
 
     def _acked(self, ack: Ack) -> None:
-        if not self._outgoing.acked(ack.serial):
-            raise ProtocolViolation(f"serial {ack.serial} was acknowledged and is not open")
+        for serial in range(ack.first, ack.last + 1):
+            if not self._outgoing.acked(serial):
+                raise ProtocolViolation(f"serial {serial} was acknowledged and is not open")
         for region, position in ack.regions:
             if position > self._outgoing.head:
                 raise ProtocolViolation(

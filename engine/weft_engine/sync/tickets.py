@@ -13,7 +13,7 @@ from collections import deque
 from enum import Enum, auto
 
 from weft_engine.sync.faults import ProtocolViolation
-from weft_engine.sync.frames import Hello, Issue, Kept, Ticket
+from weft_engine.sync.messages import Hello, Issue, Kept, Ticket
 from weft_engine.sync.questions import (
     ConfirmTicket,
     IdentityRenewed,

@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 async def _serve(arguments: argparse.Namespace, output: Output) -> int:
-    from weft_engine.sync.frames import region_name
+    from weft_engine.sync.messages import region_name
     from weft_server.doorkeeping import let_everybody_in, token_doorkeeper
     from weft_server.region_key import key_file_beside, public_key, region_key
     from weft_server.relay import Relay

@@ -1,0 +1,255 @@
+"""What the two ends of a link say to each other, as values. docs/PROTOCOL.md says what each means.
+
+Must never know: bytes (`weft_engine.sync.frames` has these), whether a message makes sense where it
+comes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from weft_engine.errors import InvalidName
+from weft_engine.limits import REASON_BYTES_MAX, REGION_NAME_BYTES_MAX
+from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.identity import SignatureItem
+from weft_engine.sync.interest import Interest
+
+_REGION: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{REGION_NAME_BYTES_MAX - 1}}}", re.ASCII)
+
+
+class ByeCode(StrEnum):
+    """Why a link ends. A code that is not known here counts as one that may be tried again."""
+
+    CLOSED = "closed"
+    """An orderly end."""
+    DENIED = "denied"
+    """The token or its rights do not allow this link. Final."""
+    FORMAT = "format"
+    """The two ends speak different versions. Final."""
+    MALFORMED = "malformed"
+    """A frame that is none, or that has no place where it came."""
+    RECORD = "record"
+    """A record or signature that is not sound, or a record outside the interest."""
+    LIMIT = "limit"
+    """More was sent than the limits allow: the window, the waiting room, the lists."""
+    FAULT = "fault"
+    """The sender of the goodbye can't go on: its disk, its end."""
+    SILENT = "silent"
+    """Nothing was heard for too long."""
+
+
+FINAL_CODES: Final = frozenset({ByeCode.DENIED, ByeCode.FORMAT})
+"""Refusals: trying again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Unacknowledged Records messages that an end takes, and the bytes of the records in them."""
+
+    frames: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame of each end."""
+
+    format_version: int
+    store: bytes
+    epoch: bytes
+    region: str | None
+    now_ms: int
+    interest: Interest
+    window: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The last frame of an end."""
+
+    code: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """Part of the list of an end's contexts within the interest, with their fingerprints."""
+
+    entries: tuple[tuple[ContextName, bytes], ...]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """What an end holds of a context: maximal records, and a thinning sample of what is before."""
+
+    context: ContextName
+    frontier: tuple[RecordHash, ...]
+    sample: tuple[RecordHash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records in the sender's journal order. `upto`: with this message everything within the
+    interest up to that position of the sender's journal was sent or is known to the receiver."""
+
+    serial: int
+    upto: Position | None
+    records: tuple[tuple[bytes, bytes], ...]
+    """Envelopes and payloads."""
+    items: tuple[SignatureItem, ...]
+    erasers: tuple[tuple[bytes, bytes, SignatureItem], ...] = ()
+    """Envelopes, payloads and signatures of the erasing records that prove the stand-ins here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Every record of the messages `first` to `last` is durable here. `regions`: up to which
+    position of *your* journal a region holds everything within the interest."""
+
+    first: int
+    last: int
+    regions: tuple[tuple[str, Position], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """Please send these records, on which parked ones wait."""
+
+    hashes: tuple[RecordHash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of a message that is larger than a frame."""
+
+    id: int
+    index: int
+    count: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The ticket that the peer's store gave to ours last, if there is one."""
+
+    shown: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """What was shown is the last one given, and this is the next; None: it is not the last one."""
+
+    fresh: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The ticket that was issued is durable here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """These stores have erased what these records name."""
+
+    entries: tuple[tuple[RecordHash, tuple[bytes, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Everything within the interest up to `position` of the sender's journal was sent before this,
+    or is known to the receiver. `row`: 8 bytes of the hash of the record at that position."""
+
+    position: Position
+    row: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """From an end without a region: `cursor` is one that this peer gave on an earlier link with the
+    same interest, and everything before it is durable here. None: both ends list their contexts."""
+
+    cursor: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Whether the cursor stands: then nothing is listed, and each end sends what is behind its
+    own."""
+
+    is_resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """From now on the sender asks for this interest instead. Rounds are counted from 1."""
+
+    round: int
+    interest: Interest
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceState:
+    """What one client shows of itself in a context. `state`: JSON, None once it has left."""
+
+    client: int
+    clock: int
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceTold:
+    """Who is there in a context now, beside the journal."""
+
+    context: ContextName
+    states: tuple[PresenceState, ...]
+
+
+Message = (
+    Hello
+    | Bye
+    | Contexts
+    | Frontier
+    | Records
+    | Ack
+    | Want
+    | Heartbeat
+    | Fragment
+    | Ticket
+    | Issue
+    | Kept
+    | Erased
+    | Cursor
+    | Resume
+    | Resumed
+    | Subscribe
+    | PresenceTold
+)
+
+
+def region_name(text: str) -> str:
+    """`text` as a region's name, or InvalidName: lower case, digits, ``.``, ``_``, ``-``."""
+    if _REGION.fullmatch(text) is None:
+        raise InvalidName(
+            f"{text[:80]!r} is no region name",
+            hint=f"use 1 to {REGION_NAME_BYTES_MAX} of a-z, 0-9, '.', '_', '-'",
+        )
+    return text
+
+
+def bye(code: ByeCode, reason: str, hint: str = "") -> Bye:
+    """A goodbye whose texts are cut to what the frame allows."""
+    return Bye(code, _shortened(reason), _shortened(hint))
+
+
+def _shortened(text: str) -> str:
+    return text.encode(errors="replace")[:REASON_BYTES_MAX].decode(errors="ignore")
