@@ -131,6 +131,10 @@ WINDOW_FRAMES: Final = 64
 WINDOW_BYTES: Final = 8 * MIB
 """Unacknowledged Records messages that a receiver takes, and the bytes of their records."""
 WINDOW_FRAMES_MAX: Final = 4096
+FRAMES_PER_TURN: Final = 64
+"""Messages of one connection that are taken at once; then the others get their turn."""
+INBOX_BYTES: Final = MIB
+"""A connection is not read while more than this waits for its user, one message aside."""
 OUTBOX_BYTES: Final = MIB
 """A session reads nothing more for a peer while more than this waits to be sent."""
 CURSOR_BYTES: Final = 8

@@ -21,6 +21,7 @@ from weft_engine.errors import CallerError, MachineError, PortInUse
 from weft_engine.limits import FRAME_BYTES_MAX
 from weft_server.app import relay_app
 from weft_server.relay import Relay
+from weft_server.websocket_protocol import WeftProtocol
 
 _BACKLOG: Final = 512
 _GRACE_S: Final = 1
@@ -96,7 +97,7 @@ async def serve(relay: Relay, listener: socket.socket, *, announce: Callable[[],
             relay_app(relay),
             backlog=_BACKLOG,
             # Sessions have heartbeats; compression costs 34-90 KB a link.
-            ws="websockets-sansio",
+            ws=WeftProtocol,
             ws_max_size=FRAME_BYTES_MAX,
             ws_ping_interval=None,
             ws_per_message_deflate=False,

@@ -1,57 +1,165 @@
-"""An accepted websocket as the transport of a link. Must never know: frames' meaning, stores."""
+"""An accepted websocket as a transport: frames that were built elsewhere go straight to the socket,
+and what comes is handed over in the call that brought it, or waits, bounded, to be received.
+
+Must never know: frames' meaning, stores.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Final
 
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from weft_engine.limits import INBOX_BYTES
 from weft_engine.sync.binding import close_code, close_reason
 from weft_engine.sync.faults import LinkLost
+from weft_engine.sync.transport import Hearer
+from weft_server.websocket_protocol import CONNECTION, WeftProtocol, binary_header
 
 _CLOSING_S: Final = 1.0
+_TEXT_CODE: Final = 1003
 
 
 class AcceptedTransport:
-    """The relay's side of a connection. `closing_code` overrides what a bye would close with."""
+    """The server's side of a connection (`weft_engine.sync.transport.DirectTransport`), once it is
+    accepted. `closing_code` overrides what a bye would close with; `message_bytes_max` what the
+    server takes elsewhere. A larger message closes the connection with 1009, a text with 1003."""
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: WebSocket, *, message_bytes_max: int | None = None) -> None:
+        protocol = websocket.scope["extensions"][CONNECTION]
+        assert isinstance(protocol, WeftProtocol), "the server speaks this protocol only"
         self._websocket = websocket
+        self._protocol = protocol
         self.closing_code: int | None = None
+        self._hearer: Hearer | None = None
+        self._inbox: deque[bytes] = deque()
+        self._inbox_bytes = 0
+        self._has_come: asyncio.Event | None = None
+        self._is_paused = False
+        self._has_ended = False
+        protocol.take_over(self, message_bytes_max=message_bytes_max)
+
+    # ---- writing ------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        return self._protocol.is_open
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Written and not yet taken by the system."""
+        return self._protocol.buffered_bytes
+
+    def write(self, head: bytes, body: bytes = b"") -> None:
+        """One binary message of these two, in one write; `body` is not copied where the event
+        loop gathers writes. Bounded by nobody: look at `buffered_bytes` before. What is written to
+        a connection that has closed goes nowhere."""
+        header = binary_header(len(head) + len(body))
+        self.send_prebuilt(header + head, body)
+
+    def send_prebuilt(self, *frames: bytes) -> None:
+        """Bytes of whole websocket frames (`websocket_protocol.binary_header` and payload)."""
+        if self._protocol.is_open:
+            self._protocol.transport.writelines(frames)
+
+    async def drained(self) -> None:
+        """Wait while more is written than the system takes soon (the event loop's limit, 64 KiB).
+        Returns at once on a connection that has closed."""
+        await self._protocol.writable.wait()
 
     async def send(self, frame: bytes) -> None:
-        if not self._is_open:
+        """Write a message, and wait until there is room for more."""
+        if not self.is_open:
             raise LinkLost("the client is gone")
-        try:
-            await self._websocket.send_bytes(frame)
-        except WebSocketDisconnect as error:
-            raise LinkLost("the client is gone") from error
+        self.write(frame)
+        await self.drained()
+
+    # ---- what comes ---------------------------------------------------------------------------
+
+    def attach(self, hearer: Hearer) -> None:
+        """From now on `hearer` is called; nothing is to be received any more."""
+        self._hearer = hearer
+        while self._inbox:
+            hearer.frame_received(self._inbox.popleft())
+        self._inbox_bytes = 0
+        self._resume()
+        if self._has_ended:
+            hearer.transport_lost()
 
     async def receive(self) -> bytes | None:
-        if self._websocket.client_state is not WebSocketState.CONNECTED:
-            return None
-        message = await self._websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return None
-        frame: bytes | None = message.get("bytes")
-        if frame is None:
-            self.closing_code = 1003
-            raise LinkLost("the client sent text; frames are binary")
-        return frame
+        """The next message; None at the end. LinkLost if the peer broke the rules."""
+        while not self._inbox:
+            if self._has_ended:
+                return None
+            self._has_come = self._has_come or asyncio.Event()
+            self._has_come.clear()
+            await self._has_come.wait()
+        message = self._inbox.popleft()
+        self._inbox_bytes -= len(message)
+        if self._inbox_bytes <= INBOX_BYTES:
+            self._resume()
+        return message
+
+    def receive_more(self) -> list[bytes]:
+        """Messages that have come already; nothing is waited for."""
+        messages = list(self._inbox)
+        self._inbox.clear()
+        self._inbox_bytes = 0
+        self._resume()
+        return messages
+
+    # ---- the protocol's user ------------------------------------------------------------------
+
+    def message_received(self, message: bytes, /) -> None:
+        if self._hearer is not None:
+            self._hearer.frame_received(message)
+            return
+        self._inbox.append(message)
+        self._inbox_bytes += len(message)
+        if self._inbox_bytes > INBOX_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._protocol.hold_reading()
+        if self._has_come is not None:
+            self._has_come.set()
+
+    def text_received(self) -> None:
+        self.closing_code = _TEXT_CODE
+        self.connection_ended()
+
+    def connection_ended(self) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
+        if self._hearer is not None:
+            self._hearer.transport_lost()
+        if self._has_come is not None:
+            self._has_come.set()
+
+    def writing_resumed(self) -> None:
+        if self._hearer is not None:
+            self._hearer.transport_drained()
+
+    # ---- the end ------------------------------------------------------------------------------
 
     async def close(self, code: str, reason: str) -> None:
-        if not self._is_open:
-            return
+        """With the code of a bye."""
         wanted = close_code(code) if self.closing_code is None else self.closing_code
+        await self.close_with(wanted, close_reason(reason))
+
+    async def close_with(self, code: int, reason: str = "") -> None:
+        """With a websocket close code; harmless when repeated."""
+        if not self.is_open:
+            return
         try:
             async with asyncio.timeout(_CLOSING_S):
-                await self._websocket.close(wanted, close_reason(reason))
+                await self._websocket.close(code, reason)
         except (WebSocketDisconnect, TimeoutError):
             # It went away by itself in this moment, or it does not read and never will.
             return
 
-    @property
-    def _is_open(self) -> bool:
-        states = (self._websocket.client_state, self._websocket.application_state)
-        return states == (WebSocketState.CONNECTED, WebSocketState.CONNECTED)
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._protocol.go_on_reading()

@@ -69,7 +69,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             f"a relay needs the package {error.name.partition('.')[0]!r}, which is not installed",
             hint="pip install 'weft[server]'",
         ) from error
-    return asyncio.run(_serve(arguments, output))
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
+        return runner.run(_serve(arguments, output))
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, where there is one: it gathers what is written in one turn into one call."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 async def _serve(arguments: argparse.Namespace, output: Output) -> int:

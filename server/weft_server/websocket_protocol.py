@@ -1,0 +1,262 @@
+"""The server's side of a websocket, without a queue, a task or a copy between it and its user.
+
+uvicorn's protocol does the handshake, the control frames and every frame that is out of the
+ordinary. What makes up the traffic goes past it, once a user has taken the connection over:
+whole binary messages are handed over in the call that brought their bytes, and frames that were
+built elsewhere, for many connections at once, go straight to the socket.
+
+Must never know: what messages mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.protocol import State
+
+from weft_engine.limits import FRAMES_PER_TURN
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    from websockets.utils import apply_mask
+
+CONNECTION: Final = "weft.connection"
+"""Where the application finds the protocol: this extension of its scope."""
+_BINARY: Final = 0x82
+_FINAL: Final = 0x80
+_MASKED: Final = 0x80
+_CONTROL: Final = 0x08
+_SHORT_MAX: Final = 125
+_MEDIUM: Final = 126
+
+
+class ConnectionUser(Protocol):
+    """Whoever has taken a connection over. None of these may raise."""
+
+    def message_received(self, message: bytes, /) -> None:
+        """A whole binary message."""
+
+    def text_received(self) -> None:
+        """A text message, which is not passed on."""
+
+    def connection_ended(self) -> None:
+        """Nothing comes any more, and nothing can be written."""
+
+    def writing_resumed(self) -> None:
+        """What waited to be written has shrunk to little."""
+
+
+def binary_header(size: int) -> bytes:
+    """The bytes before an unmasked, final binary frame of `size` bytes."""
+    if size <= _SHORT_MAX:
+        return bytes((_BINARY, size))
+    if size < 1 << 16:
+        return b"\x82\x7e" + size.to_bytes(2, "big")
+    return b"\x82\x7f" + size.to_bytes(8, "big")
+
+
+class WeftProtocol(WebSocketsSansIOProtocol):
+    """One connection. The application finds it in its scope, accepts, and calls `take_over`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._user: ConnectionUser | None = None
+        self._has_begun = False
+        """The peer said nothing before it was accepted, so every frame is seen from its start."""
+        self._is_odd = False
+        """uvicorn's parser has it: it has seen part of a frame, or the connection is closing."""
+        self._is_in_fragments = False
+        self._rest = bytearray()
+        self._needed = 2
+        """Bytes of `_rest` without which it is of no use to look at it."""
+        self._is_waiting_turn = False
+        self._is_held = False
+        """The user can't take more now."""
+        self._message_bytes_max: int = self.config.ws_max_size
+
+    # ---- for the user -------------------------------------------------------------------------
+
+    def take_over(self, user: ConnectionUser, *, message_bytes_max: int | None = None) -> None:
+        """From now on everything goes to `user`, beginning with what has come already."""
+        if message_bytes_max is not None:
+            self._message_bytes_max = message_bytes_max
+            self.conn.max_message_size = message_bytes_max
+        waiting = self.queue
+        self._user = user
+        # What uvicorn would put there goes to the user, too; and a queue is 1 KB.
+        self.queue = cast(Any, _Ears(user))
+        while not waiting.empty():
+            self.queue.put_nowait(waiting.get_nowait())
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def hold_reading(self) -> None:
+        """Take nothing from the system until `go_on_reading`; a message that is being read still
+        comes."""
+        self._is_held = True
+        self.transport.pause_reading()
+
+    def go_on_reading(self) -> None:
+        self._is_held = False
+        if self._is_waiting_turn or self.transport.is_closing():
+            return
+        if self._rest:
+            self._wait_turn()
+        else:
+            self.transport.resume_reading()
+
+    @property
+    def is_open(self) -> bool:
+        return (
+            self.handshake_complete
+            and not self.close_sent
+            and not self.disconnected
+            and not self.transport.is_closing()
+        )
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Written and not yet taken by the system."""
+        return self.transport.get_write_buffer_size()
+
+    # ---- what comes ---------------------------------------------------------------------------
+
+    def run_asgi(self) -> Coroutine[Any, Any, None]:
+        cast(dict[str, Any], self.scope["extensions"])[CONNECTION] = self
+        return super().run_asgi()
+
+    def data_received(self, data: bytes) -> None:
+        if self._user is not None and self._has_begun and not self._is_odd:
+            self._take(data)
+            return
+        was_begun = self.handshake_initiated
+        super().data_received(data)
+        if not was_begun and self.handshake_initiated:
+            self._has_begun = data.endswith(b"\r\n\r\n")
+        elif self._user is None:
+            # Somebody who did not wait for the answer: uvicorn's parser may be inside a frame.
+            self._is_odd = True
+
+    def send_receive_event_to_app(self) -> None:
+        super().send_receive_event_to_app()
+        if self._user is not None and self.read_paused:
+            self.read_paused = False
+            if not self._is_held:
+                self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        while self._is_waiting_turn:
+            # What came whole before the end is taken, too.
+            self._take_turn()
+        self._rest.clear()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._user is not None:
+            self._user.writing_resumed()
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> None:
+        if self._rest or self._is_waiting_turn:
+            self._rest += data
+            if self._is_waiting_turn or len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        """Hand over the whole frames in `data`; keep what is behind them."""
+        at, end, turns_left = 0, len(data), FRAMES_PER_TURN
+        self._needed = 2
+        user = self._user
+        assert user is not None, "nothing is read before it is taken over"
+        while end - at >= 2:
+            first, second = data[at], data[at + 1]
+            size = second & 0x7F
+            body = at + 2
+            if size >= _MEDIUM:
+                width = 2 if size == _MEDIUM else 8
+                if end - body < width:
+                    self._needed = 2 + width
+                    break
+                size = int.from_bytes(data[body : body + width], "big")
+                body += width
+            body += 4
+            is_plain = first == _BINARY and second & _MASKED and not self._is_in_fragments
+            if size > self._message_bytes_max or not second & _MASKED:
+                # Its end is not awaited: uvicorn's parser says what is wrong with it.
+                self._be_odd(data[at:])
+                return
+            if end - body < size:
+                self._needed = body + size - at
+                break
+            if self._is_held:
+                self._needed = 2
+                break
+            if turns_left == 0:
+                self._wait_turn()
+                break
+            turns_left -= 1
+            if is_plain:
+                user.message_received(apply_mask(data[body : body + size], data[body - 4 : body]))
+            else:
+                if not first & _CONTROL:
+                    self._is_in_fragments = not first & _FINAL
+                super().data_received(data[at : body + size])
+            at = body + size
+            if self.conn.state is not State.OPEN or self._user is None:
+                self._be_odd(data[at:])
+                return
+        if at < end:
+            self._rest += data[at:]
+
+    def _be_odd(self, data: bytes) -> None:
+        self._is_odd = True
+        if data:
+            super().data_received(data)
+
+    def _wait_turn(self) -> None:
+        """Many frames came at once: others get their turn before the rest of them."""
+        self._is_waiting_turn = True
+        self.transport.pause_reading()
+        self.loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._is_waiting_turn = False
+        if self.disconnected:
+            return
+        data = bytes(self._rest)
+        self._rest.clear()
+        self._read(data)
+        if not self._is_waiting_turn and not self._is_held and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+
+class _Ears:
+    """Stands where uvicorn puts events for the application."""
+
+    def __init__(self, user: ConnectionUser) -> None:
+        self._user = user
+        self._has_ended = False
+
+    def put_nowait(self, event: dict[str, Any]) -> None:
+        if event["type"] == "websocket.disconnect":
+            if not self._has_ended:
+                self._has_ended = True
+                self._user.connection_ended()
+        elif event["type"] == "websocket.receive":
+            message: bytes | None = event.get("bytes")
+            if message is None:
+                self._user.text_received()
+            else:
+                self._user.message_received(message)
+
+    def empty(self) -> bool:
+        return True

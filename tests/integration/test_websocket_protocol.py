@@ -1,0 +1,154 @@
+"""The server's websockets, spoken to byte by byte: whatever way frames are cut, nothing changes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from weft_engine.limits import FRAMES_PER_TURN, INBOX_BYTES
+from weft_server.transport import AcceptedTransport
+from weft_server.websocket_protocol import WeftProtocol, binary_header
+
+LIMIT = 4 * INBOX_BYTES
+DEADLINE_S = 20
+
+
+async def _echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    transport = AcceptedTransport(websocket, message_bytes_max=LIMIT)
+    while (message := await transport.receive()) is not None:
+        messages = [message, *transport.receive_more()]
+        transport.send_prebuilt(*[binary_header(len(one)) + one for one in messages])
+        await transport.drained()
+    await transport.close("closed", "")
+
+
+@asynccontextmanager
+async def _server() -> AsyncIterator[int]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = Starlette(routes=[WebSocketRoute("/", _echo)])
+    server = uvicorn.Server(
+        uvicorn.Config(app, ws=WeftProtocol, ws_max_size=1024, lifespan="off", log_config=None)
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Raw:
+    """A client that sends the bytes it is told to."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, port: int) -> AsyncIterator[_Raw]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
+        assert answer.startswith(b"HTTP/1.1 101 ")
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def read(self) -> tuple[int, bytes]:
+        """First byte and payload of the next frame."""
+        first, size = await asyncio.wait_for(self._reader.readexactly(2), DEADLINE_S)
+        if size == 126:
+            (size,) = struct.unpack("!H", await self._reader.readexactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", await self._reader.readexactly(8))
+        return first, await asyncio.wait_for(self._reader.readexactly(size), DEADLINE_S)
+
+    async def closed_with(self) -> int:
+        first, payload = await self.read()
+        assert first == 0x88
+        return int(struct.unpack("!H", payload[:2])[0])
+
+
+def _frame(payload: bytes, *, first: int = 0x82, is_masked: bool = True) -> bytes:
+    header = binary_header(len(payload))
+    if not is_masked:
+        return bytes((first,)) + header[1:] + payload
+    mask = os.urandom(4)
+    masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    return bytes((first, header[1] | 0x80)) + header[2:] + mask + masked
+
+
+async def test_frames_cut_anywhere_come_whole() -> None:
+    messages = [b"a", b"", b"b" * 125, b"c" * 126, b"d" * 700]
+    data = b"".join(map(_frame, messages))
+    async with _server() as port, _Raw.connect(port) as raw:
+        for byte in data:
+            raw.writer.write(bytes((byte,)))
+            await raw.writer.drain()
+        assert [await raw.read() for _ in messages] == [(0x82, one) for one in messages]
+
+
+async def test_a_flood_of_small_messages_comes_in_order() -> None:
+    messages = [b"%d" % number for number in range(20 * FRAMES_PER_TURN)]
+    async with _server() as port, _Raw.connect(port) as raw:
+        raw.writer.write(b"".join(map(_frame, messages)))
+        assert [(await raw.read())[1] for _ in messages] == messages
+
+
+async def test_a_message_in_fragments_with_a_ping_between() -> None:
+    async with _server() as port, _Raw.connect(port) as raw:
+        raw.writer.write(
+            _frame(b"one ", first=0x02)
+            + _frame(b"there?", first=0x89)
+            + _frame(b"and two", first=0x80)
+            + _frame(b"three")
+        )
+        assert await raw.read() == (0x8A, b"there?")
+        assert await raw.read() == (0x82, b"one and two")
+        assert await raw.read() == (0x82, b"three")
+
+
+async def test_more_than_a_connection_may_have_waiting_still_comes() -> None:
+    # The first is larger than a frame of the server elsewhere, and all than what is held.
+    messages = [bytes((65 + number,)) * (INBOX_BYTES // 2) for number in range(5)]
+    async with _server() as port, _Raw.connect(port) as raw:
+        for one in messages:
+            raw.writer.write(_frame(one))
+        assert [(await raw.read())[1] for _ in messages] == messages
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (_frame(b"text", first=0x81), 1003),
+        (_frame(b"unmasked", is_masked=False), 1002),
+        (_frame(b"one", first=0x02) + _frame(b"no continuation"), 1002),
+        (_frame(b"reserved", first=0xC2), 1002),
+        (b"\x82\xff" + struct.pack("!Q", LIMIT + 1) + b"mask", 1009),
+        (_frame(b"\x03\xe8bye", first=0x88), 1000),
+    ],
+    ids=["text", "unmasked", "interrupted", "reserved", "too large", "bye"],
+)
+async def test_what_ends_a_connection(data: bytes, code: int) -> None:
+    async with _server() as port, _Raw.connect(port) as raw:
+        raw.writer.write(_frame(b"before"))
+        assert await raw.read() == (0x82, b"before")
+        raw.writer.write(data)
+        assert await raw.closed_with() == code
