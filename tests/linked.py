@@ -34,6 +34,7 @@ from weft_engine.sync.inspection import inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.messages import Message as Frame
 from weft_engine.sync.messages import Records, Window
+from weft_engine.sync.presence import Presence
 from weft_engine.sync.questions import RecordsRead, Writing, answer
 from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append
@@ -50,6 +51,7 @@ class Store:
         self._rng = rng
         self.key = WriterKey(rng.randbytes(32))
         self.clock = HybridClock()
+        self.presence = Presence()
         self._tips: dict[ContextName, Record] = {}
         self._written = 0
 

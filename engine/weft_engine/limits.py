@@ -147,6 +147,17 @@ PRESENCE_CLIENTS_MAX: Final = 10_000
 """Clients that are shown in one context; who comes later is not."""
 PRESENCE_LASTS_MS: Final = 30_000
 """A state that is not told anew in this time is over; it is told anew every half of it."""
+PRESENCE_ALL_MAX: Final = 200_000
+"""Clients that are shown, or have just left, in all contexts of a replica; then nobody new is."""
+PRESENCE_PER_CLIENT_LINK_MAX: Final = 4096
+"""Of these, who a link speaks for that is no relay's."""
+PRESENCE_PER_CLIENT_LINK_S: Final = 400
+"""States a second that are taken from such a link: each of its clients can be told anew in time."""
+PRESENCE_PER_RELAY_LINK_S: Final = 20_000
+PRESENCE_DUE_MAX: Final = 4096
+"""Clients whose states wait to be told on one link; what comes then waits to be told anew."""
+PRESENCE_FRAME_BYTES: Final = 32 * KIB
+"""A frame of presence takes no more states when it has so many bytes of them."""
 KNOWN_POSITIONS_MAX: Final = 4096
 """Records of one context that came from the peer and must not go back to it; more are forgotten,
 which costs bytes, nothing else."""

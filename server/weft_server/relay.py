@@ -23,6 +23,7 @@ from weft_engine.sync.inspection import Inspected
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, Transport
 from weft_engine.sync.messages import ByeCode, region_name
+from weft_engine.sync.presence import Presence
 from weft_engine.sync.session import End
 from weft_server.erasure_rights import refuse_foreign_erasures
 from weft_server.trust import check_regions
@@ -94,6 +95,11 @@ class Relay:
         return len(self._links)
 
     @property
+    def presence(self) -> Presence:
+        """Who is in its contexts now, over whatever they are linked."""
+        return self._replica.presence
+
+    @property
     def has_room(self) -> bool:
         return not self._is_closing and len(self._links) < LINKS_MAX
 
@@ -128,6 +134,7 @@ class Relay:
             region=self.region,
             quota=permission.quota,
             permit=partial(_check_all, checks) if checks else None,
+            serves_client=not permission.is_peer,
         )
         running = asyncio.create_task(link.run(), name="weft-relay-link")
         self._links[link] = (transport, running)

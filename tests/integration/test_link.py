@@ -31,6 +31,7 @@ from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.keeping import KeptLink, delay_s, keep_linked
 from weft_engine.sync.link import Journal, Link, LinkStore, Transport
 from weft_engine.sync.messages import ByeCode, Window
+from weft_engine.sync.presence import Presence
 from weft_engine.sync.session import End, State
 
 T = TypeVar("T")
@@ -265,6 +266,10 @@ class Replacing:
     @property
     def identity(self) -> Identity:
         return self._store.identity
+
+    @property
+    def presence(self) -> Presence:
+        return self._store.presence
 
     @property
     def guard(self) -> None:

@@ -134,6 +134,7 @@ class OnFullDisk:
         self._store = store
         self.full = FullDisk(store.journal)
         self.journal: Journal = self.full
+        self.presence = store.presence
 
     @property
     def identity(self) -> Identity:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from weft_engine.errors import MalformedFrame
 from weft_engine.limits import PRESENCE_CLIENTS_MAX, PRESENCE_LASTS_MS
 from weft_engine.names import ContextName
+from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.messages import PresenceState
-from weft_engine.sync.presence import Presence
+from weft_engine.sync.presence import Presence, checked
 
 CHAT = ContextName("acme/chat")
 
@@ -46,7 +50,8 @@ def test_what_is_not_told_anew_is_over() -> None:
     presence.listen(lambda *told: heard.append(told))
     presence.expire(PRESENCE_LASTS_MS)
     assert presence.of(CHAT) == (here(1, 1),)
-    assert heard == [(CHAT, (here(2, 2, None),), None)]
+    # With the clock it had: whoever has heard of a higher one knows better.
+    assert heard == [(CHAT, (here(2, 1, None),), None)]
 
 
 def test_with_a_source_go_the_clients_that_it_spoke_for_last() -> None:
@@ -80,3 +85,87 @@ def test_listeners_hear_the_source_until_they_stop() -> None:
     stop()
     presence.tell(CHAT, [here(1, 2)], now_ms=0)
     assert len(heard) == 1
+
+
+def test_who_has_left_is_not_brought_back_by_what_still_travels() -> None:
+    presence = Presence()
+    link = object()
+    presence.tell(CHAT, [here(1, 5)], now_ms=0, source=link)
+    presence.gone(link)
+    assert presence.tell(CHAT, [here(1, 5)], now_ms=1) == ()
+    assert presence.newer(CHAT, [here(1, 5)]) == (here(1, 5, None),)
+    assert presence.tell(CHAT, [here(1, 6)], now_ms=1) == (here(1, 6),)
+
+
+def test_who_has_left_is_forgotten_in_time() -> None:
+    presence = Presence()
+    presence.tell(CHAT, [here(1, 5)], now_ms=0)
+    presence.tell(CHAT, [here(1, 5, None)], now_ms=10)
+    presence.expire(PRESENCE_LASTS_MS + 9)
+    assert presence.known(CHAT, 1) == here(1, 5, None)
+    presence.expire(PRESENCE_LASTS_MS + 10)
+    assert presence.known(CHAT, 1) is None
+    assert presence.contexts(EVERYTHING) == []
+
+
+def test_who_passed_on_what_others_said_may_end_and_come_back_unnoticed() -> None:
+    presence = Presence()
+    heard: list[object] = []
+    presence.listen(lambda *told: heard.append(told))
+    first, again = object(), object()
+    presence.tell(CHAT, [here(1, 5)], now_ms=0, source=first)
+    heard.clear()
+    presence.forget(first)
+    presence.tell(CHAT, [here(1, 5)], now_ms=PRESENCE_LASTS_MS - 1, source=again)
+    assert presence.of(CHAT) == (here(1, 5),)
+    assert heard == []
+    presence.gone(again)
+    assert heard == [(CHAT, (here(1, 5, None),), again)]
+
+
+def test_what_was_told_once_does_not_last_longer_by_being_passed_on() -> None:
+    presence = Presence()
+    first, again = object(), object()
+    presence.tell(CHAT, [here(1, 5)], now_ms=0, source=first)
+    presence.forget(first)
+    presence.tell(CHAT, [here(1, 5)], now_ms=PRESENCE_LASTS_MS - 1, source=again)
+    presence.expire(PRESENCE_LASTS_MS)
+    assert presence.of(CHAT) == ()
+
+
+def test_a_source_speaks_for_so_many_and_no_more() -> None:
+    presence = Presence()
+    link = object()
+    some = [here(client, 1) for client in range(1, 5)]
+    assert presence.tell(CHAT, some, now_ms=0, source=link, clients_max=3) == tuple(some[:3])
+    presence.gone(link)
+    other = ContextName("acme/other")
+    assert len(presence.tell(other, some, now_ms=0, source=link, clients_max=3)) == 3
+
+
+def test_a_listener_hears_of_its_contexts_only() -> None:
+    presence = Presence()
+    heard: list[str] = []
+
+    def listener(context: ContextName, told: tuple[PresenceState, ...], source: object) -> None:
+        heard.append(context)
+
+    presence.listen(listener, Interest.of(contexts=["a"], prefixes=["team/", "t"]))
+    for name in ("a", "ab", "team/x", "b", "t"):
+        presence.tell(ContextName(name), [here(1, 1)], now_ms=0)
+    assert heard == ["a", "team/x", "t"]
+    presence.listen(listener, Interest.of(contexts=["b"]))
+    for name in ("a", "b"):
+        presence.tell(ContextName(name), [here(1, 2)], now_ms=0)
+    assert heard == ["a", "team/x", "t", "b"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "NaN", "[Infinity]", "[" * 8000, "'a'"])
+def test_a_state_that_is_no_json_is_refused(text: str) -> None:
+    with pytest.raises(MalformedFrame, match="no JSON"):
+        checked(here(1, 1, text))
+
+
+def test_a_state_of_null_is_a_leaving() -> None:
+    assert checked(here(1, 1, " null")) == here(1, 1, None)
+    assert checked(here(1, 1, "{}")) == here(1, 1)

@@ -43,6 +43,7 @@ from weft_engine.storage.machine import Machine
 from weft_engine.storage.projection import completed, current
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import connect
+from weft_engine.sync.presence import Presence
 
 _RESIDENT_MAX: Final = 256
 
@@ -85,6 +86,8 @@ class Replica:
         self.guard = Guard(journal, self.scribe, self._wall)
         self.erasing = Erasing(journal, self.scribe, self.projector, forget=self._forget)
         self.streams = Streams(self)
+        self.presence = Presence()
+        """Who is in its contexts now. Its times are the event loop's, in milliseconds."""
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
         self.searching = Searching(self)

@@ -30,6 +30,7 @@ from weft_engine.sync.incoming import Admission
 from weft_engine.sync.inspection import Inspected, inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.messages import ByeCode, Window
+from weft_engine.sync.presence import Presence
 from weft_engine.sync.questions import (
     Answer,
     Question,
@@ -41,6 +42,7 @@ from weft_engine.sync.questions import (
     answer,
 )
 from weft_engine.sync.session import End, Session, State
+from weft_engine.sync.showing import Showing
 
 T = TypeVar("T")
 
@@ -118,6 +120,10 @@ class LinkStore(Protocol):
     def journal(self) -> Journal: ...
 
     @property
+    def presence(self) -> Presence:
+        """Who is in its contexts now."""
+
+    @property
     def guard(self) -> LinkGuard | None:
         """None: this end has one identity for ever."""
 
@@ -137,6 +143,7 @@ class Link:
     `interest` is what this end asks for, or permits. `quota` names who offers records, for the
     waiting room: a relay gives what it knows of the peer's token, otherwise it is the peer's store.
     `permit` is shown what a peer offers, before the gate; it may raise LinkRefused.
+    `serves_client`: the peer is no relay, and shows presence for no more clients than one may.
     """
 
     def __init__(
@@ -149,11 +156,13 @@ class Link:
         window: Window | None = None,
         quota: bytes | None = None,
         permit: Callable[[Inspected], None] | None = None,
+        serves_client: bool = False,
     ) -> None:
         self._transport = transport
         self._store = store
         self._quota = quota
         self._permit = permit
+        self._wakes = {lane: asyncio.Event() for lane in ("send", "ask", "admit")}
         self.session = Session(
             store.identity,
             interest=interest,
@@ -161,8 +170,8 @@ class Link:
             region=region,
             window=window,
             ticket=None if region is None else store.random(TICKET_BYTES),
+            showing=Showing(store.presence, self._presence_due, is_client=serves_client),
         )
-        self._wakes = {lane: asyncio.Event() for lane in ("send", "ask", "admit")}
         self._waiters: dict[asyncio.Event, None] = {}  # in order, so that runs repeat
         self._admitting: set[asyncio.Task[Outcome]] = set()
         self._evidence = Evidence()
@@ -433,6 +442,9 @@ class Link:
     def _confirmed(self) -> None:
         self.session.confirmed()
         self._changed()
+
+    def _presence_due(self) -> None:
+        self._wakes["send"].set()
 
     def _changed(self) -> None:
         for wake in self._wakes.values():

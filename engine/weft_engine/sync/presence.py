@@ -2,21 +2,35 @@
 
 The rules are those of Yjs awareness, so what a Yjs client shows and what a Weft client shows are
 one thing: each client has a clock; a state is taken if its clock is higher than the known one, or
-equal and the client has left. A state that is not told anew in time is over. Must never know:
-frames, links, what time it is.
+equal and the client has left. A state that is not told anew in time, with a higher clock, is over.
+
+Of each client a board only ever moves on: to a higher clock, or from a state to its end. Who has
+left is remembered as long as a state lasts, so that an older state which still travels does not
+bring it back. Hence boards that pass on what was news to them agree in the end, in whatever order
+and over whatever ways they hear of it, and nothing travels in circles.
+
+Must never know: frames, links, what time it is.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Final, NoReturn
 
-from weft_engine.limits import PRESENCE_CLIENTS_MAX, PRESENCE_LASTS_MS
+from weft_engine.errors import MalformedFrame
+from weft_engine.limits import PRESENCE_ALL_MAX, PRESENCE_CLIENTS_MAX, PRESENCE_LASTS_MS
 from weft_engine.names import ContextName
+from weft_engine.sync.audience import Audience
+from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.messages import PresenceState
 
 Told = Callable[[ContextName, tuple[PresenceState, ...], object], None]
-"""Called with a context, what has changed in it, and the source that told it."""
+"""Called with a context, what has changed in it, and the source that told it. It tells nothing
+itself before it has returned: others have not heard yet."""
+
+_LEFT: Final = "null"
 
 
 @dataclass(slots=True)
@@ -24,33 +38,42 @@ class _Shown:
     state: PresenceState
     told_ms: int
     source: object
-    """Who spoke last for this client."""
-
-
-@dataclass(slots=True)
-class _Room:
-    clients: dict[int, _Shown] = field(default_factory=dict)
+    """Who spoke last for this client; None once that one is gone."""
 
 
 class Presence:
-    """What is shown in each context. A `source` is whoever tells it: a link, a connection."""
+    """What is shown in each context. A `source` is whoever tells it: a link, a connection. Times
+    are milliseconds of one clock that never steps back."""
 
     def __init__(self) -> None:
-        self._rooms: dict[ContextName, _Room] = {}
-        self._listeners: dict[Told, None] = {}
+        self._rooms: dict[ContextName, dict[int, _Shown]] = {}
+        self._oldest: dict[tuple[ContextName, int], _Shown] = {}
+        """All that is in the rooms, as told, from the longest ago on."""
+        self._spoken: dict[object, dict[tuple[ContextName, int], None]] = {}
+        self._listeners: Audience[Told] = Audience()
+        self._now_ms = 0
 
-    def listen(self, listener: Told) -> Callable[[], None]:
-        """Hear of every change, with the source it came from; returns what ends that."""
-        self._listeners[listener] = None
-        return lambda: self._listeners.pop(listener, None) and None
+    def listen(self, listener: Told, interest: Interest = EVERYTHING) -> Callable[[], None]:
+        """Hear of every change in the contexts of this interest, with the source it came from;
+        returns what ends that. Listening again changes the interest."""
+        self._listeners.join(listener, interest)
+        return lambda: self._listeners.leave(listener)
 
     def of(self, context: ContextName) -> tuple[PresenceState, ...]:
         """Who is there now, by ascending client."""
-        room = self._rooms.get(context)
-        if room is None:
-            return ()
-        shown = sorted(room.clients.items())
-        return tuple(one.state for _, one in shown if one.state.state is not None)
+        room = sorted(self._rooms.get(context, {}).items())
+        return tuple(one.state for _, one in room if one.state.state is not None)
+
+    def contexts(self, interest: Interest) -> list[ContextName]:
+        """Those of this interest in which somebody is, or was a moment ago."""
+        if not interest.prefixes:
+            return [name for name in interest.contexts if name in self._rooms]
+        return [name for name in self._rooms if interest.covers(name)]
+
+    def known(self, context: ContextName, client: int) -> PresenceState | None:
+        """What is known of a client, its leaving included for a while."""
+        shown = self._rooms.get(context, {}).get(client)
+        return None if shown is None else shown.state
 
     def tell(
         self,
@@ -59,62 +82,147 @@ class Presence:
         *,
         now_ms: int,
         source: object = None,
+        clients_max: int = PRESENCE_ALL_MAX,
     ) -> tuple[PresenceState, ...]:
-        """Take what a source says of clients. Returns what of it was news, by ascending client;
-        the listeners have heard it then. One clock told again lasts longer and is no news."""
-        room = self._rooms.setdefault(context, _Room())
+        """Take what a source, which speaks for up to `clients_max` clients, says of them. Returns
+        what of it was news, by ascending client; the listeners have heard it then. One clock told
+        again by its source lasts longer and is no news."""
+        self._now_ms = max(self._now_ms, now_ms)
+        room = self._rooms.setdefault(context, {})
         news: dict[int, PresenceState] = {}
         for told in states:
-            known = room.clients.get(told.client)
-            if known is None:
-                if told.state is None or len(room.clients) >= PRESENCE_CLIENTS_MAX:
+            shown = room.get(told.client)
+            if shown is None:
+                if told.state is None or not self._has_room(room, source, clients_max):
                     continue
-            elif told.clock < known.state.clock:
+            elif not _is_newer(told, shown.state):
+                if told == shown.state and told.state is not None:
+                    self._told_again(context, shown, source)
                 continue
-            elif told.clock == known.state.clock and (
-                told.state is not None or known.state.state is None
-            ):
-                if told == known.state:
-                    known.told_ms, known.source = now_ms, source
-                continue
-            room.clients[told.client] = _Shown(told, now_ms, source)
+            self._put(context, told, source)
             news[told.client] = told
-        if not room.clients:
+        if not room:
             del self._rooms[context]
         return self._spread(context, news.values(), source)
+
+    def newer(
+        self, context: ContextName, states: Iterable[PresenceState]
+    ) -> tuple[PresenceState, ...]:
+        """What is known better than it is said here."""
+        known = [(told, self.known(context, told.client)) for told in states]
+        return tuple(one for told, one in known if one is not None and _is_newer(one, told))
 
     def gone(self, source: object, context: ContextName | None = None) -> None:
         """A source has ended, or has left one context: with it goes every client that it spoke
         for last."""
-        for name in [context] if context is not None else list(self._rooms):
-            room = self._rooms.get(name)
-            if room is not None:
-                self._end(name, [c for c, one in room.clients.items() if one.source is source])
+        keys = list(self._spoken.get(source, ()))
+        self._end(keys if context is None else [key for key in keys if key[0] == context], source)
+
+    def forget(self, source: object) -> None:
+        """A source has ended that only passed on what others said: who it spoke for stays until
+        somebody says otherwise, or nobody anything in time."""
+        for context, client in list(self._spoken.get(source, ())):
+            self._rooms[context][client].source = None
+        self._spoken.pop(source, None)
 
     def expire(self, now_ms: int) -> None:
-        """Let go of what was not told anew in time. Call it every few seconds."""
-        for name, room in list(self._rooms.items()):
-            old = now_ms - PRESENCE_LASTS_MS
-            self._end(name, [c for c, one in room.clients.items() if one.told_ms <= old])
+        """Let go of what was not told anew in time. Call it about once a second, however many do
+        so: it costs nothing where nothing is over."""
+        self._now_ms = max(self._now_ms, now_ms)
+        over: list[tuple[ContextName, int]] = []
+        for key, shown in self._oldest.items():
+            if shown.told_ms > self._now_ms - PRESENCE_LASTS_MS:
+                break
+            over.append(key)
+        shown_still = [key for key in over if self._oldest[key].state.state is not None]
+        for key in over:
+            if self._oldest[key].state.state is None:
+                self._drop(*key)
+        self._end(shown_still, None)
 
-    def _end(self, context: ContextName, clients: Iterable[int]) -> None:
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _has_room(self, room: dict[int, _Shown], source: object, clients_max: int) -> bool:
+        return (
+            len(room) < PRESENCE_CLIENTS_MAX
+            and len(self._oldest) < PRESENCE_ALL_MAX
+            and (source is None or len(self._spoken.get(source, ())) < clients_max)
+        )
+
+    def _put(self, context: ContextName, state: PresenceState, source: object) -> None:
         room = self._rooms[context]
-        news: list[PresenceState] = []
-        source: object = None
-        for client in clients:
-            shown = room.clients.pop(client)
-            if shown.state.state is not None:
-                source = shown.source
-                news.append(PresenceState(client, shown.state.clock + 1, None))
-        if not room.clients:
+        if state.client in room:
+            self._drop(context, state.client, keep_room=True)
+        key = (context, state.client)
+        room[state.client] = self._oldest[key] = _Shown(state, self._now_ms, source)
+        if source is not None:
+            self._spoken.setdefault(source, {})[key] = None
+
+    def _told_again(self, context: ContextName, shown: _Shown, source: object) -> None:
+        if source is shown.source:
+            self._put(context, shown.state, source)
+        elif shown.source is None:
+            # It lasts no longer for that: otherwise two could keep somebody alive for each other.
+            shown.source = source
+            self._spoken.setdefault(source, {})[context, shown.state.client] = None
+
+    def _drop(self, context: ContextName, client: int, *, keep_room: bool = False) -> None:
+        key = (context, client)
+        shown = self._oldest.pop(key)
+        del self._rooms[context][client]
+        if not self._rooms[context] and not keep_room:
             del self._rooms[context]
-        self._spread(context, news, source)
+        if shown.source is not None:
+            spoken = self._spoken[shown.source]
+            del spoken[key]
+            if not spoken:
+                del self._spoken[shown.source]
+
+    def _end(self, keys: Iterable[tuple[ContextName, int]], source: object) -> None:
+        """These have left. Their clocks stay: who has heard of a higher one elsewhere is there."""
+        news: dict[ContextName, list[PresenceState]] = {}
+        for context, client in keys:
+            known = self._oldest[context, client].state
+            left = PresenceState(client, known.clock, None)
+            self._put(context, left, None)
+            if known.state is not None:
+                news.setdefault(context, []).append(left)
+        for context, some in news.items():
+            self._spread(context, some, source)
 
     def _spread(
         self, context: ContextName, news: Iterable[PresenceState], source: object
     ) -> tuple[PresenceState, ...]:
         told = tuple(sorted(news, key=lambda one: one.client))
         if told:
-            for listener in tuple(self._listeners):
+            for listener in self._listeners.of(context):
                 listener(context, told, source)
         return told
+
+
+def read_state(text: str) -> object:
+    """The value of a state that a peer has sent; None: its client has left. MalformedFrame if it
+    is no JSON: every client in the context would have to read it."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise MalformedFrame("the state of a presence is no JSON") from None
+
+
+def checked(state: PresenceState) -> PresenceState:
+    """As `state`, in its one form: who shows ``null`` has left, as among Yjs clients.
+    MalformedFrame."""
+    if state.state is None or state.state == _LEFT:
+        return PresenceState(state.client, state.clock, None)
+    left = read_state(state.state) is None
+    return PresenceState(state.client, state.clock, None) if left else state
+
+
+def _is_newer(one: PresenceState, than: PresenceState) -> bool:
+    if one.clock != than.clock:
+        return one.clock > than.clock
+    return one.state is None and than.state is not None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -54,7 +54,7 @@ from weft_engine.sync.comparison import Comparison
 from weft_engine.sync.confirming import Confirming
 from weft_engine.sync.faults import LimitBroken, LinkLost, OutsideInterest, ProtocolViolation
 from weft_engine.sync.fragments import Reassembly
-from weft_engine.sync.frames import VERSION, decode_frame, decode_message
+from weft_engine.sync.frames import VERSION, decode_frame, decode_message, encode
 from weft_engine.sync.incoming import Admission, Incoming
 from weft_engine.sync.interest import NOTHING, Interest
 from weft_engine.sync.messages import (
@@ -71,6 +71,7 @@ from weft_engine.sync.messages import (
     Issue,
     Kept,
     Message,
+    PresenceTold,
     Records,
     Ticket,
     Want,
@@ -91,6 +92,7 @@ from weft_engine.sync.questions import (
     ReadWanted,
     RecordsRead,
 )
+from weft_engine.sync.showing import Showing
 from weft_engine.sync.tickets import Tickets
 
 
@@ -129,7 +131,7 @@ class End:
 class Session:
     """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
     `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
-    region hands out: 16 random bytes."""
+    region hands out: 16 random bytes. `showing` is its share in presence; None: it has none."""
 
     def __init__(
         self,
@@ -140,6 +142,7 @@ class Session:
         region: str | None = None,
         window: Window | None = None,
         ticket: bytes | None = None,
+        showing: Showing | None = None,
     ) -> None:
         assert (region is None) == (ticket is None), "a region hands out tickets, nobody else does"
         window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
@@ -153,6 +156,7 @@ class Session:
         self.regions: dict[str, Position] = {}
         """Up to which position of our journal a region holds everything within the interest."""
         self.tickets = Tickets(ticket)
+        self._showing = showing
         self._window = window
         self._outgoing = Outgoing()
         self._incoming = Incoming(region, window)
@@ -194,6 +198,11 @@ class Session:
         """Frames for the transport, in this order: about `bytes_max` of them. Call again until
         there are none."""
         frames = self._outbox.take(bytes_max=bytes_max)
+        if not frames and self._showing is not None and self.end is None:
+            # One at a time, and only when nothing else is to leave: presence delays nobody.
+            shown = self._showing.next()
+            if shown is not None:
+                frames.append(encode(shown))
         self._pulse.has_sent = self._pulse.has_sent or bool(frames)
         return frames
 
@@ -295,6 +304,8 @@ class Session:
         """Call about once a second, with any clock that never steps back."""
         if self.end is not None:
             return
+        if self._showing is not None:
+            self._showing.tick(now_ms)
         match self._pulse.tick(now_ms):
             case Beat.DEAD:
                 self.close(ByeCode.SILENT, f"nothing was heard for {self._pulse.silent_ms} ms")
@@ -378,6 +389,9 @@ class Session:
                 self.tickets.receive(message)
             case Erased():
                 self._confirming.receive(message)
+            case PresenceTold():
+                if self._showing is not None:
+                    self._showing.heard(message)
             case Heartbeat() | Fragment():
                 pass
 
@@ -400,6 +414,8 @@ class Session:
         self.tickets.greeted(hello)
         self._comparison = Comparison(self.interest, self._outgoing)
         self._listing = ListContexts(self.interest, 0, "")
+        if self._showing is not None:
+            self._showing.follow(self.interest)
 
     def _acked(self, ack: Ack) -> None:
         for serial in range(ack.first, ack.last + 1):
@@ -491,6 +507,9 @@ class Session:
     def _finish(self, end: End) -> None:
         self.end = end
         self._outbox.clear()
+        if self._showing is not None:
+            peer_is_relay = self.peer is not None and self.peer.region is not None
+            self._showing.end(peer_is_relay=peer_is_relay)
 
 
 def _code(error: PeerError) -> ByeCode:
