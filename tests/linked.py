@@ -30,6 +30,7 @@ from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.frames import decode_frame
+from weft_engine.sync.hub import Hub
 from weft_engine.sync.inspection import inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.messages import Message as Frame
@@ -52,6 +53,7 @@ class Store:
         self.key = WriterKey(rng.randbytes(32))
         self.clock = HybridClock()
         self.presence = Presence()
+        self.hub = Hub(journal)
         self._tips: dict[ContextName, Record] = {}
         self._written = 0
 

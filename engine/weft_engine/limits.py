@@ -133,6 +133,11 @@ WINDOW_BYTES: Final = 8 * MIB
 WINDOW_FRAMES_MAX: Final = 4096
 FRAMES_PER_TURN: Final = 64
 """Messages of one connection that are taken at once; then the others get their turn."""
+FLUSH_BYTES: Final = 256 * KIB
+"""What is written to one connection at once; then the others get their turn."""
+LINKS_PER_TURN: Final = 256
+"""Links that are looked at in one turn, about every TICK_S."""
+TICK_S: Final = 1.0
 INBOX_BYTES: Final = MIB
 """A connection is not read while more than this waits for its user, one message aside."""
 OUTBOX_BYTES: Final = MIB

@@ -18,13 +18,11 @@ from weft_engine.errors import LinkRefused, MachineError, WeftError
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY, UNAUTHORISED
-from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.inspection import Inspected
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, Transport
 from weft_engine.sync.messages import ByeCode, region_name
 from weft_engine.sync.presence import Presence
-from weft_engine.sync.session import End
 from weft_server.erasure_rights import refuse_foreign_erasures
 from weft_server.trust import check_regions
 
@@ -86,7 +84,7 @@ class Relay:
             replica.certify(region_key)
         self._replica = replica
         self._doorkeeper = doorkeeper
-        self._links: dict[Link, tuple[RelayTransport, asyncio.Task[End]]] = {}
+        self._links: dict[Link, tuple[RelayTransport, asyncio.Future[None]]] = {}
         self._is_closing = False
 
     @property
@@ -136,31 +134,28 @@ class Relay:
             permit=partial(_check_all, checks) if checks else None,
             serves_client=not permission.is_peer,
         )
-        running = asyncio.create_task(link.run(), name="weft-relay-link")
-        self._links[link] = (transport, running)
+        ended = asyncio.get_running_loop().create_future()
+        self._links[link] = (transport, ended)
         expiry = None
         if permission.expires_s is not None:
             left_s = max(0.0, permission.expires_s - self._now_s())
             expire = partial(_expire, link, transport)
             expiry = asyncio.get_running_loop().call_later(left_s, expire)
-        checking = asyncio.create_task(_check_interest(link), name="weft-relay-check-interest")
-        replacing = asyncio.create_task(self._replace_stale(link), name="weft-relay-replace-stale")
+        session = link.session
+        link.when(lambda: session.peer is not None, partial(_check_interest, link))
+        link.when(lambda: session.tickets.peer_is_current, partial(self._replace_stale, link))
+        if self._is_closing:
+            self._send_away(link, transport)
         try:
-            if self._is_closing:
-                self._send_away(link, transport)
-            await asyncio.wait([running])
-            if not running.cancelled():
-                running.result()
+            await link.run()
         except MachineError as error:
             # The peer was told that this end failed; the operator is told why.
             _LOG.error("a link ended by a fault of this machine: %s", error)
         finally:
-            for task in (running, checking, replacing):
-                task.cancel()
-            await asyncio.gather(running, checking, replacing, return_exceptions=True)
             if expiry is not None:
                 expiry.cancel()
             del self._links[link]
+            ended.set_result(None)
 
     async def close(self) -> None:
         """Say goodbye on every link and wait until they are gone; who does not read its goodbye in
@@ -168,21 +163,17 @@ class Relay:
         self._is_closing = True
         for link, (transport, _) in self._links.items():
             self._send_away(link, transport)
-        running = [task for _, task in self._links.values()]
-        if running:
-            _, slow = await asyncio.wait(running, timeout=GOODBYE_S)
-            for task in slow:
-                task.cancel()
-            if slow:
-                await asyncio.wait(slow)
+        if not self._links:
+            return
+        ends = [ended for _, ended in self._links.values()]
+        await asyncio.wait(ends, timeout=GOODBYE_S)
+        for link in tuple(self._links):
+            link.abort("the relay is going away")
+        await asyncio.wait(ends)
 
-    async def _replace_stale(self, link: Link) -> None:
+    def _replace_stale(self, link: Link) -> None:
         """A store has one link here: who shows its ticket on a new one has left the others, or is
         a copy of who is on them."""
-        try:
-            await link.until(lambda: link.session.tickets.peer_is_current)
-        except (LinkLost, LinkRefused):
-            return
         peer = link.session.peer
         for other in tuple(self._links):
             its = other.session
@@ -228,14 +219,9 @@ def _refuse_all(offered: Inspected) -> None:
     )
 
 
-async def _check_interest(link: Link) -> None:
+def _check_interest(link: Link) -> None:
     """End a link that could never carry anything: its user waits for what will not come."""
-    session = link.session
-    try:
-        await link.until(lambda: session.peer is not None)
-    except (LinkLost, LinkRefused):
-        return
-    if session.peer is not None and session.interest.is_empty:
+    if link.session.interest.is_empty:
         link.close(
             "the token covers none of the contexts that were asked for",
             code=ByeCode.DENIED,

@@ -52,6 +52,11 @@ class AcceptedTransport:
         """Written and not yet taken by the system."""
         return self._protocol.buffered_bytes
 
+    @property
+    def is_congested(self) -> bool:
+        """More is buffered than the event loop's limit, 64 KiB."""
+        return not self._protocol.writable.is_set()
+
     def write(self, head: bytes, body: bytes = b"") -> None:
         """One binary message of these two, in one write; `body` is not copied where the event
         loop gathers writes. Bounded by nobody: look at `buffered_bytes` before. What is written to
@@ -84,7 +89,7 @@ class AcceptedTransport:
         while self._inbox:
             hearer.frame_received(self._inbox.popleft())
         self._inbox_bytes = 0
-        self._resume()
+        self.go_on_reading()
         if self._has_ended:
             hearer.transport_lost()
 
@@ -99,7 +104,7 @@ class AcceptedTransport:
         message = self._inbox.popleft()
         self._inbox_bytes -= len(message)
         if self._inbox_bytes <= INBOX_BYTES:
-            self._resume()
+            self.go_on_reading()
         return message
 
     def receive_more(self) -> list[bytes]:
@@ -107,8 +112,18 @@ class AcceptedTransport:
         messages = list(self._inbox)
         self._inbox.clear()
         self._inbox_bytes = 0
-        self._resume()
+        self.go_on_reading()
         return messages
+
+    def hold_reading(self) -> None:
+        """Take nothing more from the system for now."""
+        self._is_paused = True
+        self._protocol.hold_reading()
+
+    def go_on_reading(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._protocol.go_on_reading()
 
     # ---- the protocol's user ------------------------------------------------------------------
 
@@ -119,8 +134,7 @@ class AcceptedTransport:
         self._inbox.append(message)
         self._inbox_bytes += len(message)
         if self._inbox_bytes > INBOX_BYTES and not self._is_paused:
-            self._is_paused = True
-            self._protocol.hold_reading()
+            self.hold_reading()
         if self._has_come is not None:
             self._has_come.set()
 
@@ -158,8 +172,3 @@ class AcceptedTransport:
         except (WebSocketDisconnect, TimeoutError):
             # It went away by itself in this moment, or it does not read and never will.
             return
-
-    def _resume(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
-            self._protocol.go_on_reading()

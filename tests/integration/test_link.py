@@ -27,9 +27,11 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.faults import LinkLost
+from weft_engine.sync.hub import Hub
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.keeping import KeptLink, delay_s, keep_linked
-from weft_engine.sync.link import Journal, Link, LinkStore, Transport
+from weft_engine.sync.link import Link, LinkStore, Transport
+from weft_engine.sync.link_store import Journal
 from weft_engine.sync.messages import ByeCode, Window
 from weft_engine.sync.presence import Presence
 from weft_engine.sync.session import End, State
@@ -198,7 +200,6 @@ class BusyJournal:
 
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
-        self.listen = journal.listen
         self.listen_confirmed = journal.listen_confirmed
         self.confirm = journal.confirm
         self.begun = asyncio.Event()
@@ -230,7 +231,6 @@ class FailingJournal:
     def __init__(self, journal: SqliteJournal, *, times: int = 1) -> None:
         self.left = times
         self._journal = journal
-        self.listen = journal.listen
         self.listen_confirmed = journal.listen_confirmed
         self.confirm = journal.confirm
 
@@ -270,6 +270,10 @@ class Replacing:
     @property
     def presence(self) -> Presence:
         return self._store.presence
+
+    @property
+    def hub(self) -> Hub:
+        return self._store.hub
 
     @property
     def guard(self) -> None:

@@ -18,7 +18,8 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.storage.quarantine import Refused, entries
 from weft_engine.sync.frames import encode
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.link import Journal, Link, LinkStore
+from weft_engine.sync.link import Link, LinkStore
+from weft_engine.sync.link_store import Journal
 from weft_engine.sync.messages import Hello, Records, Window
 from weft_engine.sync.session import End
 
@@ -115,7 +116,6 @@ class FullDisk:
 
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
-        self.listen = journal.listen
         self.admit = journal.admit
         self.confirm = journal.confirm
         self.listen_confirmed = journal.listen_confirmed
@@ -135,6 +135,7 @@ class OnFullDisk:
         self.full = FullDisk(store.journal)
         self.journal: Journal = self.full
         self.presence = store.presence
+        self.hub = store.hub
 
     @property
     def identity(self) -> Identity:

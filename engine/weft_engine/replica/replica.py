@@ -43,6 +43,7 @@ from weft_engine.storage.machine import Machine
 from weft_engine.storage.projection import completed, current
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import connect
+from weft_engine.sync.hub import Hub
 from weft_engine.sync.presence import Presence
 
 _RESIDENT_MAX: Final = 256
@@ -88,6 +89,8 @@ class Replica:
         self.streams = Streams(self)
         self.presence = Presence()
         """Who is in its contexts now. Its times are the event loop's, in milliseconds."""
+        self.hub = Hub(journal)
+        """Tells its links of what is committed."""
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
         self.searching = Searching(self)

@@ -48,6 +48,9 @@ T = TypeVar("T")
 Listener = Callable[[Sequence[Stored], bytes], None]
 """Called on the event loop after a commit with what it brought, in journal order, and the session
 that brought it (empty for our own writes)."""
+Admitted = tuple[Outcome, list[Stored], list[SignatureItem]]
+CommitListener = Callable[[Sequence[Stored], Sequence[SignatureItem]], None]
+"""Called as a Listener is, before it, with the signatures that came with the records."""
 
 
 class SqliteJournal:
@@ -72,6 +75,7 @@ class SqliteJournal:
         self._lock = lock
         self._writing = writing
         self._listeners: list[Listener] = []
+        self._commit_listeners: list[CommitListener] = []
         self._failed: list[Callable[[], None]] = []
         self._confirmed: list[Callable[[], None]] = []
         if writing is not None:
@@ -197,6 +201,11 @@ class SqliteJournal:
 
         return end
 
+    def listen_commits(self, listener: CommitListener) -> Callable[[], None]:
+        """Call `listener` after every commit; returns what ends that."""
+        self._commit_listeners.append(listener)
+        return lambda: self._commit_listeners.remove(listener)
+
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """What `question` answers on a reader's connection, which sees all that is committed."""
         self.check_process()
@@ -266,23 +275,23 @@ class SqliteJournal:
         erasers that came beside those records whose payloads are stand-ins."""
         writer, ledger = self._open_for_writing()
 
-        def job(connection: sqlite3.Connection) -> tuple[Outcome, list[Stored]]:
+        def job(connection: sqlite3.Connection) -> Admitted:
             self._begin()
             shelf = SqliteShelf(connection, ledger, session=session, now_ms=now_ms, proofs=proofs)
             outcome = admit(shelf, records, items)
             if shelf.items:
                 ledger.sign(shelf.items)
-            return outcome, shelf.stored
+            return outcome, shelf.stored, [item for _, item in shelf.items]
 
         await writer.room()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
-        def done(result: tuple[Outcome, list[Stored]] | None, error: BaseException | None) -> None:
+        def done(result: Admitted | None, error: BaseException | None) -> None:
             outcome = Outcome()
             if result is not None:
                 # Listeners hear of what is journaled even if nobody waits for it any more.
-                outcome, stored = result
-                self._tell(stored, session)
+                outcome, stored, signed = result
+                self._tell(stored, session, signed)
             settle(future, outcome, error)
 
         writer.submit(job, size=sum(record.size for record in records), done=done)
@@ -358,8 +367,12 @@ class SqliteJournal:
         if self._tenure is not None:
             self._tenure.begin()
 
-    def _tell(self, stored: Sequence[Stored], session: bytes) -> None:
+    def _tell(
+        self, stored: Sequence[Stored], session: bytes, items: Sequence[SignatureItem] = ()
+    ) -> None:
         if stored:
+            for hear in tuple(self._commit_listeners):
+                hear(stored, items)
             for listener in tuple(self._listeners):
                 listener(stored, session)
 

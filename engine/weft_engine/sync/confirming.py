@@ -49,6 +49,10 @@ class Confirming:
     def receive(self, message: Erased) -> None:
         self._received.extend(message.entries)
 
+    @property
+    def has_received(self) -> bool:
+        return bool(self._received)
+
     def take_received(self) -> list[tuple[RecordHash, tuple[bytes, ...]]]:
         received, self._received = self._received, []
         return received

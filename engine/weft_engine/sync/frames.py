@@ -106,7 +106,7 @@ def _fields(message: Message) -> tuple[object, ...]:
         case Frontier():
             return (3, message.context, message.frontier, message.sample)
         case Records():
-            items = [_item_fields(item) for item in message.items]
+            items = [item_fields(item) for item in message.items]
             erasers = [
                 (envelope, payload, (i.public_key, i.tip, i.signature))
                 for envelope, payload, i in message.erasers
@@ -262,7 +262,8 @@ def _erasers(reader: Reader) -> tuple[tuple[bytes, bytes, SignatureItem], ...]:
     return tuple(found)
 
 
-def _item_fields(item: SignatureItem) -> tuple[bytes, ...]:
+def item_fields(item: SignatureItem) -> tuple[bytes, ...]:
+    """A signature as it stands in a message."""
     fields = (item.public_key, item.tip, item.signature)
     certificate = item.certificate
     return fields if certificate is None else (*fields, certificate.region, certificate.signature)

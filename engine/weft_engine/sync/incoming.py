@@ -9,7 +9,7 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from weft_engine.limits import (
@@ -62,9 +62,18 @@ class Incoming:
         self._wanted: set[RecordHash] = set()
 
     @property
-    def offered(self) -> Container[RecordHash]:
+    def offered(self) -> Collection[RecordHash]:
         """Records that the peer offered just now, or that are parked."""
         return self._offered.keys()
+
+    @property
+    def awaits_names(self) -> bool:
+        """Records that were announced, or asked for, have not come."""
+        return bool(self._announced or self._wanted)
+
+    @property
+    def has_admissions(self) -> bool:
+        return bool(self._admissions)
 
     @property
     def idle(self) -> bool:

@@ -1,36 +1,31 @@
 """A link: drives one session over a transport and a store, with tasks that all end with it.
 
-Knows asyncio and nothing of sockets: a transport is three methods. One lane each for what comes,
-what goes, questions to the store, records for the gate, and time; the session between them decides.
+Knows asyncio and nothing of sockets. One lane each for questions to the store, records for the gate
+and, where the transport is not direct, for what comes and what goes; the session between them
+decides. A lane runs while there is something to do, so an idle link has none.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol, TypeVar
 
 from weft_engine.errors import LinkRefused, MachineError, PeerError, StoreClosed
-from weft_engine.limits import CLOSING_S, RECORDS_BYTES, TICKET_BYTES
-from weft_engine.names import Position, RecordHash
-from weft_engine.records.envelope import Record
-from weft_engine.records.erasure import Eraser
+from weft_engine.limits import CLOSING_S, FLUSH_BYTES, RECORDS_BYTES, TICKET_BYTES
+from weft_engine.names import Position
 from weft_engine.records.gate import Outcome
-from weft_engine.records.identity import SignatureItem
 from weft_engine.storage import quarantine
-from weft_engine.storage.journal import Identity, Listener
-from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.evidence import Evidence
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.incoming import Admission
 from weft_engine.sync.inspection import Inspected, inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.link_store import LinkStore as LinkStore
+from weft_engine.sync.live import Body
 from weft_engine.sync.messages import ByeCode, Window
-from weft_engine.sync.presence import Presence
 from weft_engine.sync.questions import (
     Answer,
     Question,
@@ -43,98 +38,15 @@ from weft_engine.sync.questions import (
 )
 from weft_engine.sync.session import End, Session, State
 from weft_engine.sync.showing import Showing
+from weft_engine.sync.transport import DirectTransport
+from weft_engine.sync.transport import Transport as Transport
 
-T = TypeVar("T")
-
-_TICK_S = 1.0
 _INLINE_RECORDS_MAX = 8
 _INLINE_BYTES_MAX = RECORDS_BYTES // 10
 """Checked on the event loop, in about a millisecond: a thread costs more than that is worth."""
 
 
 _FRAME_FAULTS = frozenset({ByeCode.MALFORMED, ByeCode.FORMAT, ByeCode.LIMIT})
-
-
-class Transport(Protocol):
-    """A connection that carries whole frames, in order. `LinkLost` or an OSError says that it has
-    failed; the link ends and may be made again."""
-
-    async def send(self, frame: bytes, /) -> None:
-        """Returns when there is room for more."""
-
-    async def receive(self) -> bytes | None:
-        """The next frame; None at the end."""
-
-    async def close(self, code: str, reason: str, /) -> None:
-        """Let go of the connection; harmless when repeated."""
-
-
-class Journal(Protocol):
-    """What a link needs of a journal; `storage.journal.SqliteJournal` is one."""
-
-    async def read(self, question: Callable[[sqlite3.Connection], T], /) -> T: ...
-
-    async def write(self, job: Callable[[sqlite3.Connection], T], /) -> T: ...
-
-    async def admit(
-        self,
-        records: Sequence[Record],
-        items: Sequence[SignatureItem],
-        *,
-        session: bytes,
-        now_ms: int,
-        proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
-    ) -> Outcome: ...
-
-    async def confirm(
-        self, confirmations: Sequence[tuple[RecordHash, Sequence[bytes]]], /
-    ) -> None: ...
-
-    def listen(self, listener: Listener, /) -> Callable[[], None]: ...
-
-    def listen_confirmed(self, listener: Callable[[], None], /) -> Callable[[], None]: ...
-
-
-class LinkGuard(Protocol):
-    """What the replica at this end makes of what a link tells about itself
-    (`replica.guard.Guard`)."""
-
-    def joined(self, link: Link, /) -> None: ...
-
-    def left(self, link: Link, /) -> None: ...
-
-    def greeted(self, link: Link, /) -> None: ...
-
-    def may_show(self, link: Link, peer: bytes, /) -> bool: ...
-
-    async def superseded(self, link: Link, /) -> None: ...
-
-
-class LinkStore(Protocol):
-    """The replica at this end of a link."""
-
-    @property
-    def identity(self) -> Identity: ...
-
-    @property
-    def journal(self) -> Journal: ...
-
-    @property
-    def presence(self) -> Presence:
-        """Who is in its contexts now."""
-
-    @property
-    def guard(self) -> LinkGuard | None:
-        """None: this end has one identity for ever."""
-
-    def now_ms(self) -> int: ...
-
-    def random(self, size: int, /) -> bytes: ...
-
-    async def signature_items(self, stored: Sequence[Stored], /) -> list[SignatureItem]:
-        """Signatures whose tips are among these records: those that are kept, and a fresh one
-        over each record of our own that no other of them continues. (Not one for each chain:
-        after an equivocation a chain of our own has two ends, and what is not covered waits.)"""
 
 
 class Link:
@@ -162,7 +74,6 @@ class Link:
         self._store = store
         self._quota = quota
         self._permit = permit
-        self._wakes = {lane: asyncio.Event() for lane in ("send", "ask", "admit")}
         self.session = Session(
             store.identity,
             interest=interest,
@@ -171,8 +82,19 @@ class Link:
             window=window,
             ticket=None if region is None else store.random(TICKET_BYTES),
             showing=Showing(store.presence, self._presence_due, is_client=serves_client),
+            told=store.hub.head,
         )
-        self._waiters: dict[asyncio.Event, None] = {}  # in order, so that runs repeat
+        self._direct = transport if isinstance(transport, DirectTransport) else None
+        self._interest = self.session.interest
+        """What the hub tells us of."""
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lanes: dict[asyncio.Task[None], None] = {}  # in order, so that runs repeat
+        self._is_sending = self._is_asking = self._is_taking = self._is_confirming = False
+        """Whether the lane runs that does that."""
+        self._closing: asyncio.TimerHandle | None = None
+        self._fault: Exception | None = None
+        self._waiters: dict[asyncio.Event, None] = {}
+        self._wishes: list[tuple[Callable[[], bool], Callable[[], None]]] = []
         self._admitting: set[asyncio.Task[Outcome]] = set()
         self._evidence = Evidence()
 
@@ -189,26 +111,28 @@ class Link:
     async def run(self) -> End:
         """Speak until either end has enough. Returns how it ended; a fault of this machine (the
         disk, say) is told to the peer as such and raised."""
-        stop_listening = self._store.journal.listen(self._committed)
-        if self._store.guard is not None:
-            self._store.guard.joined(self)
+        hub, guard = self._store.hub, self._store.guard
+        hub.join(self)
+        if guard is not None:
+            guard.joined(self)
         stop_confirming = self._store.journal.listen_confirmed(self._confirmed)
-        lanes = [
-            asyncio.create_task(lane(), name=f"weft-link-{lane.__name__}")
-            for lane in (self._receive, self._send, self._ask, self._admit, self._tick)
-        ]
+        if self._direct is not None:
+            self._direct.attach(self)
+        else:
+            self._begin(self._receive())
+        self.changed()
         try:
-            await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
+            await self._over
         finally:
-            fault = await self._stop(lanes)
-            stop_listening()
-            if self._store.guard is not None:
-                self._store.guard.left(self)
+            fault = await self._stop()
+            hub.leave(self)
+            if guard is not None:
+                guard.left(self)
             stop_confirming()
             if fault is not None:
                 await self._say_fault(fault)
             self.session.lost("the link was cancelled")
-            self._changed()
+            self.changed()
             end = self.session.end
             assert end is not None, "a link that stopped has an end"
             await self._transport.close(end.code, end.reason)
@@ -217,12 +141,17 @@ class Link:
             raise fault
         return end
 
+    def abort(self, reason: str) -> None:
+        """End now, without a goodbye."""
+        self.session.lost(reason)
+        self.changed()
+
     def close(
         self, reason: str = "closed", *, code: ByeCode = ByeCode.CLOSED, hint: str = ""
     ) -> None:
         """Say goodbye; `run` returns soon after."""
         self.session.close(code, reason, hint)
-        self._changed()
+        self.changed()
 
     async def synced(self, *, timeout: float | None = None) -> None:
         """Wait until the peer holds, durably, everything within the interest that is in our
@@ -246,6 +175,7 @@ class Link:
         """Wait until something is true of the session."""
         changed = asyncio.Event()
         self._waiters[changed] = None
+        self._store.hub.wait(self, is_waiting=True)
         try:
             async with asyncio.timeout(timeout):
                 while not holds():
@@ -255,11 +185,141 @@ class Link:
                     await changed.wait()
         finally:
             del self._waiters[changed]
+            if not self._waiters:
+                self._store.hub.wait(self, is_waiting=False)
 
-    # ---- lanes --------------------------------------------------------------------------------
+    def when(self, holds: Callable[[], bool], then: Callable[[], None]) -> None:
+        """Call `then` once something is true of the session that a frame or an answer makes so;
+        never, if the link ends before."""
+        self._wishes.append((holds, then))
+
+    # ---- what happens -------------------------------------------------------------------------
+
+    def frame_received(self, frame: bytes, /) -> None:
+        """A frame of the peer (`sync.transport.Hearer`)."""
+        session = self.session
+        had_ended = session.end is not None
+        is_first = session.peer is None
+        session.receive(frame)
+        if is_first and session.peer is not None and self._store.guard is not None:
+            self._store.guard.greeted(self)
+        if not had_ended:
+            self._note_end(frame)
+        if session.interest is not self._interest:
+            self._interest = session.interest
+            self._store.hub.follow(self)
+        if session.has_confirmed and not self._is_confirming:
+            self._is_confirming = True
+            self._begin(self._confirm())
+        self.changed()
+
+    def transport_lost(self) -> None:
+        self.session.lost("the connection was closed")
+        self.changed()
+
+    def transport_drained(self) -> None:
+        self.changed()
+
+    def push(self, body: Body, /) -> bool:
+        """Send what is new, as it was made ready for many links; False if something is in front
+        of it or there is no room (`sync.hub.Ear`)."""
+        session, direct = self.session, self._direct
+        if not body.shared:
+            return body.shared is not None and session.is_settled
+        if session.has_frames:
+            self._flush()
+        if direct is None:
+            if session.outbox_is_full:
+                return False
+        elif direct.is_congested or session.has_frames:
+            return False
+        head = session.push(body)
+        if head is None:
+            return False
+        if direct is None:
+            session.put_frame(head + body.shared)
+            self._flush()
+        else:
+            direct.write(head, body.shared)
+        return True
+
+    def tick(self, now_ms: int, /) -> None:
+        self.session.tick(now_ms)
+        self.changed()
+
+    def changed(self) -> None:
+        """See what there is to do, and who waited for this."""
+        session = self.session
+        self._flush()
+        if not self._over.done():
+            if not self._is_asking:
+                question = session.next_question()
+                if question is not None:
+                    self._is_asking = True
+                    self._begin(self._ask(question))
+            if not self._is_taking and session.has_admissions:
+                self._is_taking = True
+                self._begin(self._admit())
+            if session.awaits_names:
+                self._store.hub.attend(self)
+        for waiter in self._waiters:
+            waiter.set()
+        if self._wishes and session.end is None:
+            self._look_at_wishes()
+        if session.end is not None:
+            self._wind_up(session.end)
+
+    # ---- lanes: each runs while there is something to do --------------------------------------
+
+    def _begin(self, lane: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(lane, name="weft-link")
+        self._lanes[task] = None
+        task.add_done_callback(self._lane_ended)
+
+    def _lane_ended(self, task: asyncio.Task[None]) -> None:
+        self._lanes.pop(task, None)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._fault = self._fault or error
+            self._finish()
+
+    def _flush(self) -> None:
+        """Send what there is to send."""
+        session, direct = self.session, self._direct
+        if direct is None:
+            if not self._is_sending and not self._over.done():
+                frames = session.frames_to_send()
+                if frames:
+                    self._is_sending = True
+                    self._begin(self._send(frames))
+            return
+        size = 0
+        while not direct.is_congested and size < FLUSH_BYTES:
+            frames = session.frames_to_send(bytes_max=FLUSH_BYTES)
+            if not frames:
+                return
+            for frame in frames:
+                direct.write(frame)
+                size += len(frame)
+        if not direct.is_congested:
+            asyncio.get_running_loop().call_soon(self.changed)
+
+    async def _send(self, frames: list[bytes]) -> None:
+        while frames:
+            try:
+                for frame in frames:
+                    await self._transport.send(frame)
+            except (LinkLost, OSError) as error:
+                self.session.lost(f"the connection failed: {error}")
+                break
+            # What has left makes room for the next question.
+            self.changed()
+            frames = self.session.frames_to_send()
+        self._is_sending = False
+        self.changed()
 
     async def _receive(self) -> None:
-        while self.session.end is None:
+        while not self._over.done():
             try:
                 frame = await self._transport.receive()
             except (LinkLost, OSError) as error:
@@ -268,52 +328,25 @@ class Link:
             if frame is None:
                 self.session.lost("the connection was closed")
                 break
-            had_ended = self.session.end is not None
-            is_first = self.session.peer is None
-            self.session.receive(frame)
-            if is_first and self.session.peer is not None and self._store.guard is not None:
-                self._store.guard.greeted(self)
-            if not had_ended:
-                self._note_end(frame)
-            self._changed()
-            confirmed = self.session.take_confirmed()
-            if confirmed:
-                await self._store.journal.confirm(confirmed)
-        self._changed()
-        # The goodbye is sent by another lane, which then ends the link.
-        if self.session.end is not None and self.session.end.by_peer:
-            return
-        await asyncio.Event().wait()
+            self.frame_received(frame)
+        self.changed()
 
-    async def _send(self) -> None:
-        wake = self._wakes["send"]
-        while True:
-            wake.clear()
-            frames = self.session.frames_to_send()
-            if frames:
-                try:
-                    for frame in frames:
-                        await self._transport.send(frame)
-                except (LinkLost, OSError) as error:
-                    self.session.lost(f"the connection failed: {error}")
-                    return
-                # What has left makes room for the next question.
-                self._changed()
-            elif self.session.end is not None:
-                return
-            else:
-                await wake.wait()
+    async def _confirm(self) -> None:
+        # Nothing is heard meanwhile: a peer may tell much of erasures.
+        if self._direct is not None:
+            self._direct.hold_reading()
+        while confirmed := self.session.take_confirmed():
+            await self._store.journal.confirm(confirmed)
+        self._is_confirming = False
+        if self._direct is not None:
+            self._direct.go_on_reading()
 
-    async def _ask(self) -> None:
-        wake = self._wakes["ask"]
-        while True:
-            wake.clear()
-            question = self.session.next_question()
-            if question is None:
-                await wake.wait()
-                continue
+    async def _ask(self, question: Question | None) -> None:
+        while question is not None:
             self.session.supply(await self._answer(question))
-            self._changed()
+            self.changed()
+            question = self.session.next_question()
+        self._is_asking = False
 
     async def _answer(self, question: Question) -> Answer:
         guard = self._store.guard
@@ -333,18 +366,16 @@ class Link:
 
     async def _admit(self) -> None:
         """Checks the next message while the gate writes the one before."""
-        wake = self._wakes["admit"]
         writing: asyncio.Task[None] | None = None
         try:
             while True:
-                wake.clear()
                 admission = self.session.next_admission()
                 if admission is None:
-                    if writing is not None:
-                        await writing
-                        writing = None
-                    else:
-                        await wake.wait()
+                    if writing is None:
+                        self._is_taking = False
+                        return
+                    await writing
+                    writing = None
                     continue
                 try:
                     inspected = await self._inspect(admission)
@@ -356,7 +387,7 @@ class Link:
                 except PeerError as error:
                     self._evidence.message(error, now_ms=self._store.now_ms())
                     self.session.refused(error)
-                    self._changed()
+                    self.changed()
                     continue
                 if writing is not None:
                     await writing
@@ -364,6 +395,7 @@ class Link:
                 if self.session.end is not None:
                     continue
                 self.session.offer(admission.serial, inspected.records)
+                self._store.hub.offered(self, [record.hash for record in inspected.records])
                 writing = asyncio.create_task(self._write(admission.serial, inspected))
         finally:
             if writing is not None:
@@ -397,26 +429,43 @@ class Link:
             now_ms = self._store.now_ms()
             self._evidence.record(hash_, offered.get(hash_), error, now_ms=now_ms)
         self.session.admitted(serial, outcome)
-        self._changed()
-
-    async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self.session.end is None:
-            self.session.tick(int(loop.time() * 1000))
-            self._changed()
-            await asyncio.sleep(_TICK_S)
-        await asyncio.sleep(CLOSING_S)
+        self._store.hub.admitted(self, offered)
+        self.changed()
 
     # ---- inside -------------------------------------------------------------------------------
 
-    async def _stop(self, lanes: Sequence[asyncio.Task[None]]) -> Exception | None:
+    def _look_at_wishes(self) -> None:
+        wishes, self._wishes = self._wishes, []
+        for holds, then in wishes:
+            if holds():
+                then()
+            else:
+                self._wishes.append((holds, then))
+
+    def _wind_up(self, end: End) -> None:
+        """The session has ended: at once if the peer said so, else when our goodbye has left."""
+        if end.by_peer or not (self.session.has_frames or self._is_sending):
+            self._finish()
+        elif self._closing is None:
+            self._closing = asyncio.get_running_loop().call_later(CLOSING_S, self._finish)
+
+    def _finish(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
+
+    async def _stop(self) -> Exception | None:
         """End the lanes; the first fault of one of them."""
+        if self._closing is not None:
+            self._closing.cancel()
+        self._finish()
+        lanes = tuple(self._lanes)
         for lane in lanes:
             lane.cancel()
         results = await asyncio.gather(*lanes, return_exceptions=True)
         # What the gate has begun to write is told to everybody who listens, so it is not cut.
         written = await asyncio.gather(*self._admitting, return_exceptions=True)
-        return next((found for found in (*results, *written) if isinstance(found, Exception)), None)
+        found = (self._fault, *results, *written)
+        return next((error for error in found if isinstance(error, Exception)), None)
 
     def _note_end(self, frame: bytes) -> None:
         """Keep the frame that ended the link by what is wrong with it."""
@@ -435,22 +484,12 @@ class Link:
         with suppress(MachineError, StoreClosed):
             await self._store.journal.write(lambda connection: quarantine.keep(connection, entries))
 
-    def _committed(self, stored: Sequence[Stored], _: bytes) -> None:
-        self.session.committed(stored)
-        self._changed()
-
     def _confirmed(self) -> None:
         self.session.confirmed()
-        self._changed()
+        self.changed()
 
     def _presence_due(self) -> None:
-        self._wakes["send"].set()
-
-    def _changed(self) -> None:
-        for wake in self._wakes.values():
-            wake.set()
-        for waiter in self._waiters:
-            waiter.set()
+        self.changed()
 
     async def _say_fault(self, fault: Exception) -> None:
         self.session.close(ByeCode.FAULT, f"this end failed: {type(fault).__name__}")

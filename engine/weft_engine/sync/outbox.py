@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+from weft_engine.limits import FRAME_BYTES_MAX
 from weft_engine.sync.fragments import cut
 from weft_engine.sync.frames import encode
 from weft_engine.sync.messages import Message
@@ -17,29 +18,38 @@ class Outbox:
     def __init__(self) -> None:
         self.size = 0
         """Bytes that have not begun to leave, those that overtake left out: they are small."""
-        self._urgent: deque[bytes] = deque()
-        self._ordered: deque[bytes] = deque()
-        self._cutting: Iterator[bytes] = iter(())
+        self._urgent: list[bytes] = []
+        self._ordered: deque[bytes] | None = None  # An empty one takes 600 bytes.
+        self._cutting: Iterator[bytes] | None = None
         self._message_id = 0
 
     def put(self, message: Message) -> None:
-        data = encode(message)
-        self._ordered.append(data)
-        self.size += len(data)
+        self.put_encoded(encode(message))
+
+    def put_encoded(self, message: bytes) -> None:
+        if self._ordered is None:
+            self._ordered = deque()
+        self._ordered.append(message)
+        self.size += len(message)
 
     def put_first(self, message: Message) -> None:
         """Behind other urgent ones, before everything else, even between two fragments."""
         self._urgent.append(encode(message))
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is left to be taken."""
+        return not self._urgent and self._ordered is None and self._cutting is None
+
     def clear(self) -> None:
         self._urgent.clear()
-        self._ordered.clear()
-        self._cutting = iter(())
+        self._ordered = None
+        self._cutting = None
         self.size = 0
 
     def take(self, *, bytes_max: int) -> list[bytes]:
-        """The next frames, about so many bytes of them."""
-        frames: list[bytes] = []
+        """The next frames, about so many bytes of them, urgent ones aside."""
+        frames, self._urgent = self._urgent, []
         size = 0
         while size < bytes_max and (frame := self._next()) is not None:
             frames.append(frame)
@@ -47,13 +57,19 @@ class Outbox:
         return frames
 
     def _next(self) -> bytes | None:
-        if self._urgent:
-            return self._urgent.popleft()
-        frame = next(self._cutting, None)
-        if frame is None and self._ordered:
-            message = self._ordered.popleft()
-            self.size -= len(message)
-            self._message_id += 1
-            self._cutting = cut(message, id_=self._message_id)
-            frame = next(self._cutting)
-        return frame
+        if self._cutting is not None:
+            frame = next(self._cutting, None)
+            if frame is not None:
+                return frame
+            self._cutting = None
+        if self._ordered is None:
+            return None
+        message = self._ordered.popleft()
+        self.size -= len(message)
+        if not self._ordered:
+            self._ordered = None
+        if len(message) <= FRAME_BYTES_MAX:
+            return message
+        self._message_id += 1
+        self._cutting = cut(message, id_=self._message_id)
+        return next(self._cutting)

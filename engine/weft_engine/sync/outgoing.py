@@ -33,6 +33,7 @@ from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import closed, needed
+from weft_engine.sync.live import Sent
 from weft_engine.sync.messages import Window
 from weft_engine.sync.questions import Part, ReadRecords, RecordsRead
 
@@ -79,14 +80,6 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that is not acknowledged."""
-
-    first: Position
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
 class Composed:
     """What one message carries."""
 
@@ -112,15 +105,33 @@ def beside(records: Sequence[Stored], read: RecordsRead) -> tuple[Eraser, ...]:
     return tuple(found.values())
 
 
+@dataclass(slots=True)
+class Head:
+    """How much of the journal all links were told of."""
+
+    position: Position
+
+
 class Outgoing:
-    def __init__(self) -> None:
-        self.head = Position(0)
-        """The newest position of the journal that we were told of."""
+    """`told`: what all links were told of, if there are others."""
+
+    def __init__(self, told: Head | None = None) -> None:
+        self._told = told or Head(Position(0))
+        self._head = Position(0)
         self.unacked: dict[int, Sent] = {}
         self._unacked_bytes = 0
         self._pending: dict[ContextName, Pending] = {}
         self._ready: dict[ContextName, None] = {}
         self._comparing = 0
+
+    @property
+    def head(self) -> Position:
+        """The newest position of the journal that we were told of."""
+        return max(self._head, self._told.position)
+
+    @head.setter
+    def head(self, position: Position) -> None:
+        self._head = max(self._head, position)
 
     # ---- the comparison -----------------------------------------------------------------------
 
@@ -186,6 +197,11 @@ class Outgoing:
         self._settle(context, pending)
 
     # ---- reading ------------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """All that we were told of was sent, or is at the peer."""
+        return not self._pending
 
     @property
     def ready(self) -> int:
@@ -263,9 +279,9 @@ class Outgoing:
 
     # ---- sent and acknowledged ----------------------------------------------------------------
 
-    def sent(self, serial: int, composed: Composed) -> None:
-        self.unacked[serial] = Sent(composed.first, composed.size)
-        self._unacked_bytes += composed.size
+    def sent(self, serial: int, sent: Sent) -> None:
+        self.unacked[serial] = sent
+        self._unacked_bytes += sent.size
 
     def acked(self, serial: int) -> bool:
         """False if no such message is open."""

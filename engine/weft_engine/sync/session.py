@@ -29,7 +29,7 @@ Must never know: sockets, SQLite, tasks, what time it is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -57,6 +57,7 @@ from weft_engine.sync.fragments import Reassembly
 from weft_engine.sync.frames import VERSION, decode_frame, decode_message, encode
 from weft_engine.sync.incoming import Admission, Incoming
 from weft_engine.sync.interest import NOTHING, Interest
+from weft_engine.sync.live import Body, Sent, head_of
 from weft_engine.sync.messages import (
     FINAL_CODES,
     Ack,
@@ -79,7 +80,7 @@ from weft_engine.sync.messages import (
     bye,
 )
 from weft_engine.sync.outbox import Outbox
-from weft_engine.sync.outgoing import Composed, Outgoing, beside
+from weft_engine.sync.outgoing import Composed, Head, Outgoing, beside
 from weft_engine.sync.pulse import Beat, Pulse
 from weft_engine.sync.questions import (
     Answer,
@@ -131,7 +132,8 @@ class End:
 class Session:
     """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
     `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
-    region hands out: 16 random bytes. `showing` is its share in presence; None: it has none."""
+    region hands out: 16 random bytes. `showing` is its share in presence; None: it has none.
+    `told` is what all links of the store were told of, where they are told together."""
 
     def __init__(
         self,
@@ -143,6 +145,7 @@ class Session:
         window: Window | None = None,
         ticket: bytes | None = None,
         showing: Showing | None = None,
+        told: Head | None = None,
     ) -> None:
         assert (region is None) == (ticket is None), "a region hands out tickets, nobody else does"
         window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
@@ -158,8 +161,10 @@ class Session:
         self.tickets = Tickets(ticket)
         self._showing = showing
         self._window = window
-        self._outgoing = Outgoing()
+        self._outgoing = Outgoing(told)
         self._incoming = Incoming(region, window)
+        self.came: set[RecordHash] = set()
+        """Committed just now, from the peer; `told` has not been called for them."""
         self._comparison: Comparison | None = None
         self._reassembly = Reassembly()
         self._listing: ListContexts | None = None
@@ -255,6 +260,11 @@ class Session:
         through the gate, and call `admitted`. Messages enter the gate in this order."""
         return None if self.end is not None else self._incoming.next_admission()
 
+    @property
+    def has_admissions(self) -> bool:
+        """Whether there is a `next_admission`."""
+        return self.end is None and self._incoming.has_admissions
+
     def offer(self, serial: int, records: Sequence[Record]) -> None:
         """The message is sound. From now on commits of its records are known to be the peer's."""
         self._incoming.offer(serial, records)
@@ -278,21 +288,93 @@ class Session:
 
     def committed(self, stored: Sequence[Stored]) -> None:
         """What the journal has just made durable, whoever wrote it, in its order."""
+        self.journaled(stored)
+        self.told(stored)
+        self.handed_out()
+
+    def journaled(self, stored: Sequence[Stored]) -> bool:
+        """The first half of `committed`, for links that are told together (`sync.hub`): what the
+        peer offered is here. Due where `offered` names one of these, or while `awaits_names`;
+        before their admission is answered. Whether something is to be acknowledged for that."""
+        if self._comparison is None or self.end is not None:
+            return False
+        self.came.update(
+            [one.record.hash for one in stored if self._incoming.committed(one.record.hash)]
+        )
+        return self._acknowledge()
+
+    def told(self, stored: Sequence[Stored]) -> None:
+        """The second half: what is new in our journal is to be sent, unless it came from there."""
         if self._comparison is None or self.end is not None:
             return
         for one in stored:
-            self._outgoing.head = max(self._outgoing.head, one.position)
-            from_peer = self._incoming.committed(one.record.hash)
+            self._outgoing.head = one.position
             context = one.record.envelope.context
             if self.interest.covers(context):
+                from_peer = one.record.hash in self.came
                 self._outgoing.committed(context, one.position, from_peer=from_peer)
-        self._acknowledge()
+
+    def handed_out(self) -> None:
+        """All links have been told of what was committed."""
+        self.came.clear()
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to be sent or looked at, so what is new may go out as it is."""
+        comparison = self._comparison
+        return (
+            self._outgoing.is_settled
+            and comparison is not None
+            and comparison.is_done
+            and not self._wanted
+            and self.tickets.may_send
+            and self.end is None
+        )
+
+    def push(self, body: Body) -> bytes | None:
+        """What stands before the shared bytes of `body`, which is sent with it now, behind
+        `frames_to_send`. None if it can't be: the peer has to be told of it otherwise."""
+        if not self.is_settled or not self._outgoing.has_room(self._window):
+            return None
+        self._serial += 1
+        self._outgoing.sent(self._serial, body.sent)
+        self._pulse.has_sent = True
+        return head_of(self._serial)
+
+    def put_frame(self, frame: bytes) -> None:
+        """Send a pushed message behind what is to be sent already."""
+        self._outbox.put_encoded(frame)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether there is something in `frames_to_send`, presence left out."""
+        return not self._outbox.is_empty
+
+    @property
+    def outbox_is_full(self) -> bool:
+        return self._outbox.size > OUTBOX_BYTES
+
+    @property
+    def offered(self) -> Collection[RecordHash]:
+        """Records of the peer that are not journaled yet."""
+        return self._incoming.offered
+
+    @property
+    def awaits_names(self) -> bool:
+        """Records that the peer announced, or was asked for, have not come: `journaled` is due for
+        every commit."""
+        return self._incoming.awaits_names
 
     # ---- erasures -----------------------------------------------------------------------------
 
     def confirmed(self) -> None:
         """There are new confirmations of erasures in our store."""
         self._confirming.is_due = True
+
+    @property
+    def has_confirmed(self) -> bool:
+        """Whether there is something to `take_confirmed`."""
+        return self._confirming.has_received
 
     def take_confirmed(self) -> list[tuple[RecordHash, tuple[bytes, ...]]]:
         """What the peer has told of erasures: erasers, and the stores that confirm them."""
@@ -429,9 +511,11 @@ class Session:
                 )
             self.regions[region] = max(self.regions.get(region, Position(0)), position)
 
-    def _acknowledge(self) -> None:
-        for ack in self._incoming.acks():
+    def _acknowledge(self) -> bool:
+        acks = self._incoming.acks()
+        for ack in acks:
             self._outbox.put_first(ack)
+        return bool(acks)
 
     # ---- inside: what goes --------------------------------------------------------------------
 
@@ -461,7 +545,7 @@ class Session:
         )
 
     def _listed(self, comparison: Comparison, answer: Listed) -> None:
-        self._outgoing.head = max(self._outgoing.head, answer.position)
+        self._outgoing.head = answer.position
         self._listing = answer.next
         try:
             for page in comparison.listed(answer.entries, last=answer.next is None):
@@ -473,7 +557,8 @@ class Session:
         if isinstance(answer.question, ReadWanted):
             self._send_wanted(answer, answer.question)
             return
-        composed = self._outgoing.compose(answer, self._incoming.offered)
+        known = self.came.union(self._incoming.offered)
+        composed = self._outgoing.compose(answer, known)
         if composed is not None:
             stated = self._outgoing.stated() if comparison.is_done else None
             self._send_records(composed, stated)
@@ -493,7 +578,7 @@ class Session:
     def _send_records(self, composed: Composed, upto: Position | None) -> None:
         self._serial += 1
         records = tuple((r.envelope_bytes, r.payload) for r in composed.records)
-        self._outgoing.sent(self._serial, composed)
+        self._outgoing.sent(self._serial, Sent(composed.first, composed.size))
         erasers = tuple(
             (e.record.envelope_bytes, e.record.payload, e.item) for e in composed.erasers
         )

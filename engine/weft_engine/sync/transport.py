@@ -39,12 +39,17 @@ class DirectTransport(Transport, Protocol):
     """A transport without tasks or queues between it and its user."""
 
     @property
-    def buffered_bytes(self) -> int:
-        """Written and not on its way yet."""
+    def is_congested(self) -> bool:
+        """More was written than leaves soon; `transport_drained` is called when it has left."""
 
     def write(self, head: bytes, body: bytes = ..., /) -> None:
         """Send a frame that consists of these two, at once; on a connection that is gone it goes
         nowhere. The bytes of `body` are shared with other connections."""
+
+    def hold_reading(self) -> None:
+        """Hear nothing for now, but for what is on its way to the hearer already."""
+
+    def go_on_reading(self) -> None: ...
 
     def attach(self, hearer: Hearer, /) -> None:
         """From now on tell `hearer`, beginning with what has come already; `receive` is over."""
