@@ -65,6 +65,10 @@ class Shelf(Protocol):
     def held(self, hashes: Iterable[RecordHash]) -> Mapping[RecordHash, Envelope]:
         """Those of the records that are journaled."""
 
+    def maximal(self, hash_: RecordHash) -> Envelope | None:
+        """The envelope of a record that is journaled and that no journaled record has as a parent;
+        None if it is not known, without looking far, to be one."""
+
     def waiting(self, hash_: RecordHash) -> Parked | None: ...
 
     def waiting_on(self, hash_: RecordHash) -> Sequence[RecordHash]:
@@ -115,9 +119,11 @@ def admit(shelf: Shelf, records: Sequence[Record], items: Sequence[SignatureItem
     `items` are verified signatures, of records that are offered, parked or journaled. Records that
     are known already are ignored.
     """
-    named = {h for record in records for h in (record.hash, *record.envelope.parents)}
-    named.update(item.tip for item in items)
-    held = shelf.held(named)
+    held = _built_upon(shelf, records, items)
+    if held is None:
+        named = {h for record in records for h in (record.hash, *record.envelope.parents)}
+        named.update(item.tip for item in items)
+        held = shelf.held(named)
     offered = {record.hash: record for record in records if record.hash not in held}
     if shelf.is_empty:
         signed = _signed(offered, items)
@@ -143,6 +149,30 @@ def admit(shelf: Shelf, records: Sequence[Record], items: Sequence[SignatureItem
     admission.settle()
     _sign_held(shelf, held, items)
     return admission.outcome
+
+
+def _built_upon(
+    shelf: Shelf, records: Sequence[Record], items: Sequence[SignatureItem]
+) -> dict[RecordHash, Envelope] | None:
+    """What is journaled of all that a message names, if it only goes on from maximal records, as
+    most do; None if that has to be looked up. A journaled record has its parents journaled, so
+    what builds on a maximal record, or on what is not journaled, is not journaled."""
+    held: dict[RecordHash, Envelope] = {}
+    fresh: set[RecordHash] = set()
+    for record in records:
+        parents = record.envelope.parents
+        if not parents or record.hash in fresh:
+            return None
+        for parent in parents:
+            if parent not in fresh and parent not in held:
+                maximal = shelf.maximal(parent)
+                if maximal is None:
+                    return None
+                held[parent] = maximal
+        fresh.add(record.hash)
+    if any(item.tip not in fresh for item in items):
+        return None
+    return held
 
 
 def _sign_held(

@@ -1,7 +1,8 @@
 """The writing side of the journal tables: positions, context heads, rows of the open batch.
 
-Lives on the writer thread. Records are gathered and written with one statement per power of two,
-because every SQLite call gives the interpreter lock away and has to win it back.
+Lives on the writer thread. Rows are gathered and written with one statement per power of two,
+because every SQLite call gives the interpreter lock away and has to win it back from a busy event
+loop.
 """
 
 from __future__ import annotations
@@ -22,12 +23,44 @@ ERASED = 2
 """Flag: the payload is a stand-in for the one that the envelope names."""
 
 _HEADS_MAX = 4096
+_MAXIMAL_MAX = 8192
+_NOTED_MAX = 65_536
 _ROWS_PER_STATEMENT = (256, 128, 64, 32, 16, 8, 4, 2, 1)
-_COLUMNS = 8
-_INSERT = {
-    rows: "INSERT INTO records VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * rows)
-    for rows in _ROWS_PER_STATEMENT
-}
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """One statement for each number of rows that are written together."""
+
+    columns: int
+    by_rows: dict[int, str]
+
+    @classmethod
+    def of(cls, text: str, columns: int) -> _Statements:
+        """`text` has {rows} where the rows go."""
+        row = "(" + ", ".join("?" * columns) + ")"
+        return cls(
+            columns,
+            {rows: text.format(rows=", ".join([row] * rows)) for rows in _ROWS_PER_STATEMENT},
+        )
+
+    def run(self, connection: sqlite3.Connection, values: Sequence[object]) -> None:
+        start = 0
+        for rows in _ROWS_PER_STATEMENT:
+            width = rows * self.columns
+            while len(values) - start >= width:
+                connection.execute(self.by_rows[rows], values[start : start + width])
+                start += width
+
+
+_RECORDS = _Statements.of("INSERT INTO records VALUES {rows}", 8)
+_SIGNATURES = _Statements.of("INSERT OR IGNORE INTO signatures VALUES {rows}", 2)
+_CONTEXTS = _Statements.of(
+    "WITH new (id, frontier, records, position, hlc) AS (VALUES {rows})"
+    " UPDATE contexts SET frontier = new.frontier, records = new.records,"
+    " position = new.position, hlc = new.hlc FROM new WHERE contexts.id = new.id",
+    5,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +89,28 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._rows: list[object] = []
+        self._signatures: list[object] = []
         self._heads: dict[str, Head] = {}
         self._changed: dict[int, Head] = {}
         self._origins: dict[Incarnation, int] = {}
+        self._keyed: set[Incarnation] = set()
+        """Whose public keys are kept."""
+        self._certified: set[Incarnation] = set()
+        self._maximal: dict[RecordHash, Envelope] = {}
         self._last: Position | None = None
+        self._nothing_waits: bool | None = None
         self.erasers = Erasers(connection)
 
     def reset(self) -> None:
         self._rows = []
+        self._signatures = []
         self._heads = {}
         self._changed = {}
         self._origins = {}
+        self._keyed = set()
+        self._certified = set()
+        self._maximal = {}
+        self._nothing_waits = None
         # Read again when it is needed: what failed just now may well fail once more.
         self._last = None
         self.erasers.reset()
@@ -94,7 +138,13 @@ class Ledger:
             record.payload,
             flags,
         )
-        head.frontier = advance(head.frontier, envelope.parents, record.hash)
+        parents = envelope.parents
+        head.frontier = advance(head.frontier, parents, record.hash)
+        for parent in parents:
+            self._maximal.pop(parent, None)
+        if len(self._maximal) >= _MAXIMAL_MAX:
+            self._maximal.clear()
+        self._maximal[record.hash] = envelope
         head.records += 1
         head.position = position
         if not flags & SKEWED and envelope.hlc > head.hlc:
@@ -102,27 +152,39 @@ class Ledger:
         self._changed[head.id] = head
         return Stored(position, record, flags)
 
+    def maximal(self, hash_: RecordHash) -> Envelope | None:
+        """The envelope of a journaled record that no journaled record builds on; None if it is not
+        known to be one. Reads nothing."""
+        return self._maximal.get(hash_)
+
+    @property
+    def nothing_waits(self) -> bool:
+        """Whether no record is parked; read once in a batch."""
+        if self._nothing_waits is None:
+            found = self._connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone()
+            self._nothing_waits = found is None
+        return self._nothing_waits
+
+    def parked(self) -> None:
+        """A record was parked."""
+        self._nothing_waits = False
+
     def flush(self) -> None:
-        rows = self._rows
-        start = 0
-        for size in _ROWS_PER_STATEMENT:
-            width = size * _COLUMNS
-            while len(rows) - start >= width:
-                self._connection.execute(_INSERT[size], rows[start : start + width])
-                start += width
-        self._rows = []
-        for head in self._changed.values():
-            self._connection.execute(
-                "UPDATE contexts SET frontier = ?, records = ?, position = ?, hlc = ? WHERE id = ?",
-                (
-                    pack(head.frontier),
-                    head.records,
-                    head.position,
-                    head.hlc.to_bytes(8, "big"),
-                    head.id,
-                ),
-            )
-        self._changed.clear()
+        """Write what is buffered."""
+        self._nothing_waits = None
+        if self._rows:
+            rows, self._rows = self._rows, []
+            _RECORDS.run(self._connection, rows)
+        if self._signatures:
+            signatures, self._signatures = self._signatures, []
+            _SIGNATURES.run(self._connection, signatures)
+        if self._changed:
+            heads: list[object] = []
+            for head in self._changed.values():
+                hlc = head.hlc.to_bytes(8, "big")
+                heads += (head.id, pack(head.frontier), head.records, head.position, hlc)
+            self._changed.clear()
+            _CONTEXTS.run(self._connection, heads)
         if len(self._heads) > _HEADS_MAX:
             self._heads.clear()
 
@@ -161,7 +223,7 @@ class Ledger:
 
     def held(self, hashes: Iterable[RecordHash]) -> dict[RecordHash, Envelope]:
         """The envelopes of those records that are journaled, this batch included."""
-        self._write_rows()
+        self.flush()
         wanted = list(set(hashes))
         found: dict[RecordHash, Envelope] = {}
         for start in range(0, len(wanted), 256):
@@ -177,29 +239,32 @@ class Ledger:
 
     def sign(self, items: Sequence[tuple[Position, SignatureItem]]) -> None:
         """Keep signatures of tips that are journaled."""
-        self._write_rows()
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO signatures VALUES (?, ?)",
-            [(position, item.signature) for position, item in items],
-        )
-        for key in {item.public_key: item for _, item in items}.values():
-            self._connection.execute(
-                "UPDATE origins SET public_key = ? WHERE id = ? AND public_key IS NULL",
-                (key.public_key, self.origin(key.incarnation)),
-            )
-
-        for _, item in items:
+        for position, item in items:
+            self._signatures += (position, item.signature)
+            incarnation = item.incarnation
+            if incarnation not in self._keyed:
+                self._connection.execute(
+                    "UPDATE origins SET public_key = ? WHERE id = ? AND public_key IS NULL",
+                    (item.public_key, self.origin(incarnation)),
+                )
+                _note(self._keyed, incarnation)
             if item.certificate is not None:
                 self.certify(item)
 
     def certify(self, item: SignatureItem) -> None:
         """Keep the verified certificate of an item's incarnation; the first one is as good."""
         assert item.certificate is not None, "there is one"
+        incarnation = item.incarnation
+        if incarnation in self._certified:
+            return
         self._connection.execute(
             "UPDATE origins SET certificate = ? WHERE id = ? AND certificate IS NULL",
-            (item.certificate.pack(), self.origin(item.incarnation)),
+            (item.certificate.pack(), self.origin(incarnation)),
         )
+        _note(self._certified, incarnation)
 
-    def _write_rows(self) -> None:
-        if self._rows:
-            self.flush()
+
+def _note(known: set[Incarnation], incarnation: Incarnation) -> None:
+    if len(known) >= _NOTED_MAX:
+        known.clear()
+    known.add(incarnation)

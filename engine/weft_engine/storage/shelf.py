@@ -35,12 +35,15 @@ class SqliteShelf:
         """The erasers that came beside stand-ins, by the records these stand for."""
         self._skewed_from_ms = now_ms + CLOCK_SKEW_MS_MAX
         self._positions: dict[RecordHash, Position] = {}
-        self.is_empty = connection.execute("SELECT 1 FROM waiting LIMIT 1").fetchone() is None
+        self.is_empty = ledger.nothing_waits
         self.stored: list[Stored] = []
         self.items: list[tuple[Position, SignatureItem]] = []
 
     def held(self, hashes: Iterable[RecordHash]) -> Mapping[RecordHash, Envelope]:
         return self._ledger.held(hashes)
+
+    def maximal(self, hash_: RecordHash) -> Envelope | None:
+        return self._ledger.maximal(hash_)
 
     def waiting(self, hash_: RecordHash) -> Parked | None:
         if self.is_empty:
@@ -111,6 +114,7 @@ class SqliteShelf:
             " SET records = records + 1, bytes = bytes + excluded.bytes",
             (self._session, record.size),
         )
+        self._ledger.parked()
         self.is_empty = False
 
     def change(self, hash_: RecordHash, parked: Parked) -> None:
