@@ -7,6 +7,7 @@ chain, because each envelope names its predecessor by hash.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -18,6 +19,7 @@ from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import client_digest, origin_digest
 
 _TIP_PREFIX: Final = b"weft-tip-1"
+_CLIENTS_CACHED_MAX: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class WriterKey:
         return SignatureItem(self.public_key, tip, self._key.sign(_TIP_PREFIX + tip))
 
 
+@lru_cache(maxsize=_CLIENTS_CACHED_MAX)
 def client_id(incarnation: Incarnation, context: str) -> ClientId:
     """The Yjs client id under which an incarnation writes in a context: 53 bits."""
     return ClientId(int.from_bytes(client_digest(incarnation, context), "big") >> 11)

@@ -25,9 +25,11 @@ EVENTS_ROOT: Final = "events"
 STREAMS_ROOT: Final = "streams"
 """Holds what is being generated, until it is sealed as an event (`weft_engine.events.streams`)."""
 
-_STRUCT: Final = b"\x28\x01" + var_uint(len(EVENTS_ROOT)) + EVENTS_ROOT.encode()
+EVENT_STRUCT: Final = b"\x28\x01" + var_uint(len(EVENTS_ROOT)) + EVENTS_ROOT.encode()
+"""How a first set of a key of `events` begins; the key follows."""
 _STREAM_STRUCT: Final = b"\x28\x01" + var_uint(len(STREAMS_ROOT)) + STREAMS_ROOT.encode()
-_ONE_STRING: Final = bytes((1, ANY_STRING))
+ONE_STRING: Final = bytes((1, ANY_STRING))
+"""What stands between the key and the string with its length."""
 _NO_DELETES: Final = b"\x00"
 _CLIENTS_CACHED_MAX: Final = 4096
 
@@ -50,16 +52,16 @@ def encode_event_append(
     if len(entries) == 1:
         event, text = entries[0]
         head = (
-            b"\x01\x01" + _client_bytes(client) + var_uint(clock) + _STRUCT
-            + var_uint(len(key := event.encode())) + key + _ONE_STRING + var_uint(len(text))
+            b"\x01\x01" + client_bytes(client) + var_uint(clock) + EVENT_STRUCT
+            + var_uint(len(key := event.encode())) + key + ONE_STRING + var_uint(len(text))
         )  # fmt: skip
         return EncodedAppend(head + text + _NO_DELETES, (len(head),))
-    pieces = [b"\x01", var_uint(len(entries)), _client_bytes(client), var_uint(clock)]
+    pieces = [b"\x01", var_uint(len(entries)), client_bytes(client), var_uint(clock)]
     size = sum(map(len, pieces))
     offsets: list[int] = []
     for event, text in entries:
         key = event.encode()
-        head = _STRUCT + var_uint(len(key)) + key + _ONE_STRING + var_uint(len(text))
+        head = EVENT_STRUCT + var_uint(len(key)) + key + ONE_STRING + var_uint(len(text))
         offsets.append(size + len(head))
         size += len(head) + len(text)
         pieces += (head, text)
@@ -75,11 +77,11 @@ def encode_stream_append(
     assert entries, "an update without structs says nothing"
     structs = [
         _STREAM_STRUCT + var_uint(len(name := key.encode())) + name
-        + _ONE_STRING + var_uint(len(text)) + text
+        + ONE_STRING + var_uint(len(text)) + text
         for key, text in entries
     ]  # fmt: skip
     return (
-        b"\x01" + var_uint(len(structs)) + _client_bytes(client) + var_uint(clock)
+        b"\x01" + var_uint(len(structs)) + client_bytes(client) + var_uint(clock)
         + b"".join(structs) + _NO_DELETES
     )  # fmt: skip
 
@@ -100,12 +102,13 @@ def encode_stream_seal(
     return b"".join(
         (
             append[: -len(_NO_DELETES)],
-            b"\x01" + _client_bytes(writer) + var_uint(len(ranges)),
+            b"\x01" + client_bytes(writer) + var_uint(len(ranges)),
             *(var_uint(first) + var_uint(length) for first, length in ranges),
         )
     )
 
 
 @lru_cache(maxsize=_CLIENTS_CACHED_MAX)
-def _client_bytes(client: ClientId) -> bytes:
+def client_bytes(client: ClientId) -> bytes:
+    """A Yjs client id as it stands in an update."""
     return var_uint(client)
