@@ -23,6 +23,7 @@ from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, Transport
 from weft_engine.sync.messages import ByeCode, region_name
 from weft_engine.sync.presence import Presence
+from weft_engine.sync.turns import Turns
 from weft_server.erasure_rights import refuse_foreign_erasures
 from weft_server.trust import check_regions
 
@@ -86,6 +87,7 @@ class Relay:
         self._doorkeeper = doorkeeper
         self._links: dict[Link, tuple[RelayTransport, asyncio.Future[None]]] = {}
         self._is_closing = False
+        self._turns = Turns()
 
     @property
     def links(self) -> int:
@@ -133,6 +135,7 @@ class Relay:
             quota=permission.quota,
             permit=partial(_check_all, checks) if checks else None,
             serves_client=not permission.is_peer,
+            turns=self._turns,
         )
         ended = asyncio.get_running_loop().create_future()
         self._links[link] = (transport, ended)

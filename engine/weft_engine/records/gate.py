@@ -119,7 +119,7 @@ def admit(shelf: Shelf, records: Sequence[Record], items: Sequence[SignatureItem
     `items` are verified signatures, of records that are offered, parked or journaled. Records that
     are known already are ignored.
     """
-    held = _built_upon(shelf, records, items)
+    held: Mapping[RecordHash, Envelope] | None = _built_upon(shelf, records, items)
     if held is None:
         named = {h for record in records for h in (record.hash, *record.envelope.parents)}
         named.update(item.tip for item in items)

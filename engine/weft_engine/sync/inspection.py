@@ -1,16 +1,19 @@
 """What a peer's Records message must satisfy before it may reach the gate.
 
-Pure computation, and the expensive part of receiving: a signature costs about 60 us. Whoever drives
-a session runs it where it stalls nobody. Must never know: the store, the link.
+Pure computation, and the expensive part of receiving: a signature costs about 65 us, a record that
+appends an event about 7. Whoever drives a session sees to it that it stalls nobody.
+Must never know: the store, the link.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from weft_engine.document.door import let_in
 from weft_engine.errors import MalformedRecord, PeerError
+from weft_engine.limits import KIB
 from weft_engine.names import ContextName, RecordHash
 from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Kind, Record, decode_envelope
@@ -20,6 +23,12 @@ from weft_engine.records.sound import read_record
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.incoming import Admission
 from weft_engine.sync.interest import Interest
+
+_STEP_BYTES: Final = 32 * KIB
+"""Payloads of a step: half a millisecond of honest ones; up to 20 ms of the smallest structs."""
+_RECORD_BYTES: Final = 640
+"""What a record costs beside its payload, in bytes of payload that cost as much."""
+_SIGNATURE_BYTES: Final = 4 * KIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +42,37 @@ class Inspected:
 
 def inspect(admission: Admission, interest: Interest) -> Inspected:
     """The records and signatures of a message, or a PeerError that says what is wrong."""
+    steps = inspecting(admission, interest)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            inspected: Inspected = done.value
+            return inspected
+
+
+def inspecting(admission: Admission, interest: Interest) -> Generator[bool, None, Inspected]:
+    """As `inspect`, in steps of less than a millisecond with a pause before each but the first. A
+    pause gives True if the step that follows may take longer, by what a hostile peer can put into
+    so many bytes, and should not hold up an event loop."""
+    if admission.erasers:
+        yield True
     erasers = _erasers(admission)
-    records = tuple(
-        _inspected(envelope, payload, _of_context(erasers, envelope), interest)
-        for envelope, payload in admission.records
-    )
+    room = _STEP_BYTES
+    records: list[Record] = []
+    for envelope, payload in admission.records:
+        cost = _RECORD_BYTES + len(payload)
+        room -= cost
+        if room < 0:
+            yield len(payload) > _STEP_BYTES
+            room = _STEP_BYTES - cost
+        records.append(_inspected(envelope, payload, _of_context(erasers, envelope), interest))
     by_hash = {record.hash: record for record in records}
     for item in admission.items:
+        room -= _SIGNATURE_BYTES
+        if room < 0:
+            yield False
+            room = _STEP_BYTES
         tip = by_hash.get(item.tip)
         if tip is None:
             raise ProtocolViolation(
@@ -58,7 +91,7 @@ def inspect(admission: Admission, interest: Interest) -> Inspected:
             raise ProtocolViolation(
                 f"the eraser {record.hash.hex()[:16]} came without a signature over just itself"
             )
-    return Inspected(records, admission.items, _proofs(records, erasers))
+    return Inspected(tuple(records), admission.items, _proofs(records, erasers))
 
 
 def _erasers(admission: Admission) -> dict[ContextName, list[Eraser]]:

@@ -12,16 +12,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 
-from weft_engine.errors import LinkRefused, MachineError, PeerError, StoreClosed
-from weft_engine.limits import CLOSING_S, FLUSH_BYTES, RECORDS_BYTES, TICKET_BYTES
+from weft_engine.errors import MachineError, StoreClosed
+from weft_engine.limits import CLOSING_S, FLUSH_BYTES, TICKET_BYTES
 from weft_engine.names import Position
-from weft_engine.records.gate import Outcome
 from weft_engine.storage import quarantine
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.evidence import Evidence
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.incoming import Admission
-from weft_engine.sync.inspection import Inspected, inspect
+from weft_engine.sync.inspection import Inspected
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link_store import LinkStore as LinkStore
 from weft_engine.sync.live import Body
@@ -38,13 +36,10 @@ from weft_engine.sync.questions import (
 )
 from weft_engine.sync.session import End, Session, State
 from weft_engine.sync.showing import Showing
+from weft_engine.sync.taking import Taking
 from weft_engine.sync.transport import DirectTransport
 from weft_engine.sync.transport import Transport as Transport
-
-_INLINE_RECORDS_MAX = 8
-_INLINE_BYTES_MAX = RECORDS_BYTES // 10
-"""Checked on the event loop, in about a millisecond: a thread costs more than that is worth."""
-
+from weft_engine.sync.turns import Turns
 
 _FRAME_FAULTS = frozenset({ByeCode.MALFORMED, ByeCode.FORMAT, ByeCode.LIMIT})
 
@@ -55,7 +50,8 @@ class Link:
     `interest` is what this end asks for, or permits. `quota` names who offers records, for the
     waiting room: a relay gives what it knows of the peer's token, otherwise it is the peer's store.
     `permit` is shown what a peer offers, before the gate; it may raise LinkRefused.
-    `serves_client`: the peer is no relay, and shows presence for no more clients than one may.
+    Links of one relay share `turns`. `serves_client`: the peer is no relay, and shows presence for
+    no more clients than one may.
     """
 
     def __init__(
@@ -69,11 +65,11 @@ class Link:
         quota: bytes | None = None,
         permit: Callable[[Inspected], None] | None = None,
         serves_client: bool = False,
+        turns: Turns | None = None,
     ) -> None:
         self._transport = transport
         self._store = store
         self._quota = quota
-        self._permit = permit
         self.session = Session(
             store.identity,
             interest=interest,
@@ -89,14 +85,14 @@ class Link:
         """What the hub tells us of."""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[asyncio.Task[None], None] = {}  # in order, so that runs repeat
-        self._is_sending = self._is_asking = self._is_taking = self._is_confirming = False
+        self._is_sending = self._is_asking = self._is_confirming = False
         """Whether the lane runs that does that."""
         self._closing: asyncio.TimerHandle | None = None
         self._fault: Exception | None = None
         self._waiters: dict[asyncio.Event, None] = {}
         self._wishes: list[tuple[Callable[[], bool], Callable[[], None]]] = []
-        self._admitting: set[asyncio.Task[Outcome]] = set()
-        self._evidence = Evidence()
+        self._taking = Taking(self, store, permit=permit, turns=turns)
+        self.evidence = Evidence()
 
     @property
     def state(self) -> State:
@@ -119,7 +115,7 @@ class Link:
         if self._direct is not None:
             self._direct.attach(self)
         else:
-            self._begin(self._receive())
+            self.begin(self._receive())
         self.changed()
         try:
             await self._over
@@ -210,7 +206,7 @@ class Link:
             self._store.hub.follow(self)
         if session.has_confirmed and not self._is_confirming:
             self._is_confirming = True
-            self._begin(self._confirm())
+            self.begin(self._confirm())
         self.changed()
 
     def transport_lost(self) -> None:
@@ -256,10 +252,8 @@ class Link:
                 question = session.next_question()
                 if question is not None:
                     self._is_asking = True
-                    self._begin(self._ask(question))
-            if not self._is_taking and session.has_admissions:
-                self._is_taking = True
-                self._begin(self._admit())
+                    self.begin(self._ask(question))
+            self._taking.changed()
             if session.awaits_names:
                 self._store.hub.attend(self)
         for waiter in self._waiters:
@@ -271,7 +265,8 @@ class Link:
 
     # ---- lanes: each runs while there is something to do --------------------------------------
 
-    def _begin(self, lane: Coroutine[object, object, None]) -> None:
+    def begin(self, lane: Coroutine[object, object, None]) -> None:
+        """Run a lane, which ends with the link."""
         task = asyncio.get_running_loop().create_task(lane, name="weft-link")
         self._lanes[task] = None
         task.add_done_callback(self._lane_ended)
@@ -279,6 +274,11 @@ class Link:
     def _lane_ended(self, task: asyncio.Task[None]) -> None:
         self._lanes.pop(task, None)
         error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.failed(error)
+
+    def failed(self, error: BaseException) -> None:
+        """A lane did: a fault of this machine, which ends the link."""
         if isinstance(error, Exception):
             self._fault = self._fault or error
             self._finish()
@@ -291,7 +291,7 @@ class Link:
                 frames = session.frames_to_send()
                 if frames:
                     self._is_sending = True
-                    self._begin(self._send(frames))
+                    self.begin(self._send(frames))
             return
         size = 0
         while not direct.is_congested and size < FLUSH_BYTES:
@@ -364,74 +364,6 @@ class Link:
         items = await self._store.signature_items(found.all)
         return replace(found, items=tuple(items))
 
-    async def _admit(self) -> None:
-        """Checks the next message while the gate writes the one before."""
-        writing: asyncio.Task[None] | None = None
-        try:
-            while True:
-                admission = self.session.next_admission()
-                if admission is None:
-                    if writing is None:
-                        self._is_taking = False
-                        return
-                    await writing
-                    writing = None
-                    continue
-                try:
-                    inspected = await self._inspect(admission)
-                    if self._permit is not None:
-                        self._permit(inspected)
-                except LinkRefused as error:
-                    self.close(error.message, code=ByeCode.DENIED, hint=error.hint)
-                    continue
-                except PeerError as error:
-                    self._evidence.message(error, now_ms=self._store.now_ms())
-                    self.session.refused(error)
-                    self.changed()
-                    continue
-                if writing is not None:
-                    await writing
-                    writing = None
-                if self.session.end is not None:
-                    continue
-                self.session.offer(admission.serial, inspected.records)
-                self._store.hub.offered(self, [record.hash for record in inspected.records])
-                writing = asyncio.create_task(self._write(admission.serial, inspected))
-        finally:
-            if writing is not None:
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
-
-    async def _inspect(self, admission: Admission) -> Inspected:
-        size = sum(len(envelope) + len(payload) for envelope, payload in admission.records)
-        size += sum(len(payload) for _, payload, _ in admission.erasers)
-        if len(admission.records) <= _INLINE_RECORDS_MAX and size <= _INLINE_BYTES_MAX:
-            return inspect(admission, self.session.interest)
-        return await asyncio.to_thread(inspect, admission, self.session.interest)
-
-    async def _write(self, serial: int, inspected: Inspected) -> None:
-        peer = self.session.peer
-        assert peer is not None, "records are taken after the hello only"
-        task = asyncio.create_task(
-            self._store.journal.admit(
-                inspected.records,
-                inspected.items,
-                session=self.quota or peer.store,
-                now_ms=self._store.now_ms(),
-                proofs=inspected.proofs,
-            )
-        )
-        self._admitting.add(task)
-        task.add_done_callback(self._admitting.discard)
-        outcome = await asyncio.shield(task)
-        offered = {record.hash: record for record in inspected.records}
-        for hash_, error in outcome.refused:
-            now_ms = self._store.now_ms()
-            self._evidence.record(hash_, offered.get(hash_), error, now_ms=now_ms)
-        self.session.admitted(serial, outcome)
-        self._store.hub.admitted(self, offered)
-        self.changed()
-
     # ---- inside -------------------------------------------------------------------------------
 
     def _look_at_wishes(self) -> None:
@@ -462,25 +394,23 @@ class Link:
         for lane in lanes:
             lane.cancel()
         results = await asyncio.gather(*lanes, return_exceptions=True)
-        # What the gate has begun to write is told to everybody who listens, so it is not cut.
-        written = await asyncio.gather(*self._admitting, return_exceptions=True)
-        found = (self._fault, *results, *written)
+        found = (self._fault, *results, *await self._taking.finish())
         return next((error for error in found if isinstance(error, Exception)), None)
 
     def _note_end(self, frame: bytes) -> None:
         """Keep the frame that ended the link by what is wrong with it."""
         end = self.session.end
         if end is not None and not end.by_peer and end.code in _FRAME_FAULTS:
-            self._evidence.frame(frame, end.reason, now_ms=self._store.now_ms())
+            self.evidence.frame(frame, end.reason, now_ms=self._store.now_ms())
 
     async def _keep_evidence(self) -> None:
         """Write down what was refused. The link is over by now, and whether a full disk takes this
         changes nothing of how it ended."""
-        if not self._evidence.entries:
+        if not self.evidence.entries:
             return
         peer = self.session.peer
         sender = self._quota or (b"" if peer is None else peer.store)
-        entries = [replace(entry, sender=sender) for entry in self._evidence.entries]
+        entries = [replace(entry, sender=sender) for entry in self.evidence.entries]
         with suppress(MachineError, StoreClosed):
             await self._store.journal.write(lambda connection: quarantine.keep(connection, entries))
 
