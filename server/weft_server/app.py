@@ -38,7 +38,8 @@ def relay_app(relay: Relay) -> Starlette:
             await websocket.send_denial_response(refusal)
             return
         await websocket.accept()
-        await relay.serve(AcceptedTransport(websocket), permission)
+        transport = AcceptedTransport(websocket)
+        transport.keep(relay.serve(transport, permission))
 
     async def live(_: Request) -> JSONResponse:
         return JSONResponse({"status": "live", "region": relay.region})

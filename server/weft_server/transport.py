@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
+from uvicorn.protocols.utils import ClientDisconnected
 
 from weft_engine.limits import INBOX_BYTES
 from weft_engine.sync.binding import close_code, close_reason
@@ -30,11 +32,10 @@ class AcceptedTransport:
     def __init__(self, websocket: WebSocket, *, message_bytes_max: int | None = None) -> None:
         protocol = websocket.scope["extensions"][CONNECTION]
         assert isinstance(protocol, WeftProtocol), "the server speaks this protocol only"
-        self._websocket = websocket
         self._protocol = protocol
         self.closing_code: int | None = None
         self._hearer: Hearer | None = None
-        self._inbox: deque[bytes] = deque()
+        self._inbox: deque[bytes] | None = None
         self._inbox_bytes = 0
         self._has_come: asyncio.Event | None = None
         self._is_paused = False
@@ -81,15 +82,18 @@ class AcceptedTransport:
         self.write(frame)
         await self.drained()
 
+    def keep(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with `work`, which uses this transport, when the application's call returns: an
+        open connection then holds nothing of the call. The connection ends with the work."""
+        self._protocol.outlive(work)
+
     # ---- what comes ---------------------------------------------------------------------------
 
     def attach(self, hearer: Hearer) -> None:
         """From now on `hearer` is called; nothing is to be received any more."""
         self._hearer = hearer
-        while self._inbox:
-            hearer.frame_received(self._inbox.popleft())
-        self._inbox_bytes = 0
-        self.go_on_reading()
+        for message in self.receive_more():
+            hearer.frame_received(message)
         if self._has_ended:
             hearer.transport_lost()
 
@@ -109,8 +113,8 @@ class AcceptedTransport:
 
     def receive_more(self) -> list[bytes]:
         """Messages that have come already; nothing is waited for."""
-        messages = list(self._inbox)
-        self._inbox.clear()
+        messages = list(self._inbox or ())
+        self._inbox = None
         self._inbox_bytes = 0
         self.go_on_reading()
         return messages
@@ -131,6 +135,8 @@ class AcceptedTransport:
         if self._hearer is not None:
             self._hearer.frame_received(message)
             return
+        if self._inbox is None:
+            self._inbox = deque()
         self._inbox.append(message)
         self._inbox_bytes += len(message)
         if self._inbox_bytes > INBOX_BYTES and not self._is_paused:
@@ -168,7 +174,9 @@ class AcceptedTransport:
             return
         try:
             async with asyncio.timeout(_CLOSING_S):
-                await self._websocket.close(code, reason)
-        except (WebSocketDisconnect, TimeoutError):
+                await self._protocol.send(
+                    {"type": "websocket.close", "code": code, "reason": reason}
+                )
+        except (ClientDisconnected, TimeoutError):
             # It went away by itself in this moment, or it does not read and never will.
             return

@@ -10,9 +10,11 @@ Must never know: what messages mean.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol, cast
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
@@ -69,6 +71,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self._is_odd = False
         """uvicorn's parser has it: it has seen part of a frame, or the connection is closing."""
         self._is_in_fragments = False
+        self._work: Coroutine[Any, Any, None] | None = None
         self._rest = bytearray()
         self._needed = 2
         """Bytes of `_rest` without which it is of no use to look at it."""
@@ -109,6 +112,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         else:
             self.transport.resume_reading()
 
+    def outlive(self, work: Coroutine[Any, Any, None]) -> None:
+        """Go on with `work` when the application has returned; the connection ends with it."""
+        self._work = work
+
     @property
     def is_open(self) -> bool:
         return (
@@ -125,9 +132,29 @@ class WeftProtocol(WebSocketsSansIOProtocol):
 
     # ---- what comes ---------------------------------------------------------------------------
 
-    def run_asgi(self) -> Coroutine[Any, Any, None]:
+    async def run_asgi(self) -> None:
+        """As uvicorn's, but for what outlives the application's call."""
         cast(dict[str, Any], self.scope["extensions"])[CONNECTION] = self
-        return super().run_asgi()
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("Exception in ASGI application\n")
+            self.send_500_response()
+        else:
+            if not self.handshake_complete:
+                self.logger.error("ASGI callable returned without completing handshake.")
+                self.send_500_response()
+        work, self._work = self._work, None
+        if work is None:
+            self._let_go()
+            return
+        # What the handshake and the call of the application hold is 10 KB, and of no use any more.
+        del self.scope, self.request, self.response
+        task = self.loop.create_task(work, name="weft-connection")
+        task.add_done_callback(self._worked)
+        self.tasks.add(task)
 
     def data_received(self, data: bytes) -> None:
         if self._user is not None and self._has_begun and not self._is_odd:
@@ -159,6 +186,12 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
         if self._user is not None:
             self._user.writing_resumed()
+
+    def handle_ping(self) -> None:
+        # A peer that asks and does not read gets no answers heaped up.
+        output = self.conn.data_to_send()
+        if self.writable.is_set():
+            self.transport.write(b"".join(output))
 
     # ---- inside -------------------------------------------------------------------------------
 
@@ -216,6 +249,16 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 return
         if at < end:
             self._rest += data[at:]
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.logger.error("a connection failed", exc_info=task.exception())
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.close_timer is None:
+            self.transport.close()
 
     def _be_odd(self, data: bytes) -> None:
         self._is_odd = True
