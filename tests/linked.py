@@ -21,8 +21,8 @@ from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Text
 from weft_engine.names import ContextName, Position, RecordHash, event_id
 from weft_engine.records.clock import HybridClock
-from weft_engine.records.digest import payload_digest
-from weft_engine.records.envelope import Envelope, Kind, Record, seal
+from weft_engine.records.digest import payload_digest, record_digest
+from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope, seal
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.storage import reading
@@ -33,6 +33,7 @@ from weft_engine.sync.frames import decode_frame
 from weft_engine.sync.hub import Hub
 from weft_engine.sync.inspection import inspect
 from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.live import Body
 from weft_engine.sync.messages import Message as Frame
 from weft_engine.sync.messages import Records, Window
 from weft_engine.sync.presence import Presence
@@ -53,7 +54,7 @@ class Store:
         self.key = WriterKey(rng.randbytes(32))
         self.clock = HybridClock()
         self.presence = Presence()
-        self.hub = Hub(journal)
+        self.hub = Hub(journal, sign=self.sign_now)
         self._tips: dict[ContextName, Record] = {}
         self._written = 0
 
@@ -83,6 +84,12 @@ class Store:
             and one.record.hash not in continued
         ]
         return [*kept, *(self.key.sign(tip) for tip in ends if tip not in signed)]
+
+    def sign_now(self, stored: Sequence[Stored]) -> list[SignatureItem]:
+        """For the hub; now and then nothing, so that links read and sign by themselves."""
+        continued = {one.record.envelope.prev for one in stored}
+        tips = [one.record.hash for one in stored if one.record.hash not in continued]
+        return [] if self._rng.random() < 0.3 else [self.key.sign(tip) for tip in tips]
 
     async def write(self, context: str, *texts: str) -> list[Record]:
         """One record for each text, after everything that is held."""
@@ -183,11 +190,37 @@ class End:
             window=window,
             region=region,
             ticket=None if region is None else store.random(16),
+            told=store.hub.head,
         )
+        self.is_congested = False
+        """What is new is not taken as it is made ready for many: it is read from the journal."""
+        self.pushed = 0
+        """Messages that were made ready for many and sent by this end."""
         self.inbox: deque[bytes] = deque()
         self.sent: list[Frame] = []
         """What this end sent, fragments and what is to be ignored left out."""
-        self.stop = store.journal.listen(lambda stored, _: self.session.committed(stored))
+        store.hub.join(self)
+
+    def stop(self) -> None:
+        self.store.hub.leave(self)
+
+    # ---- what the hub tells (`sync.hub.Ear`) ----
+
+    def push(self, body: Body, /) -> bool:
+        if not body.shared:
+            return body.shared is not None and self.session.is_settled
+        head = None if self.is_congested else self.session.push(body)
+        if head is not None:
+            self.session.put_frame(head + body.shared)
+            self.pushed += 1
+        return head is not None
+
+    def changed(self) -> None:
+        if self.session.awaits_names:
+            self.store.hub.attend(self)
+
+    def tick(self, now_ms: int, /) -> None:
+        """Time is the test's."""
 
     @property
     def records_sent(self) -> list[bytes]:
@@ -202,14 +235,22 @@ class End:
             message = decode_frame(frame)
             if message is not None:
                 self.sent.append(message)
+            if isinstance(message, Records):
+                check_closed(message)
         to.inbox.extend(frames)
         return bool(frames)
 
     def read_one(self) -> bool:
         if not self.inbox:
             return False
-        self.session.receive(self.inbox.popleft())
+        self.receive(self.inbox.popleft())
         return True
+
+    def receive(self, frame: bytes) -> None:
+        self.session.receive(frame)
+        if self.session.peer is not None:
+            self.store.hub.follow(self)
+        self.changed()
 
     async def ask_one(self) -> bool:
         question = self.session.next_question()
@@ -233,6 +274,8 @@ class End:
             self.session.refused(error)
             return True
         self.session.offer(admission.serial, inspected.records)
+        hashes = [record.hash for record in inspected.records]
+        self.store.hub.offered(self, hashes)
         outcome = await self.store.journal.admit(
             inspected.records,
             inspected.items,
@@ -241,7 +284,20 @@ class End:
             proofs=inspected.proofs,
         )
         self.session.admitted(admission.serial, outcome)
+        self.store.hub.admitted(self, hashes)
+        self.changed()
         return True
+
+
+def check_closed(message: Records) -> None:
+    """Each record is covered by a signature in the message."""
+    hashes = [record_digest(envelope) for envelope, _ in message.records]
+    covered = {item.tip for item in message.items}
+    for (envelope, _), hash_ in reversed(list(zip(message.records, hashes, strict=True))):
+        assert hash_ in covered, "a record was sent without a signature that covers it"
+        prev = decode_envelope(envelope).prev
+        if prev is not None:
+            covered.add(prev)
 
 
 async def settle(*pairs: tuple[End, End]) -> None:
@@ -251,6 +307,7 @@ async def settle(*pairs: tuple[End, End]) -> None:
         moved = False
         for pair in pairs:
             for end, other in (pair, pair[::-1]):
+                end.store.hub.flush()
                 moved |= end.flush(other)
                 while end.read_one():
                     moved = True
@@ -263,7 +320,11 @@ async def wander(rng: random.Random, steps: int, *pairs: tuple[End, End]) -> Non
     for _ in range(steps):
         pair = rng.choice(pairs)
         end, other = pair if rng.random() < 0.5 else pair[::-1]
-        match rng.randrange(4):
+        match rng.randrange(6):
+            case 4:
+                end.store.hub.flush()
+            case 5:
+                end.is_congested = rng.random() < 0.4
             case 0:
                 end.flush(other)
             case 1:

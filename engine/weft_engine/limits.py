@@ -140,6 +140,9 @@ LINKS_PER_TURN: Final = 256
 TICK_S: Final = 1.0
 INBOX_BYTES: Final = MIB
 """A connection is not read while more than this waits for its user, one message aside."""
+ACK_GATHER_S: Final = 0.05
+"""What an end without a region may gather acknowledgements, unless a quarter of its window waits
+for them."""
 OUTBOX_BYTES: Final = MIB
 """A session reads nothing more for a peer while more than this waits to be sent."""
 CURSOR_BYTES: Final = 8

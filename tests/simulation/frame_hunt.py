@@ -63,7 +63,7 @@ async def hunt_frames(seed: int, group: int, cases: int) -> int:
         while left > 0:
             end = End(store)
             for frame in _sequence(rng, known, small):
-                end.session.receive(frame)
+                end.receive(frame)
                 left -= 1
                 await end.ask_one()
                 await end.admit_one()

@@ -428,7 +428,7 @@ async def greeted(store: Store, peer: Store, *, interest: Interest | None = None
 
 def say(end: End, *messages: Message) -> None:
     for message in messages:
-        end.session.receive(encode(message))
+        end.receive(encode(message))
 
 
 async def react(end: End) -> list[Message]:
@@ -437,6 +437,7 @@ async def react(end: End) -> list[Message]:
     answers: list[Message] = []
     while moved:
         moved = await end.ask_one() | await end.admit_one()
+        end.store.hub.flush()
         frames = end.session.frames_to_send()
         answers += [m for frame in frames if (m := decode_frame(frame)) is not None]
         moved |= bool(frames)

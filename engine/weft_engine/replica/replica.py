@@ -89,7 +89,7 @@ class Replica:
         self.streams = Streams(self)
         self.presence = Presence()
         """Who is in its contexts now. Its times are the event loop's, in milliseconds."""
-        self.hub = Hub(journal)
+        self.hub = Hub(journal, sign=self.sign_now)
         """Tells its links of what is committed."""
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
@@ -317,6 +317,18 @@ class Replica:
         if fresh:
             await self.journal.keep_signatures(fresh)
         return [*kept, *(item for _, item in fresh)]
+
+    def sign_now(self, records: Sequence[Stored]) -> list[SignatureItem]:
+        """Signatures that cover `records` of our own that were committed just now, one context's.
+        They are not kept: whoever reads these records later signs the same again."""
+        keys = self.scribe.keys_at_hand
+        followed = {stored.record.envelope.prev for stored in records}
+        return [
+            self._signed(keys[stored.record.envelope.origin], stored)
+            for stored in records
+            if stored.record.envelope.origin in keys
+            and (stored.record.hash not in followed or stored.record.envelope.kind is Kind.ERASE)
+        ]
 
     def _signed(self, key: WriterKey, stored: Stored) -> SignatureItem:
         item = key.sign(stored.record.hash)

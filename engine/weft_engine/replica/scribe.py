@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -264,6 +264,11 @@ class Scribe:
                 if incarnation not in self._keys:
                     self._keys[incarnation] = WriterKey(seed)
             self._has_all_keys = True
+        return self._keys
+
+    @property
+    def keys_at_hand(self) -> Mapping[Incarnation, WriterKey]:
+        """As `keys`, as far as they were used since the store was opened."""
         return self._keys
 
     async def close(self) -> None:

@@ -27,7 +27,7 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.audience import Audience
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.live import Body, News, compose, news_of
+from weft_engine.sync.live import Body, News, Sign, compose, news_of
 from weft_engine.sync.outgoing import Head
 from weft_engine.sync.session import Session
 
@@ -65,11 +65,13 @@ class _Group:
 
 
 class Hub:
-    """One for each replica. It hears of commits while it has links."""
+    """One for each replica. It hears of commits while it has links. `sign` signs our own records;
+    without it links read and sign them by themselves."""
 
-    def __init__(self, commits: Commits) -> None:
+    def __init__(self, commits: Commits, *, sign: Sign | None = None) -> None:
         self.head = Head(Position(0))
         self._commits = commits
+        self._sign = sign
         self._stop: Callable[[], None] | None = None
         self._ears: dict[Ear, _Group | None] = {}
         self._groups: dict[Interest, _Group] = {}
@@ -168,7 +170,7 @@ class Hub:
                 self._attentive.pop(ear, None)
         if not self._news:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._news += news_of(stored, items)
+        self._news += news_of(stored, items, sign=self._sign)
 
     def flush(self) -> None:
         """Hand out what is new."""

@@ -161,6 +161,18 @@ class Incoming:
         starts = range(0, len(missing), WANTED_PER_FRAME_MAX)
         return [Want(tuple(missing[i : i + WANTED_PER_FRAME_MAX])) for i in starts]
 
+    @property
+    def is_filling(self) -> bool:
+        """A quarter of the window is taken."""
+        return (
+            4 * len(self._open) >= self._window.frames or 4 * self._open_bytes >= self._window.bytes
+        )
+
+    @property
+    def has_acks(self) -> bool:
+        """Acknowledgements are due."""
+        return any(opened.is_admitted and not opened.left for opened in self._open.values())
+
     def acks(self) -> list[Ack]:
         """Acknowledgements that are due, one for each run of serials; closes their messages."""
         done = [s for s, opened in self._open.items() if opened.is_admitted and not opened.left]

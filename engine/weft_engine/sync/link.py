@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from weft_engine.errors import MachineError, StoreClosed
-from weft_engine.limits import CLOSING_S, FLUSH_BYTES, TICKET_BYTES
+from weft_engine.limits import ACK_GATHER_S, CLOSING_S, FLUSH_BYTES, TICKET_BYTES
 from weft_engine.names import Position
 from weft_engine.storage import quarantine
 from weft_engine.storage.reading import last_position
@@ -80,6 +80,9 @@ class Link:
             showing=Showing(store.presence, self._presence_due, is_client=serves_client),
             told=store.hub.head,
         )
+        # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
+        self.session.gathers_acks = region is None
+        self._acking: asyncio.TimerHandle | None = None
         self._direct = transport if isinstance(transport, DirectTransport) else None
         self._interest = self.session.interest
         """What the hub tells us of."""
@@ -254,6 +257,9 @@ class Link:
                     self._is_asking = True
                     self.begin(self._ask(question))
             self._taking.changed()
+            if self._acking is None and session.owes_acks:
+                loop = asyncio.get_running_loop()
+                self._acking = loop.call_later(ACK_GATHER_S, self._acknowledge)
             if session.awaits_names:
                 self._store.hub.attend(self)
         for waiter in self._waiters:
@@ -381,14 +387,20 @@ class Link:
         elif self._closing is None:
             self._closing = asyncio.get_running_loop().call_later(CLOSING_S, self._finish)
 
+    def _acknowledge(self) -> None:
+        self._acking = None
+        self.session.acknowledge()
+        self.changed()
+
     def _finish(self) -> None:
         if not self._over.done():
             self._over.set_result(None)
 
     async def _stop(self) -> Exception | None:
         """End the lanes; the first fault of one of them."""
-        if self._closing is not None:
-            self._closing.cancel()
+        for timer in (self._closing, self._acking):
+            if timer is not None:
+                timer.cancel()
         self._finish()
         lanes = tuple(self._lanes)
         for lane in lanes:

@@ -13,7 +13,7 @@ Must never know: links, tasks, the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,6 +42,10 @@ class Sent:
     size: int
 
 
+Sign = Callable[[Sequence[Stored]], Sequence[SignatureItem]]
+"""Signatures over records of our own, of one context."""
+
+
 class Parts(NamedTuple):
     """The records, and the signatures that cover them, as they stand in a message."""
 
@@ -57,10 +61,14 @@ class Parts(NamedTuple):
 class News:
     """Records of one context that were committed together, in journal order."""
 
-    __slots__ = ("_items", "_parts", "context", "hashes", "size", "stored")
+    __slots__ = ("_items", "_parts", "_sign", "context", "hashes", "size", "stored")
 
     def __init__(
-        self, context: ContextName, stored: Sequence[Stored], items: Sequence[SignatureItem]
+        self,
+        context: ContextName,
+        stored: Sequence[Stored],
+        items: Sequence[SignatureItem],
+        sign: Sign | None = None,
     ) -> None:
         self.context = context
         self.stored = stored
@@ -68,13 +76,17 @@ class News:
         self.size = sum([one.record.size for one in stored])
         """Bytes of the records, as a window counts them."""
         self._items: Sequence[SignatureItem] | None = items
+        self._sign = sign
         self._parts: Parts | None = None
 
     @property
     def parts(self) -> Parts | None:
         """None if they can't go as they are."""
         if self._items is not None:
-            self._parts = _parts(self.stored, self._items)
+            items = self._items
+            if not items and self._sign is not None:
+                items = self._sign(self.stored)
+            self._parts = _parts(self.stored, items)
             self._items = None
         return self._parts
 
@@ -108,15 +120,18 @@ class Body:
         return _body(self.news, kept, self.upto)
 
 
-def news_of(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> list[News]:
-    """What one job of the journal brought, by context."""
+def news_of(
+    stored: Sequence[Stored], items: Sequence[SignatureItem], *, sign: Sign | None = None
+) -> list[News]:
+    """What one job of the journal brought, by context. `sign` is asked if it brought no
+    signatures: then it wrote what is our own."""
     context = stored[0].record.envelope.context
     if len(stored) == 1 or all(one.record.envelope.context == context for one in stored):
-        return [News(context, stored, items)]
+        return [News(context, stored, items, sign)]
     by_context: dict[ContextName, list[Stored]] = {}
     for one in stored:
         by_context.setdefault(one.record.envelope.context, []).append(one)
-    return [News(context, some, items) for context, some in by_context.items()]
+    return [News(context, some, items, sign) for context, some in by_context.items()]
 
 
 def compose(news: Sequence[News], head: Position) -> list[Body]:

@@ -163,6 +163,8 @@ class Session:
         self._window = window
         self._outgoing = Outgoing(told)
         self._incoming = Incoming(region, window)
+        self.gathers_acks = False
+        """Acknowledgements wait for `acknowledge`, or until there are many of them."""
         self.came: set[RecordHash] = set()
         """Committed just now, from the peer; `told` has not been called for them."""
         self._comparison: Comparison | None = None
@@ -511,7 +513,19 @@ class Session:
                 )
             self.regions[region] = max(self.regions.get(region, Position(0)), position)
 
-    def _acknowledge(self) -> bool:
+    @property
+    def owes_acks(self) -> bool:
+        """Acknowledgements were gathered: call `acknowledge` within ACK_GATHER_S."""
+        return self.end is None and self.gathers_acks and self._incoming.has_acks
+
+    def acknowledge(self) -> None:
+        """Acknowledge what is durable by now."""
+        if self.end is None:
+            self._acknowledge(at_once=True)
+
+    def _acknowledge(self, *, at_once: bool = False) -> bool:
+        if self.gathers_acks and not at_once and not self._incoming.is_filling:
+            return False
         acks = self._incoming.acks()
         for ack in acks:
             self._outbox.put_first(ack)
