@@ -211,7 +211,14 @@ class BusyJournal:
     async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.write(job)
 
-    async def admit(
+    @property
+    def is_full(self) -> bool:
+        return self._journal.is_full
+
+    async def room(self) -> None:
+        await self._journal.room()
+
+    def offer(
         self,
         records: Sequence[Record],
         items: Sequence[SignatureItem],
@@ -219,10 +226,16 @@ class BusyJournal:
         session: bytes,
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
-    ) -> Outcome:
+        done: Callable[[Outcome, BaseException | None], None],
+    ) -> None:
+        async def later() -> None:
+            await self.go_on.wait()
+            self._journal.offer(
+                records, items, session=session, now_ms=now_ms, proofs=proofs, done=done
+            )
+
         self.begun.set()
-        await self.go_on.wait()
-        return await self._journal.admit(records, items, session=session, now_ms=now_ms)
+        self.offering = asyncio.create_task(later())
 
 
 class FailingJournal:
@@ -240,7 +253,14 @@ class FailingJournal:
     async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.write(job)
 
-    async def admit(
+    @property
+    def is_full(self) -> bool:
+        return self._journal.is_full
+
+    async def room(self) -> None:
+        await self._journal.room()
+
+    def offer(
         self,
         records: Sequence[Record],
         items: Sequence[SignatureItem],
@@ -248,11 +268,15 @@ class FailingJournal:
         session: bytes,
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
-    ) -> Outcome:
+        done: Callable[[Outcome, BaseException | None], None],
+    ) -> None:
         if self.left:
             self.left -= 1
-            raise StoreError("the disk is full", hint="make room")
-        return await self._journal.admit(records, items, session=session, now_ms=now_ms)
+            done(Outcome(), StoreError("the disk is full", hint="make room"))
+            return
+        self._journal.offer(
+            records, items, session=session, now_ms=now_ms, proofs=proofs, done=done
+        )
 
 
 class Replacing:

@@ -116,10 +116,15 @@ class FullDisk:
 
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
-        self.admit = journal.admit
+        self.offer = journal.offer
+        self.room = journal.room
         self.confirm = journal.confirm
         self.listen_confirmed = journal.listen_confirmed
         self.asked = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._journal.is_full
 
     async def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         return await self._journal.read(question)

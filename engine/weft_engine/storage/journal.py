@@ -271,8 +271,33 @@ class SqliteJournal:
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
     ) -> Outcome:
-        """Pass what a peer offers through the gate; `items` are verified signatures, `proofs` the
-        erasers that came beside those records whose payloads are stand-ins."""
+        """As `offer`, when there is room for it."""
+        await self._writer.room()
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.offer(
+            records,
+            items,
+            session=session,
+            now_ms=now_ms,
+            proofs=proofs,
+            done=partial(settle, future),
+        )
+        return await future
+
+    def offer(
+        self,
+        records: Sequence[Record],
+        items: Sequence[SignatureItem],
+        *,
+        session: bytes,
+        now_ms: int,
+        proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
+        done: Callable[[Outcome, BaseException | None], None],
+    ) -> None:
+        """Pass what a peer offers through the gate, behind everything submitted before; `items` are
+        verified signatures, `proofs` the erasers that came beside those records whose payloads are
+        stand-ins. `done` is called with what came of it, once that is durable and listeners have
+        heard of it, or with an error."""
         writer, ledger = self._open_for_writing()
 
         def job(connection: sqlite3.Connection) -> Admitted:
@@ -283,19 +308,15 @@ class SqliteJournal:
                 ledger.sign(shelf.items)
             return outcome, shelf.stored, [item for _, item in shelf.items]
 
-        await writer.room()
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-        def done(result: Admitted | None, error: BaseException | None) -> None:
+        def committed(result: Admitted | None, error: BaseException | None) -> None:
             outcome = Outcome()
             if result is not None:
                 # Listeners hear of what is journaled even if nobody waits for it any more.
                 outcome, stored, signed = result
                 self._tell(stored, session, signed)
-            settle(future, outcome, error)
+            done(outcome, error)
 
-        writer.submit(job, size=sum(record.size for record in records), done=done)
-        return await future
+        writer.submit(job, size=sum([record.size for record in records]), done=committed)
 
     async def keep_signatures(self, items: Sequence[tuple[Stored, SignatureItem]]) -> None:
         """Keep signatures that we made ourselves, over tips that are journaled."""

@@ -406,7 +406,8 @@ class Link:
         for lane in lanes:
             lane.cancel()
         results = await asyncio.gather(*lanes, return_exceptions=True)
-        found = (self._fault, *results, *await self._taking.finish())
+        await self._taking.finish()
+        found = (self._fault, *results)
         return next((error for error in found if isinstance(error, Exception)), None)
 
     def _note_end(self, frame: bytes) -> None:

@@ -32,7 +32,13 @@ class Journal(Protocol):
 
     async def write(self, job: Callable[[sqlite3.Connection], T], /) -> T: ...
 
-    async def admit(
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is offered that one should wait for `room`."""
+
+    async def room(self) -> None: ...
+
+    def offer(
         self,
         records: Sequence[Record],
         items: Sequence[SignatureItem],
@@ -40,7 +46,8 @@ class Journal(Protocol):
         session: bytes,
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
-    ) -> Outcome: ...
+        done: Callable[[Outcome, BaseException | None], None],
+    ) -> None: ...
 
     async def confirm(
         self, confirmations: Sequence[tuple[RecordHash, Sequence[bytes]]], /

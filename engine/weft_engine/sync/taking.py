@@ -7,12 +7,12 @@ what is sent.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
-from weft_engine.errors import LinkRefused, PeerError
-from weft_engine.sync.incoming import Admission
+from weft_engine.errors import CallerError, LinkRefused, MachineError, PeerError
+from weft_engine.records.gate import Outcome
 from weft_engine.sync.inspection import Inspected, inspecting
 from weft_engine.sync.link_store import LinkStore
 from weft_engine.sync.messages import ByeCode
@@ -20,6 +20,8 @@ from weft_engine.sync.turns import Turns
 
 if TYPE_CHECKING:
     from weft_engine.sync.link import Link
+
+Steps: TypeAlias = Generator[bool, None, Inspected]
 
 _WRITING_MAX = 16
 """Messages of a link that the gate has and that are not on disk yet."""
@@ -41,108 +43,146 @@ class Taking:
         self._store = store
         self._permit = permit
         self._turns = turns or Turns()
-        self._writing: set[asyncio.Task[None]] = set()
-        self._is_taking = False
+        self._writing = 0
+        """Messages that the gate has and that are not on disk yet."""
+        self._is_waiting = False
+        """For a turn, or for room in the journal: what comes meanwhile stays where it is."""
+        self._has_news = False
+        self._written: asyncio.Future[None] | None = None
 
     def changed(self) -> None:
-        """There may be something to take."""
-        if self._is_taking or len(self._writing) >= _WRITING_MAX:
-            return
-        if self._link.session.has_admissions:
-            self._is_taking = True
-            self._link.begin(self._take())
-
-    async def finish(self) -> list[BaseException]:
-        """Wait for what the gate has begun to write; what went wrong with it."""
-        results = await asyncio.gather(*self._writing, return_exceptions=True)
-        return [error for error in results if error is not None]
-
-    async def _take(self) -> None:
-        session = self._link.session
-        while len(self._writing) < _WRITING_MAX:
+        """There may be something to take. What is small is inspected here and now."""
+        session, journal = self._link.session, self._store.journal
+        while not self._is_waiting and self._writing < _WRITING_MAX and session.has_admissions:
+            if journal.is_full:
+                self._wait(journal.room)
+                return
             admission = session.next_admission()
             if admission is None:
-                break
-            with ExitStack() as turn:
-                inspected = await self._inspect(admission, turn)
-                if inspected is None or session.end is not None:
-                    continue
-                session.offer(admission.serial, inspected.records)
-                self._store.hub.offered(self._link, [one.hash for one in inspected.records])
-                # A task of its own, which the end of the link does not cut: what the gate has
-                # begun to write is told to everybody who listens.
-                written = asyncio.create_task(
-                    self._write(admission.serial, inspected, turn.pop_all())
-                )
-            self._writing.add(written)
-            written.add_done_callback(self._written)
-        self._is_taking = False
+                return
+            steps = inspecting(admission, session.interest)
+            step = self._judged(_next_step(steps))
+            if isinstance(step, Inspected):
+                self._offer(admission.serial, step)
+            elif step is not None:
+                self._wait(partial(self._take_large, admission.serial, steps, step))
 
-    async def _inspect(self, admission: Admission, turn: ExitStack) -> Inspected | None:
-        """What the message brings; None if that is refused, and then the link has ended. What
-        takes long waits for its turn, which ends with `turn`."""
-        try:
-            inspected = await self._step_by_step(admission, turn)
-            if self._permit is not None and inspected is not None:
-                self._permit(inspected)
-        except LinkRefused as error:
+    async def finish(self) -> None:
+        """Wait for what the gate has begun to write: it is told to everybody who listens."""
+        if self._writing:
+            self._written = asyncio.get_running_loop().create_future()
+            await self._written
+
+    # ---- inspecting ---------------------------------------------------------------------------
+
+    def _judged(self, step: bool | Inspected | PeerError) -> bool | Inspected | None:
+        """A step of an inspection, as long as nothing is wrong; None if something is, and then the
+        link has ended."""
+        error = step if isinstance(step, PeerError) else None
+        if isinstance(step, Inspected) and self._permit is not None:
+            try:
+                self._permit(step)
+            except PeerError as refusal:
+                error = refusal
+        if isinstance(error, LinkRefused):
             self._link.close(error.message, code=ByeCode.DENIED, hint=error.hint)
-            return None
-        except PeerError as error:
+        elif error is not None:
             self._link.evidence.message(error, now_ms=self._store.now_ms())
             self._link.session.refused(error)
             self._link.changed()
-            return None
-        return inspected
+        elif not isinstance(step, PeerError):
+            return step
+        return None
 
-    async def _step_by_step(self, admission: Admission, turn: ExitStack) -> Inspected | None:
+    def _wait(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._is_waiting = True
+        self._link.begin(self._go_on_after(work))
+
+    async def _go_on_after(self, work: Callable[[], Awaitable[None]]) -> None:
+        await work()
+        self._is_waiting = False
+        self._link.changed()
+
+    async def _take_large(self, serial: int, steps: Steps, is_heavy: bool) -> None:
         session = self._link.session
-        steps = inspecting(admission, session.interest)
-        step = _next_step(steps)
-        if not isinstance(step, Inspected):
-            await self._turns.wait()
-            turn.callback(self._turns.end)
-        while not isinstance(step, Inspected):
-            if step:
-                step = await asyncio.to_thread(_next_step, steps)
-            else:
-                await asyncio.sleep(0)
-                step = _next_step(steps)
-            if session.end is not None:
-                return None
-        return step
+        step: bool | Inspected | None = is_heavy
+        await self._turns.wait()
+        is_handed_over = False
+        try:
+            while session.end is None and step is not None:
+                if isinstance(step, Inspected):
+                    self._offer(serial, step, ends_turn=True)
+                    is_handed_over = True
+                    return
+                if step:
+                    step = self._judged(await asyncio.to_thread(_next_step, steps))
+                else:
+                    await asyncio.sleep(0)
+                    step = self._judged(_next_step(steps))
+        finally:
+            if not is_handed_over:
+                self._turns.end()
 
-    async def _write(self, serial: int, inspected: Inspected, turn: ExitStack) -> None:
+    # ---- the gate -----------------------------------------------------------------------------
+
+    def _offer(self, serial: int, inspected: Inspected, *, ends_turn: bool = False) -> None:
         session, quota = self._link.session, self._link.quota
         assert quota is not None, "records are taken after the hello only"
-        with turn:
-            outcome = await self._store.journal.admit(
+        session.offer(serial, inspected.records)
+        self._store.hub.offered(self._link, [one.hash for one in inspected.records])
+        self._writing += 1
+        done = partial(self._answered, serial, inspected, ends_turn)
+        try:
+            self._store.journal.offer(
                 inspected.records,
                 inspected.items,
                 session=quota,
                 now_ms=self._store.now_ms(),
                 proofs=inspected.proofs,
+                done=done,
             )
-        if outcome.refused:
-            offered = {record.hash: record for record in inspected.records}
-            now_ms = self._store.now_ms()
-            for hash_, error in outcome.refused:
-                self._link.evidence.record(hash_, offered.get(hash_), error, now_ms=now_ms)
-        session.admitted(serial, outcome)
-        self._store.hub.admitted(self._link, [one.hash for one in inspected.records])
+        except (CallerError, MachineError) as error:
+            done(Outcome(), error)
 
-    def _written(self, writing: asyncio.Task[None]) -> None:
-        self._writing.discard(writing)
-        error = None if writing.cancelled() else writing.exception()
+    def _answered(
+        self,
+        serial: int,
+        inspected: Inspected,
+        ends_turn: bool,
+        outcome: Outcome,
+        error: BaseException | None,
+    ) -> None:
+        self._writing -= 1
+        if ends_turn:
+            self._turns.end()
         if error is not None:
             self._link.failed(error)
+        else:
+            if outcome.refused:
+                offered = {record.hash: record for record in inspected.records}
+                now_ms = self._store.now_ms()
+                for hash_, why in outcome.refused:
+                    self._link.evidence.record(hash_, offered.get(hash_), why, now_ms=now_ms)
+            self._link.session.admitted(serial, outcome)
+            self._store.hub.admitted(self._link, [one.hash for one in inspected.records])
+        if not self._has_news:
+            # Whatever else this commit brought is acknowledged with it.
+            self._has_news = True
+            asyncio.get_running_loop().call_soon(self._tell)
+        if not self._writing and self._written is not None and not self._written.done():
+            self._written.set_result(None)
+
+    def _tell(self) -> None:
+        self._has_news = False
         self._link.changed()
 
 
-def _next_step(steps: Generator[bool, None, Inspected]) -> bool | Inspected:
-    """What an inspection brought, or whether its next step may take long."""
+def _next_step(steps: Steps) -> bool | Inspected | PeerError:
+    """What an inspection brought, what it found wrong, or whether its next step may take long."""
     try:
         return next(steps)
     except StopIteration as done:
         inspected: Inspected = done.value
         return inspected
+    except PeerError as error:
+        return error
