@@ -53,7 +53,8 @@ RECORD_PAYLOAD_BYTES: Final = 64 * KIB
 never means reading megabytes around it."""
 BATCH_ITEMS_MAX: Final = 256
 """Requests that share one commit of the journal."""
-BATCH_BYTES_MAX: Final = 8 * MIB
+BATCH_BYTES_MAX: Final = MIB
+"""What is handed over beyond this waits for the next commit, which is some 20 ms away."""
 QUEUED_BYTES_MAX: Final = 64 * MIB
 """Payload bytes handed to the journal and not committed yet; a writer above it waits."""
 WAITING_RECORDS_MAX: Final = 4096

@@ -51,12 +51,24 @@ class Taking:
         self._written: asyncio.Future[None] | None = None
 
     def changed(self) -> None:
-        """There may be something to take. What is small is inspected here and now."""
-        session, journal = self._link.session, self._store.journal
+        """There may be something to take. What is small is inspected here and now, if there is
+        time for it."""
+        self._take(is_our_turn=False)
+
+    def _go_on(self) -> None:
+        self._take(is_our_turn=True)
+
+    def _take(self, *, is_our_turn: bool) -> None:
+        """One step if it is our turn, and more if nobody waits for a step."""
+        session, journal, turns = self._link.session, self._store.journal, self._turns
         while not self._is_waiting and self._writing < _WRITING_MAX and session.has_admissions:
             if journal.is_full:
                 self._wait(journal.room)
                 return
+            if (turns.is_crowded and not is_our_turn) or not turns.may_step():
+                turns.later(self._go_on)
+                return
+            is_our_turn = False
             admission = session.next_admission()
             if admission is None:
                 return

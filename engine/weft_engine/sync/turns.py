@@ -1,28 +1,67 @@
 """Turns: in which order the links of a relay have their messages inspected and written.
 
-A small message is inspected at once. Large ones (a device that brings back a day offline) wait for
-their turn: a link's next one stands behind those of all other links, and two are under way at a
-time, so that one is inspected while the one before is written. So whoever writes a line waits for
-a step of others and a commit, not for all that others bring. Must never know: records, links.
+A small message is inspected at once, as long as there is time for it in this turn of the event
+loop; those for which there was none come first in the next one, a link after the other. Large
+messages (a device that brings back a day offline) take more than a step and wait for each other: a
+link's next one stands behind those of all other links, and two are under way at a time, so that one
+is inspected while the one before is written. So whoever writes a line waits for a few steps of
+others and a commit, not for all that others bring. Must never know: records, links.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
-_AT_ONCE: Final = 2
+_LARGE_AT_ONCE: Final = 2
+_STEPS_PER_TURN: Final = 16
+"""Of less than a millisecond each."""
 
 
 class Turns:
     """Shared by the links of one event loop."""
 
     def __init__(self) -> None:
-        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._steps = 0
+        self._is_planned = False
+        self._later: dict[Callable[[], None], None] = {}
+
+    def may_step(self) -> bool:
+        """Whether there is time for a step in this turn of the event loop."""
+        if self._steps >= _STEPS_PER_TURN:
+            return False
+        self._steps += 1
+        self._plan()
+        return True
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether others wait for a step."""
+        return bool(self._later)
+
+    def later(self, go_on: Callable[[], None]) -> None:
+        """Call `go_on` when there is time again, behind all that wait for it already."""
+        self._later[go_on] = None
+        self._plan()
 
     async def wait(self) -> None:
-        """Return when it is the caller's turn, which lasts until it calls `end`."""
-        await self._free.acquire()
+        """Return when it is the turn of a large message, which lasts until `end`."""
+        await self._large.acquire()
 
     def end(self) -> None:
-        self._free.release()
+        self._large.release()
+
+    def _plan(self) -> None:
+        if not self._is_planned:
+            self._is_planned = True
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        """A new turn of the event loop."""
+        self._is_planned = False
+        self._steps = 0
+        for go_on in tuple(self._later)[:_STEPS_PER_TURN]:
+            del self._later[go_on]
+            go_on()
