@@ -196,6 +196,8 @@ class End:
         """What is new is not taken as it is made ready for many: it is read from the journal."""
         self.pushed = 0
         """Messages that were made ready for many and sent by this end."""
+        self.parked = 0
+        """Records that came before what they depend on."""
         self.inbox: deque[bytes] = deque()
         self.sent: list[Frame] = []
         """What this end sent, fragments and what is to be ignored left out."""
@@ -283,6 +285,7 @@ class End:
             now_ms=NOW_MS,
             proofs=inspected.proofs,
         )
+        self.parked += len(outcome.parked)
         self.session.admitted(admission.serial, outcome)
         self.store.hub.admitted(self, hashes)
         self.changed()

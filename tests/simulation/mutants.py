@@ -35,7 +35,7 @@ from weft_engine.events.row import KINDS
 from weft_engine.events.standing import Standing
 from weft_engine.events.within import Within
 from weft_engine.formats import openai_outgoing
-from weft_engine.names import ContextName, EventId, Hlc, Incarnation, RecordHash
+from weft_engine.names import ContextName, EventId, Hlc, Incarnation, Position, RecordHash
 from weft_engine.records import erasure, gate
 from weft_engine.records.digest import record_digest
 from weft_engine.records.envelope import Kind, Record, decode_envelope
@@ -61,12 +61,17 @@ from weft_engine.storage import (
 )
 from weft_engine.storage.erasers import Erasers
 from weft_engine.storage.journal import SqliteJournal
+from weft_engine.storage.ledger import Stored
+from weft_engine.storage.reading import last_position
 from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.summaries import Covering, Summaries
 from weft_engine.storage.windows import Windows
 from weft_engine.storage.writer import Writer
-from weft_engine.sync import inspection
+from weft_engine.sync import hub, inspection
+from weft_engine.sync.hub import Ear
+from weft_engine.sync.live import Body
 from weft_engine.sync.outgoing import Outgoing
+from weft_engine.sync.session import Session, State
 from weft_engine.views import build
 from weft_engine.yjs.reader import read_update
 
@@ -143,6 +148,38 @@ def send_back() -> None:
         committed(self, context, position, from_peer=False)
 
     _patch(Outgoing, "committed", always)
+    _patch(Body, "without", lambda self, hashes: self)
+
+
+def overflow_skips() -> None:
+    """Who can't take what is new when it is handed out does not hear of it."""
+
+    def give(ear: Ear, bodies: Sequence[Body]) -> None:
+        for body in bodies:
+            ear.push(body.without(ear.session.came))
+
+    _patch(hub, "give", give)
+
+
+def push_first() -> None:
+    admit = SqliteJournal.admit
+
+    async def told_before(
+        self: SqliteJournal, records: Sequence[Record], items: Any, **options: Any
+    ) -> Outcome:
+        last = await self.read(last_position)
+        some = [Stored(Position(last + 1 + at), record, 0) for at, record in enumerate(records)]
+        for hear in tuple(self._commit_listeners):
+            hear(some, items)
+        return await admit(self, records, items, **options)
+
+    _patch(SqliteJournal, "admit", told_before)
+
+
+def push_to_all() -> None:
+    """What is new goes out in front of what is still to be sent."""
+    settled = property(lambda self: self.end is None and self.state is not State.CONNECTING)
+    _patch(Session, "is_settled", settled)
 
 
 def last_set_holds() -> None:
@@ -482,6 +519,14 @@ MUTANTS: Final = (
     Mutant("a commit is on disk", "synchronous = NORMAL", synchronous_normal),
     Mutant("commit, then acknowledge", "acknowledge, then commit", acknowledge_first),
     Mutant("only what is new here is forwarded", "known records go back", send_back),
+    Mutant("overflow is read from the journal", "overflow skips", overflow_skips),
+    Mutant("commit, then hand out", "echo before commit", push_first),
+    Mutant(
+        "only settled links are pushed to",
+        "live body to a link that is not settled",
+        push_to_all,
+        "tests/property/test_hub.py",
+    ),
     Mutant("events are read from bytes", "the last set of an id holds", last_set_holds),
     Mutant("an equivocation is admitted", "its second side is refused", refuse_equivocation),
     Mutant("a peer refuses nothing for its state", "taken event ids are refused", refuse_taken_ids),

@@ -11,11 +11,12 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from tests.simulation.loop import Life, VirtualLoop
 from weft_engine.sync.faults import LinkLost
+from weft_engine.sync.transport import Hearer
 
 _ROOM_BYTES = 256 * 1024
 """What a connection takes in before a sender has to wait."""
@@ -51,17 +52,20 @@ class WireEnd:
 
     async def send(self, frame: bytes, /) -> None:
         self._check()
-        self.wire.network.sent(self, frame)
+        self._put(frame)
         outgoing = self.other.incoming
-        network = self.wire.network
-        outgoing.arrives = max(network.loop.time() + network.latency(), outgoing.arrives)
-        outgoing.under_way.append((outgoing.arrives, frame))
-        outgoing.size += len(frame)
-        self.wire.plan(self.other)
         while outgoing.size > _ROOM_BYTES:
             self.changed.clear()
             await self.changed.wait()
             self._check()
+
+    def _put(self, frame: bytes) -> None:
+        network, outgoing = self.wire.network, self.other.incoming
+        network.sent(self, frame)
+        outgoing.arrives = max(network.loop.time() + network.latency(), outgoing.arrives)
+        outgoing.under_way.append((outgoing.arrives, frame))
+        outgoing.size += len(frame)
+        self.wire.plan(self.other)
 
     async def receive(self) -> bytes | None:
         while True:
@@ -73,15 +77,18 @@ class WireEnd:
                     await asyncio.sleep(slow_s)
                     if self.is_reset:
                         raise LinkLost("the connection was reset")
-                frame = self.incoming.inbox.popleft()
-                self.incoming.size -= len(frame)
-                self.other.changed.set()
-                self.wire.network.received(self, frame)
-                return frame
+                return self._pop()
             if not self.is_open or (self.incoming.is_finished and not self.incoming.under_way):
                 return None
             self.changed.clear()
             await self.changed.wait()
+
+    def _pop(self) -> bytes:
+        frame = self.incoming.inbox.popleft()
+        self.incoming.size -= len(frame)
+        self.other.changed.set()
+        self.wire.network.received(self, frame)
+        return frame
 
     async def close(self, code: str, reason: str, /) -> None:
         self.finish()
@@ -102,13 +109,87 @@ class WireEnd:
             raise LinkLost("the connection was closed by the other end")
 
 
+class DirectEnd(WireEnd):
+    """An end that is written to, and tells what comes, without tasks
+    (`sync.transport.DirectTransport`)."""
+
+    def __init__(self, wire: Wire, machine: str, life: Life) -> None:
+        super().__init__(wire, machine, life)
+        self.changed = _Notice(self)
+        self._hearer: Hearer | None = None
+        self._whose = _NOBODY
+        self._is_planned = False
+        self._is_held = False
+        self._was_congested = False
+        self._has_ended = False
+
+    @property
+    def is_congested(self) -> bool:
+        return self.other.incoming.size > _ROOM_BYTES
+
+    def write(self, head: bytes, body: bytes = b"", /) -> None:
+        if self.is_open and not self.is_reset and not self.incoming.is_finished:
+            self._put(head + body)
+            self._was_congested = self._was_congested or self.is_congested
+
+    def attach(self, hearer: Hearer, /) -> None:
+        self._hearer = hearer
+        self._whose = copy_context()
+        self.noticed()
+
+    def hold_reading(self) -> None:
+        self._is_held = True
+
+    def go_on_reading(self) -> None:
+        self._is_held = False
+        self.noticed()
+
+    def noticed(self) -> None:
+        """Something may have changed: look soon, or when this machine has read so much."""
+        if self._hearer is None or self._is_planned:
+            return
+        self._is_planned = True
+        network = self.wire.network
+        due = network.loop.time() + network.slow.get(self.machine, 0.0)
+        network.loop.call_at(due, self._look, context=self._whose)
+
+    def _look(self) -> None:
+        self._is_planned = False
+        hearer = self._hearer
+        assert hearer is not None, "it was there when this was planned"
+        if self._was_congested and not self.is_congested:
+            self._was_congested = False
+            hearer.transport_drained()
+        if self.incoming.inbox and not self.is_reset:
+            if not self._is_held:
+                hearer.frame_received(self._pop())
+                self.noticed()
+            return
+        is_over = self.incoming.is_finished and not self.incoming.under_way
+        if (self.is_reset or not self.is_open or is_over) and not self._has_ended:
+            self._has_ended = True
+            hearer.transport_lost()
+
+
+class _Notice(asyncio.Event):
+    """Tells a direct end what others wait for."""
+
+    def __init__(self, end: DirectEnd) -> None:
+        super().__init__()
+        self._end = end
+
+    def set(self) -> None:
+        super().set()
+        self._end.noticed()
+
+
 class Wire:
-    """A connection of two ends."""
+    """A connection of two ends, each of which may be a direct one."""
 
     def __init__(self, network: Network, number: int, a: tuple[str, Life], b: tuple[str, Life]):
         self.network = network
         self.number = number
-        self.a, self.b = WireEnd(self, *a), WireEnd(self, *b)
+        self.a, self.b = network.kind()(self, *a), network.kind()(self, *b)
         self.a.other, self.b.other = self.b, self.a
         self.swallows: set[str] = set()
         """Machines that are gone without a word: nothing comes from them or to them."""
@@ -170,6 +251,7 @@ class Network:
         self.slow: dict[str, float] = {}
         """Machine -> seconds that it takes to read one frame."""
         self._rng = random.Random(f"network-{seed}")
+        self._kinds = random.Random(f"kinds-of-ends-{seed}")
         self._blocked: dict[tuple[str, str], None] = {}
         self._made = 0
         self.on_sent: Callable[[WireEnd, bytes], None] = lambda end, frame: None
@@ -184,6 +266,10 @@ class Network:
         wire = Wire(self, self._made, a, b)
         self.wires[wire] = None
         return wire
+
+    def kind(self) -> type[WireEnd]:
+        """Of the next end: as a client's, or as a server's."""
+        return self._kinds.choice((WireEnd, DirectEnd))
 
     def sent(self, end: WireEnd, frame: bytes) -> None:
         self.frames += 1

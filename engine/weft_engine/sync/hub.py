@@ -192,7 +192,7 @@ class Hub:
                 some = news if len(key) == len(contexts) else _within(news, frozenset(key))
                 bodies = composed[key] = compose(some, head)
             for ear in tuple(group.ears):
-                _give(ear, bodies)
+                give(ear, bodies)
         for ear in self._came:
             ear.session.handed_out()
         self._came.clear()
@@ -238,7 +238,7 @@ def _within(news: Sequence[News], contexts: frozenset[ContextName]) -> list[News
     return [one for one in news if one.context in contexts]
 
 
-def _give(ear: Ear, bodies: Sequence[Body]) -> None:
+def give(ear: Ear, bodies: Sequence[Body]) -> None:
     """Hand these to a link, or tell it where they are from the first that it can't take."""
     session = ear.session
     for index, body in enumerate(bodies):
