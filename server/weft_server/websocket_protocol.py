@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from weft_engine.limits import FRAMES_PER_TURN
@@ -33,6 +34,15 @@ _MASKED: Final = 0x80
 _CONTROL: Final = 0x08
 _SHORT_MAX: Final = 125
 _MEDIUM: Final = 126
+_PIECES_MAX: Final = 1024
+"""Websocket frames of one message."""
+_FULL_TURNS: Final = 2
+"""So many turns full of tiny frames cost nothing."""
+_TINY_TURN_BYTES: Final = 24 * FRAMES_PER_TURN
+"""Nothing that is worth much is said in frames of less than 18 bytes, but acknowledgements, of
+which a window has few."""
+_TURN_S: Final = 0.01
+_TURN_S_MAX: Final = 0.1
 
 
 class ConnectionUser(Protocol):
@@ -76,6 +86,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self._needed = 2
         """Bytes of `_rest` without which it is of no use to look at it."""
         self._is_waiting_turn = False
+        self._full_turns = 0
+        """In a row, of tiny frames."""
+        self._pieces = 0
+        """Frames of the message in fragments."""
         self._is_held = False
         """The user can't take more now."""
         self._message_bytes_max: int = self.config.ws_max_size
@@ -234,6 +248,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 self._needed = 2
                 break
             if turns_left == 0:
+                self._full_turns = self._full_turns + 1 if at < _TINY_TURN_BYTES else 0
                 self._wait_turn()
                 break
             turns_left -= 1
@@ -242,6 +257,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
             else:
                 if not first & _CONTROL:
                     self._is_in_fragments = not first & _FINAL
+                    self._pieces = self._pieces + 1 if self._is_in_fragments else 0
+                    if self._pieces > _PIECES_MAX:
+                        self._refuse_pieces()
+                        return
                 super().data_received(data[at : body + size])
             at = body + size
             if self.conn.state is not State.OPEN or self._user is None:
@@ -265,11 +284,23 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         if data:
             super().data_received(data)
 
+    def _refuse_pieces(self) -> None:
+        self.conn.fail(
+            CloseCode.MESSAGE_TOO_BIG, f"a message has more than {_PIECES_MAX} fragments"
+        )
+        self._is_odd = True
+        self.handle_parser_exception()
+
     def _wait_turn(self) -> None:
-        """Many frames came at once: others get their turn before the rest of them."""
+        """Many frames came at once: others get their turn before the rest of them, and a peer that
+        goes on with tiny ones waits longer each time."""
         self._is_waiting_turn = True
         self.transport.pause_reading()
-        self.loop.call_soon(self._take_turn)
+        waits_s = min(_TURN_S_MAX, _TURN_S * (self._full_turns - _FULL_TURNS))
+        if waits_s > 0:
+            self.loop.call_later(waits_s, self._take_turn)
+        else:
+            self.loop.call_soon(self._take_turn)
 
     def _take_turn(self) -> None:
         self._is_waiting_turn = False
@@ -278,7 +309,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         data = bytes(self._rest)
         self._rest.clear()
         self._read(data)
-        if not self._is_waiting_turn and not self._is_held and not self.transport.is_closing():
+        if self._is_waiting_turn:
+            return
+        self._full_turns = 0
+        if not self._is_held and not self.transport.is_closing():
             self.transport.resume_reading()
 
 

@@ -143,8 +143,9 @@ async def test_more_than_a_connection_may_have_waiting_still_comes() -> None:
         (_frame(b"reserved", first=0xC2), 1002),
         (b"\x82\xff" + struct.pack("!Q", LIMIT + 1) + b"mask", 1009),
         (_frame(b"\x03\xe8bye", first=0x88), 1000),
+        (_frame(b"", first=0x02) + 1100 * _frame(b"", first=0x00), 1009),
     ],
-    ids=["text", "unmasked", "interrupted", "reserved", "too large", "bye"],
+    ids=["text", "unmasked", "interrupted", "reserved", "too large", "bye", "in pieces"],
 )
 async def test_what_ends_a_connection(data: bytes, code: int) -> None:
     async with _server() as port, _Raw.connect(port) as raw:
