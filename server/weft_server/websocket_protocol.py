@@ -41,6 +41,8 @@ _FULL_TURNS: Final = 2
 _TINY_TURN_BYTES: Final = 24 * FRAMES_PER_TURN
 """Nothing that is worth much is said in frames of less than 18 bytes, but acknowledgements, of
 which a window has few."""
+_LAST_TURNS: Final = 8
+"""Turns of a connection that has ended."""
 _TURN_S: Final = 0.01
 _TURN_S_MAX: Final = 0.1
 
@@ -190,9 +192,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        while self._is_waiting_turn:
-            # What came whole before the end is taken, too.
-            self._take_turn()
+        for _ in range(_LAST_TURNS):
+            # What came whole before the end is taken, too; of a flood, its beginning.
+            if self._is_waiting_turn:
+                self._take_turn()
         self._rest.clear()
         super().connection_lost(exc)
 
