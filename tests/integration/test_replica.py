@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from weft_engine.errors import (
 )
 from weft_engine.formats.openai_chat import Conversation, import_conversation
 from weft_engine.limits import DEPS_MAX, SEEN_MAX
-from weft_engine.names import EventId
+from weft_engine.names import EventId, context_name
 from weft_engine.replica import replica as replica_module
 from weft_engine.replica.replica import Replica
 from weft_engine.views.policies import LastN
@@ -59,6 +60,26 @@ def grown(messages: int) -> Conversation:
 
 async def texts(replica: Replica, name: str) -> list[str]:
     return await replica.context(name).export()
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+async def test_events_are_indexed_ahead_or_when_they_are_read(place: Path, ahead: bool) -> None:
+    path = place / "s.db"
+    async with Replica.open(
+        path, now_ms=Clock(), random=os.urandom, indexes_ahead=ahead
+    ) as replica:
+        await replica.context("a/b").append("hello")
+    async with open_replica(path, readonly=True) as replica:
+        state = await replica.state(context_name("a/b"))
+        assert state is not None
+        assert (state.projected == state.position) == ahead
+    async with Replica.open(
+        path, now_ms=Clock(), random=os.urandom, indexes_ahead=ahead
+    ) as replica:
+        assert len(await replica.context("a/b").page()) == 1
+        state = await replica.state(context_name("a/b"))
+        assert state is not None
+        assert state.projected == state.position
 
 
 async def test_what_was_appended_is_there_after_reopening(place: Path) -> None:

@@ -1,4 +1,8 @@
-"""Keeps event indexes up with the journal, in the background and when a reader needs one now."""
+"""Keeps event indexes up with the journal, in the background and when a reader needs one now.
+
+A replica that passes records on and is seldom read itself leaves the background out (`is_ahead`):
+to fold an event and to count its tokens costs several times what taking it in does.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,8 @@ class _Turn:
 
 class Projector:
     """`moved` is called with a context whose known messages changed places; `branches_in_use` says
-    of which branches beside main it is worth to remember the summary that stands."""
+    of which branches beside main it is worth to remember the summary that stands. `is_ahead`: it
+    works in the background too."""
 
     def __init__(
         self,
@@ -50,10 +55,12 @@ class Projector:
         *,
         moved: Callable[[ContextName], None],
         branches_in_use: Callable[[ContextName], Sequence[EventId]],
+        is_ahead: bool = True,
     ) -> None:
         self._journal = journal
         self._moved = moved
         self._branches_in_use = branches_in_use
+        self._is_ahead = is_ahead
         self._lagging: set[ContextName] = set()
         self._locks: dict[ContextName, _Turn] = {}
         self._background: asyncio.Task[None] | None = None
@@ -77,7 +84,10 @@ class Projector:
         return tokens
 
     def note(self, context: ContextName) -> None:
-        """Records were journaled in `context`; its index is brought up soon."""
+        """Records were journaled in `context`; its index is brought up soon, or when it is asked
+        for."""
+        if not self._is_ahead:
+            return
         self._busy = True
         self._lags(context)
 
@@ -89,7 +99,8 @@ class Projector:
                 while await self._step(context):
                     pass
         except BaseException:
-            self._lags(context)
+            if self._is_ahead:
+                self._lags(context)
             raise
 
     @asynccontextmanager

@@ -72,6 +72,7 @@ class Replica:
         now_ms: Callable[[], int],
         random: Callable[[int], bytes],
         monotonic_ms: Callable[[], int] | None = None,
+        indexes_ahead: bool = True,
     ) -> None:
         self.journal = journal
         self._wall = WallClock(now_ms, monotonic_ms)
@@ -81,7 +82,10 @@ class Replica:
         self.receipts = ReceiptBook(journal)
         self.hints = HintBook(journal)
         self.projector = Projector(
-            journal, moved=self._moved, branches_in_use=self._branches_in_use
+            journal,
+            moved=self._moved,
+            branches_in_use=self._branches_in_use,
+            is_ahead=indexes_ahead,
         )
         self.scribe = Scribe(journal, wall=self._wall, random=random, wanted=self._is_resident)
         self.guard = Guard(journal, self.scribe, self._wall)
@@ -109,16 +113,24 @@ class Replica:
         monotonic_ms: Callable[[], int] | None = None,
         machine: Machine | None = None,
         lane: Callable[[], Lane] = ThreadLane,
+        indexes_ahead: bool = True,
     ) -> Self:
         """The replica in the file at `path`. `now_ms` is wall time in milliseconds since 1970,
         `monotonic_ms` a clock that never steps (without it, nobody notices that the machine was
         suspended), `random(n)` gives n bytes from a cryptographic source. `machine` is this one
-        unless somebody simulates another, and `lane` makes what commits run on. Needs a running
-        event loop."""
+        unless somebody simulates another, and `lane` makes what commits run on. `indexes_ahead`:
+        the index of events follows the journal by itself; otherwise when somebody reads. Needs a
+        running event loop."""
         journal = SqliteJournal.open(
             path, readonly=readonly, now_ms=now_ms(), random=random, machine=machine, lane=lane
         )
-        return cls(journal, now_ms=now_ms, random=random, monotonic_ms=monotonic_ms)
+        return cls(
+            journal,
+            now_ms=now_ms,
+            random=random,
+            monotonic_ms=monotonic_ms,
+            indexes_ahead=indexes_ahead,
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -65,3 +65,5 @@ class Turns:
         for go_on in tuple(self._later)[:_STEPS_PER_TURN]:
             del self._later[go_on]
             go_on()
+        if self._later:
+            self._plan()

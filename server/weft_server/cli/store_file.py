@@ -76,9 +76,10 @@ async def open_to_read(path: Path) -> Replica:
     return _open(path, readonly=True)
 
 
-async def open_to_write(path: Path) -> Replica:
-    """The store at `path`, made if there is none. StoreLocked if another process writes in it."""
-    return _open(path, readonly=False)
+async def open_to_write(path: Path, *, indexes_ahead: bool = True) -> Replica:
+    """The store at `path`, made if there is none. StoreLocked if another process writes in it.
+    `indexes_ahead` as in `Replica.open`."""
+    return _open(path, readonly=False, indexes_ahead=indexes_ahead)
 
 
 async def held_context(replica: Replica, arguments: argparse.Namespace) -> Context:
@@ -92,7 +93,7 @@ async def held_context(replica: Replica, arguments: argparse.Namespace) -> Conte
     return context
 
 
-def _open(path: Path, *, readonly: bool) -> Replica:
+def _open(path: Path, *, readonly: bool, indexes_ahead: bool = True) -> Replica:
     from weft_engine.replica.replica import Replica
 
     check_path(path)
@@ -102,6 +103,7 @@ def _open(path: Path, *, readonly: bool) -> Replica:
         random=os.urandom,
         readonly=readonly,
         monotonic_ms=lambda: time.monotonic_ns() // 1_000_000,
+        indexes_ahead=indexes_ahead,
     )
 
 
