@@ -18,7 +18,8 @@ from weft_engine.storage.identity import Standing, leave
 from weft_engine.storage.machine import Machine
 from weft_engine.sync.keeping import KeptLink
 from weft_engine.sync.link import Link
-from weft_server.relay import ANYTHING, Relay
+from weft_server.permission import ANYTHING
+from weft_server.relay import Relay
 
 HOME = Machine("home", "boot 1")
 TIMEOUT_S = 20.0

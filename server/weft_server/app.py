@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -11,35 +10,36 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from weft_engine.errors import LinkRefused
 from weft_engine.sync.binding import SYNC_PATH
+from weft_server.bearing import bearer
+from weft_server.doorstep import AGAIN_S
+from weft_server.guests import Guest, TurnedAway
 from weft_server.relay import Relay
 from weft_server.transport import AcceptedTransport
-
-_BEARER: Final = "bearer "
 
 
 def relay_app(relay: Relay) -> Starlette:
     """`/v1/sync`, `/health/live` (the process answers) and `/health/ready` (it can commit)."""
 
     async def sync(websocket: WebSocket) -> None:
-        if not relay.has_room:
-            refusal = _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the relay has no room for a link")
-            await websocket.send_denial_response(refusal)
-            return
-        token = _bearer_token(websocket.headers.get("authorization", ""))
         try:
-            permission = relay.admit(token)
-        except LinkRefused as error:
-            await websocket.send_denial_response(_refusal(HTTPStatus.UNAUTHORIZED, str(error)))
+            guest = enter(relay, websocket, bearer(websocket.headers.get("authorization", "")))
+        except TurnedAway as error:
+            await websocket.send_denial_response(refusal(error))
             return
-        if not permission.may_read:
-            refusal = _refusal(HTTPStatus.FORBIDDEN, "a link needs a token with the right to read")
-            await websocket.send_denial_response(refusal)
-            return
-        await websocket.accept()
-        transport = AcceptedTransport(websocket)
-        transport.keep(relay.serve(transport, permission))
+        try:
+            await websocket.accept()
+            transport = AcceptedTransport(websocket)
+        except BaseException:
+            relay.guests.leave(guest)
+            raise
+        transport.keep(serve(transport, guest))
+
+    async def serve(transport: AcceptedTransport, guest: Guest) -> None:
+        try:
+            await relay.serve(transport, guest.permission, guest=guest)
+        finally:
+            relay.guests.leave(guest)
 
     async def live(_: Request) -> JSONResponse:
         return JSONResponse({"status": "live", "region": relay.region})
@@ -58,12 +58,29 @@ def relay_app(relay: Relay) -> Starlette:
     )
 
 
-def _bearer_token(header: str) -> str | None:
-    if not header.lower().startswith(_BEARER):
-        return None
-    return header[len(_BEARER) :].strip() or None
+def enter(relay: Relay, websocket: WebSocket, token: str | None) -> Guest:
+    """Let a connection in that is not accepted yet; whoever calls this lets it `leave`. TurnedAway
+    if its token does not allow it to read, or if there is no room."""
+    if relay.is_closing:
+        raise TurnedAway(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the relay is going away", hint="try again"
+        )
+    guest = relay.guests.enter(token, None if websocket.client is None else websocket.client.host)
+    if not guest.permission.may_read:
+        relay.guests.leave(guest)
+        raise TurnedAway(
+            HTTPStatus.FORBIDDEN,
+            "a link needs a token with the right to read",
+            hint="ask for a token with the right read",
+        )
+    return guest
 
 
-def _refusal(status: HTTPStatus, reason: str) -> PlainTextResponse:
-    headers = {"www-authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else None
-    return PlainTextResponse(reason, status, headers=headers)
+def refusal(error: TurnedAway) -> PlainTextResponse:
+    """The answer before the upgrade: why, as plain text, and when to try again."""
+    headers: dict[str, str] = {}
+    if error.status is HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    elif error.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        headers["retry-after"] = str(AGAIN_S)
+    return PlainTextResponse(str(error), error.status, headers=headers)

@@ -11,15 +11,16 @@ import errno
 import ipaddress
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 import uvicorn
 
 from weft_engine.errors import CallerError, MachineError, PortInUse
-from weft_engine.limits import FRAME_BYTES_MAX
 from weft_server.app import relay_app
+from weft_server.doorstep import doorstep_of
 from weft_server.relay import Relay
 from weft_server.websocket_protocol import WeftProtocol
 
@@ -36,7 +37,12 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        return ipaddress.ip_address(self.host).is_loopback
+        """Whether only this machine reaches it. Of the address that the system has bound, never of
+        a name; an address of IPv6 that stands for one of IPv4 is that one."""
+        address = ipaddress.ip_address(self.host.partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            return address.ipv4_mapped.is_loopback
+        return address.is_loopback
 
     @property
     def url(self) -> str:
@@ -53,6 +59,19 @@ def read_address(text: str) -> tuple[str, int]:
             f"{text!r} is no address to listen on", hint="write HOST:PORT, such as 127.0.0.1:7300"
         )
     return host, int(port)
+
+
+def read_proxies(texts: Iterable[str]) -> frozenset[str]:
+    """Addresses of proxies, as the system writes them. CallerError if one is none."""
+    found: set[str] = set()
+    for text in texts:
+        try:
+            found.add(str(ipaddress.ip_address(text)))
+        except ValueError:
+            raise CallerError(
+                f"{text!r:.60} is no address of a proxy", hint="write it in numbers: 10.0.0.7"
+            ) from None
+    return frozenset(found)
 
 
 def listen(host: str, port: int) -> tuple[socket.socket, Address]:
@@ -85,9 +104,19 @@ def listen(host: str, port: int) -> tuple[socket.socket, Address]:
     return listener, Address(bound[0], bound[1])
 
 
-async def serve(relay: Relay, listener: socket.socket, *, announce: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `announce` is called once links are really accepted."""
+async def serve(
+    relay: Relay,
+    listener: socket.socket,
+    *,
+    announce: Callable[[], None],
+    refresh: Callable[[], bool] = lambda: False,
+    proxies: Iterable[str] = (),
+) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is called once links are really accepted.
+    `refresh` says whether other tokens are good than when it was last asked. `proxies`: addresses
+    that are believed what they say about whom they speak for."""
     up, stop = asyncio.Event(), asyncio.Event()
+    trusted = sorted(proxies)
 
     async def notify() -> None:
         up.set()
@@ -96,15 +125,19 @@ async def serve(relay: Relay, listener: socket.socket, *, announce: Callable[[],
         uvicorn.Config(
             relay_app(relay),
             backlog=_BACKLOG,
+            http=doorstep_of(relay.guests),
             # Sessions have heartbeats; compression costs 34-90 KB a link.
             ws=WeftProtocol,
-            ws_max_size=FRAME_BYTES_MAX,
+            ws_max_size=relay.limits.frame_bytes,
             ws_ping_interval=None,
             ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            # By default uvicorn believes everybody on this machine.
+            proxy_headers=bool(trusted),
+            forwarded_allow_ips=trusted,
             timeout_graceful_shutdown=_GRACE_S,
             # Called in the first turn of its main loop, when it accepts.
             callback_notify=notify,
@@ -113,6 +146,8 @@ async def serve(relay: Relay, listener: socket.socket, *, announce: Callable[[],
     # Before, so that uvicorn restores these when it ends; again after it has put in its own.
     _on_signals(stop.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="weft-relay-server")
+    watching = asyncio.create_task(relay.guests.keep_watch(refresh), name="weft-relay-watch")
+    watching.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: up.set())
     try:
@@ -124,9 +159,12 @@ async def serve(relay: Relay, listener: socket.socket, *, announce: Callable[[],
     finally:
         for accepting in server.servers if server.started else ():
             accepting.close()
+        watching.cancel()
         await relay.close()
         server.should_exit = True
         await serving
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

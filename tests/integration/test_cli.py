@@ -17,7 +17,8 @@ import pytest
 from tests.command_line import WEFT, Run, conversation, opened, weft
 from weft_server.cli import main
 from weft_server.cli.dispatch import COMMANDS
-from weft_server.tokens import check, read_key
+from weft_server.token_keys import read_keys
+from weft_server.tokens import check
 
 
 @pytest.fixture
@@ -235,14 +236,14 @@ def test_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--new-key", "--context", "acme/", "--admin", "--expires", "2h"]) == 0
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     now_s = int(time.time())
-    grant = check(read_key(key), capsys.readouterr().out.strip(), now_s)
+    grant = check(read_keys(key), capsys.readouterr().out.strip(), now_s)
     assert grant.prefixes == ("acme/",)
     assert grant.rights == {"admin"}
     assert grant.expires_s is not None
     assert 7_100 < grant.expires_s - now_s <= 7_200
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["ctx"], told["rights"], told["exp"]) == ([""], ["read", "append"], None)
+    assert (told["ctx"], told["rights"], told["exp"]) == ([""], ["read", "write"], None)
     assert main([*words, "--new-key"]) == 1
     assert "exists already" in capsys.readouterr().err
 

@@ -26,7 +26,8 @@ from weft_engine.storage.verify import verify
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.link import Link
 from weft_engine.sync.session import End
-from weft_server.relay import Permission, Relay
+from weft_server.permission import Permission
+from weft_server.relay import Relay
 
 TIMEOUT_S = 20.0
 

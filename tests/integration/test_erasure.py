@@ -42,7 +42,8 @@ from weft_engine.sync.link import Link
 from weft_engine.sync.messages import Bye, Contexts, Hello, Records, Window
 from weft_engine.views.policies import LastN
 from weft_engine.yjs.stand_in import Anatomy
-from weft_server.tokens import make_key_file, mint, read_key
+from weft_server.token_keys import make_key_file, read_keys
+from weft_server.tokens import mint
 
 
 @pytest.fixture
@@ -477,10 +478,10 @@ async def test_who_may_erase_what_at_a_relay(tmp_path: Path) -> None:
     make_key_file(key)
 
     def token(*rights: str) -> str:
-        return mint(read_key(key), prefixes=[""], rights=rights, expires_s=None, now_s=0)
+        return mint(read_keys(key), prefixes=[""], rights=rights, expires_s=None, now_s=0)
 
     with running_relay(tmp_path / "relay", key=key) as relay:
-        writer = token("read", "append")
+        writer = token("read", "write")
         # Its own events it may erase, those of an earlier session by their proofs.
         async with weft.open(tmp_path / "a.db") as store:
             (own,) = await store.context("a/b").append("mine SECRET1")

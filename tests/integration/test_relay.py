@@ -29,7 +29,8 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.frames import decode_frame, encode
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.messages import Bye, Contexts, Fragment, Hello, Records, Window
-from weft_server.tokens import make_key_file, mint, read_key
+from weft_server.token_keys import make_key_file, read_keys
+from weft_server.tokens import mint
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, key_file: Path) -> Iterato
         yield found
 
 
-def token(key_file: Path, *prefixes: str, rights: str = "read append", good_s: int = 60) -> str:
+def token(key_file: Path, *prefixes: str, rights: str = "read write", good_s: int = 60) -> str:
     now_s = int(time.time())
     return mint(
-        read_key(key_file),
+        read_keys(key_file),
         prefixes=prefixes or [""],
         rights=rights.split(),
         expires_s=good_s,
@@ -391,7 +392,7 @@ def test_without_the_right_to_append_a_link_reads_and_no_more(
             assert [info.name async for info in two.contexts()] == ["rights/chat"]
             before = record_set(guarded.store)
             await two.context("rights/chat").append("from who may not")
-            with pytest.raises(weft.LinkRefused, match="may not append"):
+            with pytest.raises(weft.LinkRefused, match="needs a token that may append"):
                 await reading.synced(timeout=10)
             assert reading.status == "refused"
             assert record_set(guarded.store) == before

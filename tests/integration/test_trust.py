@@ -31,7 +31,7 @@ from weft_engine.replica.replica import Replica
 from weft_engine.sync.frames import encode
 from weft_engine.sync.messages import Records
 from weft_server.region_key import key_file_beside, read_region_key
-from weft_server.tokens import make_key_file
+from weft_server.token_keys import make_key_file
 
 Forged = tuple[list[Record], list[SignatureItem]]
 

@@ -32,7 +32,8 @@ from weft_engine.storage.machine import Machine as Place
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.keeping import KeptLink, keep_linked
-from weft_server.relay import ANYTHING, Relay
+from weft_server.permission import ANYTHING
+from weft_server.relay import Relay
 
 START_MS = 1_700_000_000_000
 STORE = "store.weft"
@@ -239,7 +240,7 @@ class Machine:
         if blocked:
             await asyncio.sleep(10.0)
             raise LinkLost(f"{to} does not answer")
-        if target.life is None or target.relay is None or not target.relay.has_room:
+        if target.life is None or target.relay is None or target.relay.is_closing:
             raise LinkLost(f"{to} is not there")
         assert self.life is not None
         wire: Wire = network.connect((self.name, self.life), (to, target.life))

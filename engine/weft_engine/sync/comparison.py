@@ -25,8 +25,13 @@ T = TypeVar("T")
 
 
 class Comparison:
-    def __init__(self, interest: Interest, outgoing: Outgoing) -> None:
+    """`contexts_max`: more than this neither end may list."""
+
+    def __init__(
+        self, interest: Interest, outgoing: Outgoing, *, contexts_max: int = LISTED_CONTEXTS_MAX
+    ) -> None:
         self._interest = interest
+        self._contexts_max = contexts_max
         self._outgoing = outgoing
         self._ours: dict[ContextName, tuple[bytes, Position]] = {}
         self._theirs: dict[ContextName, bytes] = {}
@@ -57,9 +62,9 @@ class Comparison:
             self._ours[context] = (fingerprint, position)
             self._outgoing.listed(context, position)
             page.append((context, fingerprint))
-        if len(self._ours) > LISTED_CONTEXTS_MAX:
+        if len(self._ours) > self._contexts_max:
             raise LimitBroken(
-                f"this store has more than {LISTED_CONTEXTS_MAX} contexts that the link is about",
+                f"this store has more than {self._contexts_max} contexts that the link is about",
                 hint="link with a smaller interest",
             )
         self._ours_complete = last
@@ -75,8 +80,11 @@ class Comparison:
             if context in self._theirs:
                 raise ProtocolViolation(f"context {context!r} was listed twice")
             self._theirs[context] = fingerprint
-        if len(self._theirs) > LISTED_CONTEXTS_MAX:
-            raise LimitBroken(f"more than {LISTED_CONTEXTS_MAX} contexts were listed")
+        if len(self._theirs) > self._contexts_max:
+            raise LimitBroken(
+                f"more than {self._contexts_max} contexts were listed",
+                hint="link with a smaller interest",
+            )
         self._theirs_complete = message.last
         self._compare()
 

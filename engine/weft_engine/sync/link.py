@@ -13,13 +13,19 @@ from contextlib import suppress
 from dataclasses import replace
 
 from weft_engine.errors import MachineError, StoreClosed
-from weft_engine.limits import ACK_GATHER_S, CLOSING_S, FLUSH_BYTES, TICKET_BYTES
+from weft_engine.limits import (
+    ACK_GATHER_S,
+    CLOSING_S,
+    FLUSH_BYTES,
+    LISTED_CONTEXTS_MAX,
+    OUTBOX_BYTES,
+    TICKET_BYTES,
+)
 from weft_engine.names import Position
 from weft_engine.storage import quarantine
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.evidence import Evidence
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.inspection import Inspected
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link_store import LinkStore as LinkStore
 from weft_engine.sync.live import Body
@@ -36,7 +42,7 @@ from weft_engine.sync.questions import (
 )
 from weft_engine.sync.session import End, Session, State
 from weft_engine.sync.showing import Showing
-from weft_engine.sync.taking import Taking
+from weft_engine.sync.taking import Permit, Taking
 from weft_engine.sync.transport import DirectTransport
 from weft_engine.sync.transport import Transport as Transport
 from weft_engine.sync.turns import Turns
@@ -49,7 +55,9 @@ class Link:
 
     `interest` is what this end asks for, or permits. `quota` names who offers records, for the
     waiting room: a relay gives what it knows of the peer's token, otherwise it is the peer's store.
-    `permit` is shown what a peer offers, before the gate; it may raise LinkRefused.
+    `permit` is shown what a peer offers, before the gate; it may raise LinkRefused, and what it
+    gives has to be asked first. `pace` is told of how many records a message has, before anything
+    is done with them, and says for how many seconds they wait: the peer's window fills up.
     Links of one relay share `turns`. `serves_client`: the peer is no relay, and shows presence for
     no more clients than one may.
     """
@@ -63,7 +71,10 @@ class Link:
         region: str | None = None,
         window: Window | None = None,
         quota: bytes | None = None,
-        permit: Callable[[Inspected], None] | None = None,
+        permit: Permit | None = None,
+        pace: Callable[[int], float] | None = None,
+        contexts_max: int = LISTED_CONTEXTS_MAX,
+        outbox_bytes: int = OUTBOX_BYTES,
         serves_client: bool = False,
         turns: Turns | None = None,
     ) -> None:
@@ -79,6 +90,8 @@ class Link:
             ticket=None if region is None else store.random(TICKET_BYTES),
             showing=Showing(store.presence, self._presence_due, is_client=serves_client),
             told=store.hub.head,
+            contexts_max=contexts_max,
+            outbox_bytes=outbox_bytes,
         )
         # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
         self.session.gathers_acks = region is None
@@ -94,7 +107,7 @@ class Link:
         self._fault: Exception | None = None
         self._waiters: dict[asyncio.Event, None] = {}
         self._wishes: list[tuple[Callable[[], bool], Callable[[], None]]] = []
-        self._taking = Taking(self, store, permit=permit, turns=turns)
+        self._taking = Taking(self, store, permit=permit, pace=pace, turns=turns)
         self.evidence = Evidence()
 
     @property

@@ -37,6 +37,7 @@ from itertools import islice
 from weft_engine.errors import LinkRefused, MalformedFrame, MalformedRecord, PeerError, WeftError
 from weft_engine.limits import (
     FORMAT_VERSION,
+    LISTED_CONTEXTS_MAX,
     OUTBOX_BYTES,
     RECORDS_BYTES,
     WANTED_HASHES_MAX,
@@ -133,7 +134,9 @@ class Session:
     """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
     `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
     region hands out: 16 random bytes. `showing` is its share in presence; None: it has none.
-    `told` is what all links of the store were told of, where they are told together."""
+    `told` is what all links of the store were told of, where they are told together.
+    `contexts_max`: more than this the link may not be about. `outbox_bytes`: nothing is read for
+    the peer while more than this waits."""
 
     def __init__(
         self,
@@ -146,6 +149,8 @@ class Session:
         ticket: bytes | None = None,
         showing: Showing | None = None,
         told: Head | None = None,
+        contexts_max: int = LISTED_CONTEXTS_MAX,
+        outbox_bytes: int = OUTBOX_BYTES,
     ) -> None:
         assert (region is None) == (ticket is None), "a region hands out tickets, nobody else does"
         window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
@@ -161,6 +166,8 @@ class Session:
         self.tickets = Tickets(ticket)
         self._showing = showing
         self._window = window
+        self._contexts_max = contexts_max
+        self._outbox_bytes = outbox_bytes
         self._outgoing = Outgoing(told)
         self._incoming = Incoming(region, window)
         self.gathers_acks = False
@@ -221,7 +228,7 @@ class Session:
         comparison = self._comparison
         if self.end is not None or self._is_asking or comparison is None:
             return None
-        if self._outbox.size > OUTBOX_BYTES:
+        if self._outbox.size > self._outbox_bytes:
             return None
         question = self._choose(comparison)
         self._is_asking = question is not None
@@ -354,7 +361,7 @@ class Session:
 
     @property
     def outbox_is_full(self) -> bool:
-        return self._outbox.size > OUTBOX_BYTES
+        return self._outbox.size > self._outbox_bytes
 
     @property
     def offered(self) -> Collection[RecordHash]:
@@ -496,7 +503,9 @@ class Session:
             min(self._window.bytes, hello.window.bytes),
         )
         self.tickets.greeted(hello)
-        self._comparison = Comparison(self.interest, self._outgoing)
+        self._comparison = Comparison(
+            self.interest, self._outgoing, contexts_max=self._contexts_max
+        )
         self._listing = ListContexts(self.interest, 0, "")
         if self._showing is not None:
             self._showing.follow(self.interest)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from weft_engine.errors import CallerError, LinkRefused, MachineError, PeerError
 from weft_engine.records.gate import Outcome
+from weft_engine.sync.incoming import Admission
 from weft_engine.sync.inspection import Inspected, inspecting
 from weft_engine.sync.link_store import LinkStore
 from weft_engine.sync.messages import ByeCode
@@ -22,26 +24,40 @@ if TYPE_CHECKING:
     from weft_engine.sync.link import Link
 
 Steps: TypeAlias = Generator[bool, None, Inspected]
+Ask: TypeAlias = Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]
+"""What has to be asked before something may come in. It is given what waits until everything that
+was offered before has passed the gate, and raises LinkRefused."""
+Permit: TypeAlias = Callable[[Inspected], Ask | None]
 
 _WRITING_MAX = 16
 """Messages of a link that the gate has and that are not on disk yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    inspected: Inspected
+    ask: Ask
+
+
 class Taking:
     """One link's share. `permit` is shown what a peer offers, before the gate; it may raise
-    LinkRefused. Links of one relay share `turns`."""
+    LinkRefused, and what it gives has to be asked first. `pace` is told of how many records a
+    message has, before anything is done with them, and says for how many seconds they wait: the
+    peer's window fills up meanwhile. Links of one relay share `turns`."""
 
     def __init__(
         self,
         link: Link,
         store: LinkStore,
         *,
-        permit: Callable[[Inspected], None] | None,
+        permit: Permit | None,
+        pace: Callable[[int], float] | None,
         turns: Turns | None,
     ) -> None:
         self._link = link
         self._store = store
         self._permit = permit
+        self._pace = pace
         self._turns = turns or Turns()
         self._writing = 0
         """Messages that the gate has and that are not on disk yet."""
@@ -72,39 +88,51 @@ class Taking:
             admission = session.next_admission()
             if admission is None:
                 return
+            wait_s = 0.0 if self._pace is None else self._pace(len(admission.records))
+            if wait_s:
+                self._wait(partial(self._take_late, admission, wait_s))
+                return
             steps = inspecting(admission, session.interest)
             step = self._judged(_next_step(steps))
             if isinstance(step, Inspected):
                 self._offer(admission.serial, step)
+            elif isinstance(step, _Asking):
+                self._wait(partial(self._take_asked, admission.serial, step))
             elif step is not None:
                 self._wait(partial(self._take_large, admission.serial, steps, step))
 
     async def finish(self) -> None:
         """Wait for what the gate has begun to write: it is told to everybody who listens."""
-        if self._writing:
-            self._written = asyncio.get_running_loop().create_future()
-            await self._written
+        while self._writing:
+            if self._written is None or self._written.done():
+                self._written = asyncio.get_running_loop().create_future()
+            # Who waits may be cut off; it is not the only one that waits.
+            await asyncio.shield(self._written)
 
     # ---- inspecting ---------------------------------------------------------------------------
 
-    def _judged(self, step: bool | Inspected | PeerError) -> bool | Inspected | None:
+    def _judged(self, step: bool | Inspected | PeerError) -> bool | Inspected | _Asking | None:
         """A step of an inspection, as long as nothing is wrong; None if something is, and then the
         link has ended."""
-        error = step if isinstance(step, PeerError) else None
+        if isinstance(step, PeerError):
+            self._refuse(step)
+            return None
         if isinstance(step, Inspected) and self._permit is not None:
             try:
-                self._permit(step)
+                ask = self._permit(step)
             except PeerError as refusal:
-                error = refusal
+                self._refuse(refusal)
+                return None
+            return step if ask is None else _Asking(step, ask)
+        return step
+
+    def _refuse(self, error: PeerError) -> None:
         if isinstance(error, LinkRefused):
             self._link.close(error.message, code=ByeCode.DENIED, hint=error.hint)
-        elif error is not None:
+        else:
             self._link.evidence.message(error, now_ms=self._store.now_ms())
             self._link.session.refused(error)
             self._link.changed()
-        elif not isinstance(step, PeerError):
-            return step
-        return None
 
     def _wait(self, work: Callable[[], Awaitable[None]]) -> None:
         self._is_waiting = True
@@ -115,9 +143,24 @@ class Taking:
         self._is_waiting = False
         self._link.changed()
 
+    async def _take_late(self, admission: Admission, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        if self._link.session.end is None:
+            steps = inspecting(admission, self._link.session.interest)
+            await self._take_large(admission.serial, steps, is_heavy=False)
+
+    async def _take_asked(self, serial: int, asking: _Asking) -> None:
+        try:
+            await asking.ask(self.finish)
+        except PeerError as error:
+            self._refuse(error)
+            return
+        if self._link.session.end is None:
+            self._offer(serial, asking.inspected)
+
     async def _take_large(self, serial: int, steps: Steps, is_heavy: bool) -> None:
         session = self._link.session
-        step: bool | Inspected | None = is_heavy
+        step: bool | Inspected | _Asking | None = is_heavy
         await self._turns.wait()
         is_handed_over = False
         try:
@@ -125,6 +168,12 @@ class Taking:
                 if isinstance(step, Inspected):
                     self._offer(serial, step, ends_turn=True)
                     is_handed_over = True
+                    return
+                if isinstance(step, _Asking):
+                    # It may take long, and another's turn does not wait for it.
+                    self._turns.end()
+                    is_handed_over = True
+                    await self._take_asked(serial, step)
                     return
                 if step:
                     step = self._judged(await asyncio.to_thread(_next_step, steps))

@@ -10,11 +10,16 @@ import asyncio
 import gc
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from weft_engine.errors import CallerError, MissingExtra, StoreError
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import open_to_write
+
+if TYPE_CHECKING:
+    from weft_server.config_file import RelayConfig
+
+T = TypeVar("T")
 
 NAME: Final = "serve"
 HELP: Final = "run a relay that devices and regions link to"
@@ -22,26 +27,53 @@ HELP: Final = "run a relay that devices and regions link to"
 _STORE: Final = "relay.db"
 _COLLECTED_OBJECTS: Final = 10_000
 """New objects after which the young ones are looked through for circles; by default 700."""
-_EXTRA: Final = frozenset({"uvicorn", "starlette", "jwt"})
+_EXTRA: Final = frozenset({"uvicorn", "starlette", "jwt", "httptools"})
+_GIVEN: Final = (
+    "data",
+    "listen",
+    "region",
+    "token_key",
+    "revoked",
+    "insecure",
+    "force",
+    "region_key",
+    "trust_region",
+    "proxies",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data", required=True, type=Path, metavar="DIR", help="folder of the relay's store"
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="settings in TOML (docs/RELAY.md); what is said here goes before them",
     )
     parser.add_argument(
-        "--listen",
-        required=True,
-        metavar="HOST:PORT",
-        help="where to listen; port 0 picks a free one",
+        "--print-config",
+        action="store_true",
+        help="print the settings that hold, with all limits, as such a file, and serve nothing",
     )
-    parser.add_argument("--region", required=True, metavar="NAME", help="the name of this region")
-    door = parser.add_mutually_exclusive_group(required=True)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the relay's store")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="where to listen; port 0 picks a free one"
+    )
+    parser.add_argument("--region", metavar="NAME", help="the name of this region")
+    door = parser.add_mutually_exclusive_group()
     door.add_argument(
-        "--token-key", type=Path, metavar="FILE", help="the key that tokens are signed with"
+        "--token-key",
+        type=Path,
+        metavar="FILE",
+        help="the keys that tokens are signed with; FILE.pub of weft keys will do",
     )
     door.add_argument(
         "--insecure", action="store_true", help="take everybody; on a loopback address only"
+    )
+    parser.add_argument(
+        "--revoked",
+        type=Path,
+        metavar="FILE",
+        help="ids of tokens that are refused (weft token revoke; default: revoked-tokens in DIR)",
     )
     parser.add_argument(
         "--region-key",
@@ -52,10 +84,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-region",
         action="append",
-        default=[],
         metavar="HEX",
         help="public key of another region (weft keys), whose relays' foreign records clients may"
         " bring; may be repeated",
+    )
+    parser.add_argument(
+        "--proxy",
+        action="append",
+        dest="proxies",
+        metavar="ADDRESS",
+        help="a proxy in front that names whom it speaks for (X-Forwarded-For); may be repeated",
+    )
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        dest="limits",
+        metavar="NAME=VALUE",
+        help="one of the limits that --print-config lists, such as links=500; may be repeated",
     )
     parser.add_argument(
         "--force", action="store_true", help="allow --insecure on an address others can reach"
@@ -63,6 +109,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
+    config = _config(arguments)
+    if arguments.print_config:
+        output.say(config.as_toml().rstrip())
+        output.data({"toml": config.as_toml()})
+        return 0
     try:
         import weft_server.serving  # noqa: F401 - only to see whether it can be imported
     except ModuleNotFoundError as error:
@@ -73,7 +124,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             hint="pip install 'weft[server]'",
         ) from error
     with asyncio.Runner(loop_factory=_new_loop) as runner:
-        return runner.run(_serve(arguments, output))
+        return runner.run(_serve(config, output))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
@@ -93,28 +144,70 @@ def _settle_collector() -> None:
     gc.set_threshold(_COLLECTED_OBJECTS, 10, 10)
 
 
-async def _serve(arguments: argparse.Namespace, output: Output) -> int:
+def _config(arguments: argparse.Namespace) -> RelayConfig:
+    from weft_server.config_file import RelayConfig, read_config
+
+    config = RelayConfig() if arguments.config is None else read_config(arguments.config)
+    given = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in vars(arguments).items()
+        if name in _GIVEN
+    }
+    return config.over(given, arguments.limits)
+
+
+def _needed(value: T | None, name: str) -> T:
+    if value is None:
+        option = name.replace("_", "-")
+        raise CallerError(
+            f"--{option} is missing", hint=f"give it here, or {name} in the [relay] of --config"
+        )
+    return value
+
+
+async def _serve(config: RelayConfig, output: Output) -> int:
     from weft_engine.sync.messages import region_name
-    from weft_server.doorkeeping import let_everybody_in, token_doorkeeper
+    from weft_server.doorkeeping import TokenDoorkeeper, let_everybody_in
+    from weft_server.open_files import make_room_for
     from weft_server.region_key import key_file_beside, public_key, region_key
     from weft_server.relay import Relay
-    from weft_server.serving import listen, read_address, serve
+    from weft_server.revoked import revoked_file
+    from weft_server.serving import listen, read_address, read_proxies, serve
 
-    region = region_name(arguments.region)
-    trusted = frozenset(public_key(text) for text in arguments.trust_region)
-    host, port = read_address(arguments.listen)
-    doorkeeper = let_everybody_in if arguments.insecure else token_doorkeeper(arguments.token_key)
+    data = _needed(config.data, "data")
+    where = _needed(config.listen, "listen")
+    region = region_name(_needed(config.region, "region"))
+    trusted = frozenset(public_key(text) for text in config.trust_region)
+    proxies = read_proxies(config.proxies)
+    host, port = read_address(where)
+    if config.insecure and config.token_key is not None:
+        raise CallerError("insecure and token_key exclude each other", hint="leave one of them out")
+    doorkeeper: TokenDoorkeeper | None = None
+    if not config.insecure:
+        if config.token_key is None:
+            raise CallerError(
+                "it is not said who may link: neither --token-key nor --insecure is given",
+                hint="weft keys new FILE makes a key; or let everybody in, on a loopback address",
+            )
+        doorkeeper = TokenDoorkeeper(config.token_key, config.revoked or revoked_file(data))
     listener, address = listen(host, port)
     with listener:
-        if arguments.insecure and not address.is_loopback and not arguments.force:
+        if config.insecure and not address.is_loopback and not config.force:
             raise CallerError(
                 f"--insecure would let everybody who reaches {address.host} read and write",
                 hint="listen on 127.0.0.1, give --token-key, or add --force",
             )
-        store = _folder(arguments.data) / _STORE
+        limits = config.limits
+        room = make_room_for(limits.links + limits.unauthenticated)
+        if room < limits.links + limits.unauthenticated:
+            output.note(
+                f"this system lets the relay have {room} connections only; its limits links and"
+                f" unauthenticated allow {limits.links + limits.unauthenticated} (ulimit -n)"
+            )
+        store = _folder(data) / _STORE
         # It passes on what it takes in, and is seldom asked for a view.
         async with await open_to_write(store, indexes_ahead=False) as replica:
-            key = region_key(arguments.region_key or key_file_beside(store))
+            key = region_key(config.region_key or key_file_beside(store))
 
             def announce() -> None:
                 output.say(f"relay {region} listens on {address.url}, store {store}")
@@ -132,10 +225,22 @@ async def _serve(arguments: argparse.Namespace, output: Output) -> int:
                 output.flush()
 
             relay = Relay(
-                replica, region=region, doorkeeper=doorkeeper, region_key=key, trusted=trusted
+                replica,
+                region=region,
+                doorkeeper=doorkeeper or let_everybody_in,
+                region_key=key,
+                trusted=trusted,
+                limits=limits,
+                proxies=proxies,
             )
             _settle_collector()
-            await serve(relay, listener, announce=announce)
+            await serve(
+                relay,
+                listener,
+                announce=announce,
+                refresh=doorkeeper.refresh if doorkeeper else lambda: False,
+                proxies=proxies,
+            )
     output.note(f"relay {region} has stopped; what it acknowledged is stored")
     return 0
 
