@@ -256,6 +256,8 @@ class End:
 
     async def ask_one(self) -> bool:
         question = self.session.next_question()
+        if self.session.peer is not None:
+            self.store.hub.follow(self)
         if question is None:
             return False
         ask = self.store.journal.write if isinstance(question, Writing) else self.store.journal.read
@@ -271,7 +273,7 @@ class End:
         if admission is None:
             return False
         try:
-            inspected = inspect(admission, self.session.interest)
+            inspected = inspect(admission, admission.interest)
         except PeerError as error:
             self.session.refused(error)
             return True

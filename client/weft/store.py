@@ -25,7 +25,6 @@ from weft_engine.storage.backup import back_up
 from weft_engine.storage.erasures import ErasureRow
 from weft_engine.storage.verify import Report
 from weft_engine.storage.verify import verify as _verify
-from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.view import View
 
@@ -132,13 +131,19 @@ class Store:
         """Keep this store in step with the relay at `url`, such as ``wss://eu.example.com``.
 
         Returns at once; the link reconnects until it is closed, refused, or the store closes. It
-        carries every context, or those of `contexts` and those that begin with one of `prefixes`.
+        carries every context, or those of `contexts` and those that begin with one of `prefixes`;
+        `Link.subscribe` and `unsubscribe` change that while it is open.
         """
         if contexts is None and prefixes is None:
-            interest = EVERYTHING
-        else:
-            interest = Interest.of(contexts=contexts or (), prefixes=prefixes or ())
-        link = Link(self._replica, url, token=token, interest=interest, ended=self._links.discard)
+            prefixes = [""]
+        link = Link(
+            self._replica,
+            url,
+            token=token,
+            contexts=contexts or (),
+            prefixes=prefixes or (),
+            ended=self._links.discard,
+        )
         self._links.add(link)
         return link
 

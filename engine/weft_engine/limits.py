@@ -148,6 +148,18 @@ OUTBOX_BYTES: Final = MIB
 """A session reads nothing more for a peer while more than this waits to be sent."""
 CURSOR_BYTES: Final = 8
 """Of the hash of the record that a cursor stands on."""
+CURSOR_MS: Final = 1_000
+"""A cursor is told no more often than this,"""
+CURSOR_QUIET_MS: Final = 60_000
+"""and so often if only contexts have moved that the link is not about: so that what is behind it
+stays little."""
+CURSORS_MAX: Final = 256
+"""Peers and interests whose cursors are kept."""
+CURSOR_TAIL_RECORDS_MAX: Final = 65_536
+"""Records of our own journal behind a cursor, above which everything is compared instead."""
+BEHIND_RECORDS_MAX: Final = 1024
+"""Records behind a peer's cursor whose contexts are looked up; when there are more, all contexts of
+the interest are looked at (0.1 to 1 us each)."""
 PRESENCE_BYTES_MAX: Final = 16 * KIB
 """What one client may show of itself in a context, as JSON."""
 PRESENCE_PER_FRAME_MAX: Final = 15

@@ -325,6 +325,7 @@ def test_every_table_has_its_use(store: Path) -> None:
         for (name,) in rows(store, "SELECT name FROM sqlite_schema WHERE type = 'table'")
         if not str(name).startswith("sqlite_")
     }
+    names.add("cursors")  # made when the first one is kept
     assert names == {"records", *(table for tables in usage.TABLES.values() for table in tables)}
     exact = measure(store)
     # The schema itself, and nothing else.

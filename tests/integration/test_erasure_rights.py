@@ -42,6 +42,7 @@ async def test_a_stand_in_needs_the_rights_of_its_eraser(place: Path, author: st
                 1,
                 ((said.envelope_bytes, said.payload),),
                 (items[said.hash],),
+                EVERYTHING,
                 ((eraser.envelope_bytes, eraser.payload, items[eraser.hash]),),
             ),
             EVERYTHING,

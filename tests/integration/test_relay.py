@@ -28,7 +28,7 @@ from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.frames import decode_frame, encode
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import Bye, Contexts, Fragment, Hello, Records, Window
+from weft_engine.sync.messages import Bye, Contexts, Fragment, Hello, Records, Resume, Window
 from weft_server.token_keys import make_key_file, read_keys
 from weft_server.tokens import mint
 
@@ -231,6 +231,7 @@ def test_who_does_not_read_its_goodbye_is_not_waited_for(tmp_path: Path) -> None
             narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             narrow.connect((host, int(port)))
             async with raw(relay, narrow) as peer:
+                await peer.send(encode(Resume(None)))
                 await peer.send(encode(Contexts((), last=True)))
                 async for frame in frames(peer):
                     if isinstance(decode_frame(frame), (Records, Fragment)):

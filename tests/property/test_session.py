@@ -1,5 +1,6 @@
 """Random worlds on two or three replicas, linked in a random order of steps and cut at random
-places, end with the same records everywhere; what was acknowledged is journaled at the peer."""
+places, end with the same records everywhere; what was acknowledged is journaled at the peer. So do
+clients that resume by cursor and change what they ask for."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from weft_engine.errors import MalformedRecord
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.sound import read_record
+from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.messages import Window
+from weft_engine.sync.questions import answer
 
 
 def sound_world(seed: int, *, steps: int) -> World:
@@ -138,5 +141,88 @@ def test_a_chain_signed_now_and_then_arrives(seed: int, steps: int) -> None:
             await settle(left, right)
             assert await a.fingerprints() == await b.fingerprints() == await c.fingerprints()
             assert await b.waiting() == await c.waiting() == 0
+
+    asyncio.run(run())
+
+
+async def part(pair: tuple[End, End]) -> None:
+    """As `cut`, and the client keeps how far it came."""
+    cut(pair)
+    question = pair[0].session.last_cursor()
+    if question is not None:
+        await pair[0].store.journal.write(lambda connection: answer(connection, question))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    steps=st.integers(0, 30),
+    clients=st.integers(1, 2),
+    window=st.sampled_from([None, Window(1, 1), Window(2, 400)]),
+)
+@settings(max_examples=40, deadline=None)
+def test_clients_that_resume_miss_nothing(
+    seed: int, steps: int, clients: int, window: Window | None
+) -> None:
+    """Whatever is under way when a link breaks, and whoever writes meanwhile."""
+
+    async def run() -> None:
+        rng = random.Random(seed)
+        names = ["world/one", "live/1", "live/2", "live/3"]
+        world = sound_world(seed, steps=steps)
+        now_ms = 0
+        async with stores(clients + 1, seed=seed) as some:
+            relay, *ends = some
+            await share_out(rng, world, some)
+
+            def dial(client: Store, interest: Interest) -> tuple[End, End]:
+                asks = End(client, interest=interest, window=rng.choice((window, None)))
+                return asks, End(relay, region="eu")
+
+            async def check(pair: tuple[End, End]) -> None:
+                """An end of a narrow link speaks of what the link is about only."""
+                if all(end.session.interest == EVERYTHING for end in pair):
+                    await check_acknowledged(pair)
+
+            asked = dict.fromkeys(range(clients), EVERYTHING)
+            for _ in range(rng.randint(2, 5)):
+                pairs = [dial(client, asked[i]) for i, client in enumerate(ends)]
+                for _ in range(rng.randint(1, 4)):
+                    await wander(rng, rng.randint(0, 60), *pairs)
+                    if rng.random() < 0.7:
+                        await rng.choice(some).write(rng.choice(names), "live")
+                    if rng.random() < 0.3:
+                        i = rng.randrange(clients)
+                        few = Interest.of(contexts=rng.sample(names, 2))
+                        asked[i] = rng.choice((EVERYTHING, few))
+                        pairs[i][0].session.ask(asked[i])
+                    now_ms += rng.choice((0, 400, 1100))
+                    for pair in pairs:
+                        for end in pair:
+                            end.session.tick(now_ms)
+                        await check(pair)
+                if rng.random() < 0.4:
+                    await settle(*pairs)
+                assert [end.session.end for pair in pairs for end in pair] == [None, None] * clients
+                for pair in pairs:
+                    if rng.random() < 0.8:
+                        await part(pair)
+                    else:
+                        cut(pair)
+                if rng.random() < 0.5:
+                    await rng.choice(some).write(rng.choice(names), "offline")
+            pairs = [dial(client, EVERYTHING) for client in ends]
+            await settle(*pairs)
+            prints = [await store.fingerprints() for store in some]
+            assert prints[1:] == prints[:-1]
+            assert all(end.session.is_synced for pair in pairs for end in pair)
+            for pair in pairs:
+                for end in pair:
+                    end.session.tick(now_ms + 5_000)
+            await settle(*pairs)
+            for pair in pairs:
+                await part(pair)
+            again = [dial(client, EVERYTHING) for client in ends]
+            await settle(*again)
+            assert [end.records_sent for pair in again for end in pair] == [[], []] * clients
 
     asyncio.run(run())

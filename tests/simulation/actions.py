@@ -25,6 +25,7 @@ from weft_engine.replica.context import Context
 from weft_engine.replica.note import Note
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.faults import LinkLost
+from weft_engine.sync.interest import Interest
 from weft_engine.views.policies import LastN
 
 Action = Callable[[World, Machine, random.Random], None]
@@ -188,12 +189,14 @@ async def _sync(world: World, machine: Machine, replica: Replica, rng: random.Ra
         return
     kept = rng.choice(list(machine.kept))
     relay = world.find(machine.kept[kept])
-    mine, losses = machine.hashes(), relay.losses
+    mine, losses, asked = machine.hashes(), relay.losses, machine.asked
     try:
         await kept.synced(timeout=60)
     except (TimeoutError, LinkLost, LinkRefused):
         return
     if machine.interest != relay.interest or relay.losses != losses:
+        return
+    if not machine.asks_for_all or machine.asked != asked:
         return
     answered = machine.answering(kept)
     if answered is None or answered.is_undone:
@@ -455,6 +458,15 @@ def _second_link(world: World, machine: Machine, rng: random.Random) -> None:
         machine.link(rng.choice(world.relays).name)
 
 
+def _subscribe(world: World, machine: Machine, rng: random.Random) -> None:
+    """Its links are about something else from now on; in the end about everything again."""
+    if machine.region is not None or not machine.is_up:
+        return
+    names = context_names(machine)
+    few = Interest.of(contexts=rng.sample(names, rng.randint(1, len(names))))
+    machine.ask(rng.choice((few, few, Interest.of(prefixes=["sim/"]), machine.interest)))
+
+
 _ACTIONS: Final[dict[str, Action]] = {
     "say": _working(_say),
     "answer": _working(_answer),
@@ -494,6 +506,7 @@ _ACTIONS: Final[dict[str, Action]] = {
     "roam": _roam,
     "go_offline": _go_offline,
     "second_link": _second_link,
+    "subscribe": _subscribe,
     "clone_disk": _clone_disk,
     "reopen": _reopen,
     "suspend": _suspend,

@@ -145,6 +145,8 @@ async def _judge(world: World) -> None:
             world.check()
     for machine in world.machines.values():
         world.bring_up(machine)
+        if machine.is_up and not machine.asks_for_all:
+            machine.ask(machine.interest)
         world.link_again(machine)
         if not machine.kept and machine.region is None:
             machine.link(world.home(machine))

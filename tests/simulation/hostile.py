@@ -39,7 +39,7 @@ from weft_engine.storage.journal import Identity
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.frames import encode
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import Contexts, Records, Ticket
+from weft_engine.sync.messages import Contexts, Records, Resume, Ticket
 from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append
 from weft_engine.yjs.lib0 import var_uint
@@ -336,6 +336,7 @@ def _send(
         [
             session.frames_to_send()[0],
             encode(Ticket(None)),
+            encode(Resume(None)),
             encode(Contexts((), last=True)),
             encode(Records(1, None, ((record.envelope_bytes, payload),), (item,))),
         ],

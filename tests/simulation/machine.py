@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -137,6 +138,9 @@ class Machine:
         """Links of this machine, and where they lead."""
         self.lived: list[Life] = []
         self.listener: Listener = lambda stored, session: None
+        self.asked = 0
+        """How often its links were to be about something else."""
+        self.asks_for_all = True
         self.losses = 0
         """How often it came back with less than it had, and that was nobody's fault."""
         self.revealed: set[RecordHash] = set()
@@ -206,6 +210,13 @@ class Machine:
         )
         self.kept[kept] = to
         return kept
+
+    def ask(self, interest: Interest) -> None:
+        """Its links are about this from now on, and those that it makes again."""
+        self.asked += 1
+        self.asks_for_all = interest == self.interest
+        for kept in self.kept:
+            self.do(partial(kept.ask, interest))
 
     def answering(self, kept: KeptLink) -> Life | None:
         """The process at the other end of the present connection of a link, if there is one. It

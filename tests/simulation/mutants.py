@@ -49,6 +49,7 @@ from weft_engine.replica.stream import Stream
 from weft_engine.replica.streams import Streams
 from weft_engine.storage import (
     checkpoints,
+    cursors,
     erasers,
     identity,
     journal,
@@ -67,9 +68,13 @@ from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.summaries import Covering, Summaries
 from weft_engine.storage.windows import Windows
 from weft_engine.storage.writer import Writer
-from weft_engine.sync import hub, inspection
+from weft_engine.sync import cursor_questions, hub, inspection
+from weft_engine.sync.comparison import Comparison
+from weft_engine.sync.cursors import Keeping
 from weft_engine.sync.hub import Ear
+from weft_engine.sync.interest import NOTHING, Interest
 from weft_engine.sync.live import Body
+from weft_engine.sync.messages import Cursor
 from weft_engine.sync.outgoing import Outgoing
 from weft_engine.sync.session import Session, State
 from weft_engine.views import build
@@ -514,6 +519,54 @@ def forget_the_waist() -> None:
     _patch(siblings, "_stretches", behind)
 
 
+def resume_without_the_row() -> None:
+    """A cursor stands if its position does."""
+
+    def any_row(connection: sqlite3.Connection, interest: Any, cursor: Cursor) -> Any:
+        row = cursors.row_at(connection, cursor.position)
+        return behind(connection, interest, cursor if row is None else replace(cursor, row=row))
+
+    behind = cursor_questions._behind
+    _patch(cursor_questions, "_behind", any_row)
+
+
+def use_positions_again() -> None:
+    """A cursor outlives the epochs of both stores, whatever stands at its position now."""
+
+    def ever(connection: sqlite3.Connection, between: Any) -> Any:
+        if not cursors._is_made(connection):
+            return None
+        row = connection.execute(
+            "SELECT position, row, sent, met FROM cursors WHERE peer = ? AND interest = ?",
+            (between.peer, between.interest),
+        ).fetchone()
+        return None if row is None else cursors.Place(*row)
+
+    _patch(cursors, "held", ever)
+    resume_without_the_row()
+
+
+def join_without_catching_up() -> None:
+    """What is newly covered is pushed from then on, and what was there before is not compared."""
+
+    def joined(self: Comparison, interest: Any, without: Any) -> None:
+        begin(self, interest, without)
+        self._without = interest
+
+    def nothing(*_: Any) -> Any:
+        return NOTHING
+
+    begin = Comparison.begin
+    _patch(Comparison, "begin", joined)
+    _patch(Interest, "beyond", nothing)
+
+
+def keep_cursors_at_once() -> None:
+    """Before the records that came before them are durable."""
+    move = Keeping._move
+    _patch(Keeping, "_move", lambda self, oldest: move(self, 1 << 60))
+
+
 MUTANTS: Final = (
     Mutant("a record is applied after its whole past", "no gate", no_gate),
     Mutant("a commit is on disk", "synchronous = NORMAL", synchronous_normal),
@@ -592,6 +645,30 @@ MUTANTS: Final = (
     Mutant("a budget counts names", "names are free", count_no_names),
     Mutant("a view says why it changed", "it says nothing", say_no_cause),
     Mutant("siblings don't depend on arrival", "who came first is forgotten", forget_the_waist),
+    Mutant(
+        "a cursor names its row",
+        "its position is enough",
+        resume_without_the_row,
+        "tests/unit/test_resuming.py",
+    ),
+    Mutant(
+        "a cursor is of one epoch",
+        "positions are used again",
+        use_positions_again,
+        "tests/unit/test_resuming.py",
+    ),
+    Mutant(
+        "who subscribes catches up first",
+        "it joins without",
+        join_without_catching_up,
+        "tests/unit/test_subscribing.py",
+    ),
+    Mutant(
+        "a cursor is kept behind its records",
+        "it is kept at once",
+        keep_cursors_at_once,
+        "tests/unit/test_resuming.py",
+    ),
 )
 
 

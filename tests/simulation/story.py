@@ -60,6 +60,7 @@ FAULTS: Final = {
     "roam": 4,
     "go_offline": 3,
     "second_link": 2,
+    "subscribe": 6,
     "step_clock": 3,
     "disk_full": 2,
     "disk_free": 3,

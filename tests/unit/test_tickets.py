@@ -141,6 +141,8 @@ def test_nothing_is_sent_while_the_fresh_ticket_has_not_come() -> None:
             await a.write("c/1", "x")
             end, other = End(a), region(relay)
             end.session.receive(encode(other.session.hello))
+            while await end.ask_one():
+                end.flush(other)
             end.session.receive(encode(Contexts((), True)))
             while await end.ask_one():
                 pass

@@ -30,6 +30,11 @@ def fingerprint_digest(frontier: bytes) -> bytes:
     return blake2b(frontier, digest_size=32, person=b"weft-fingerprint").digest()
 
 
+def interest_digest(packed: bytes) -> bytes:
+    """16 bytes over what two ends of a link agree on."""
+    return blake2b(packed, digest_size=16, person=b"weft-interest").digest()
+
+
 def struct_digest(struct: bytes) -> bytes:
     """32 bytes over one struct of an update, as an eraser names what it replaces."""
     return blake2b(struct, digest_size=32, person=b"weft-struct").digest()

@@ -34,6 +34,11 @@ class Guard:
         self._fetching: set[asyncio.Task[None]] = set()
         scribe.on_foreign = self._fetch_from_session
 
+    @property
+    def keeps_cursors(self) -> bool:
+        """Whether the store can be written to."""
+        return not self._journal.readonly
+
     def joined(self, link: Link) -> None:
         self._links.add(link)
 

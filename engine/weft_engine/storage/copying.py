@@ -45,7 +45,16 @@ COPIED: Final = {
 """Tables by name, with their columns. Erased records keep their flag and stand-in: rows are taken
 as they are."""
 LEFT_OUT: Final = frozenset(
-    {"meta", "own_heads", "own_streams", "tickets", "issued_tickets", "windows", "moves"}
+    {
+        "meta",
+        "own_heads",
+        "own_streams",
+        "tickets",
+        "issued_tickets",
+        "cursors",
+        "windows",
+        "moves",
+    }
 )
 """They say which store it is, and where its own writer and its links stand."""
 

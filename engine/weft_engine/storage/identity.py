@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from weft_engine.names import ContextName, Hlc, Incarnation, RecordHash
+from weft_engine.storage import cursors
 from weft_engine.storage.lease import NONCE_BYTES, Lease, is_valid, write_lease
 from weft_engine.storage.machine import Machine
 
@@ -178,9 +179,10 @@ def _resumable(
 
 
 def _forget_tickets(connection: sqlite3.Connection) -> None:
-    """Both were handed out for another store id than ours is now, or by one."""
+    """Both were handed out for another store id than ours is now, or by one; so were cursors."""
     connection.execute("DELETE FROM tickets")
     connection.execute("DELETE FROM issued_tickets")
+    cursors.forget(connection)
 
 
 def _put(connection: sqlite3.Connection, values: dict[str, object]) -> None:

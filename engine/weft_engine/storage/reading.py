@@ -81,6 +81,33 @@ def context(connection: sqlite3.Connection, name: str) -> ContextState | None:
     return None if row is None else _state(row)
 
 
+def contexts_since(
+    connection: sqlite3.Connection, position: Position
+) -> list[tuple[ContextName, Position]]:
+    """Name and newest position of the contexts of all records behind `position`: for few."""
+    rows = connection.execute(
+        "SELECT name, position FROM contexts"
+        " WHERE id IN (SELECT context FROM records WHERE position > ?)",
+        (position,),
+    )
+    return [(ContextName(row[0]), Position(row[1])) for row in rows]
+
+
+def contexts_behind(
+    connection: sqlite3.Connection, position: Position, *, prefix: str
+) -> list[tuple[ContextName, Position]]:
+    """As `contexts_since`, of the contexts whose names start with `prefix`: looks at each of these,
+    and at no record."""
+    question = "SELECT name, position FROM contexts WHERE position > ?"
+    if not prefix:
+        rows = connection.execute(question, (position,))
+    else:
+        rows = connection.execute(
+            f"{question} AND name >= ? AND name < ?", (position, prefix, prefix + _AFTER_ALL)
+        )
+    return [(ContextName(row[0]), Position(row[1])) for row in rows]
+
+
 def last_position(connection: sqlite3.Connection) -> Position:
     row = connection.execute("SELECT max(position) FROM records").fetchone()
     return Position(row[0] or 0)

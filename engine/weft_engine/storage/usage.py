@@ -39,6 +39,7 @@ TABLES: Final = {
         "own_streams",
         "tickets",
         "issued_tickets",
+        "cursors",
     ),
 }
 """Uses that have tables of their own; the indexes of a table go with it. All tables but `records`,

@@ -1,5 +1,5 @@
 """The comparison at the beginning of a link: both ends list their contexts with fingerprints, and
-announce the frontiers of those that differ.
+announce the frontiers of those that differ; and again for what the link is about from then on.
 
 An end has listed all its contexts before it looks at a difference, and both see the same two
 lists; so each knows which frontiers the other will announce, and anything else is a violation.
@@ -16,7 +16,7 @@ from typing import TypeVar
 from weft_engine.limits import CONTEXTS_PER_QUESTION, LISTED_CONTEXTS_MAX
 from weft_engine.names import ContextName, Position
 from weft_engine.sync.faults import LimitBroken, OutsideInterest, ProtocolViolation
-from weft_engine.sync.interest import Interest
+from weft_engine.sync.interest import NOTHING, Interest
 from weft_engine.sync.messages import Contexts, Frontier
 from weft_engine.sync.outgoing import Outgoing
 from weft_engine.sync.questions import ReadFrontiers, ReadLacking
@@ -32,7 +32,10 @@ class Comparison:
     ) -> None:
         self._interest = interest
         self._contexts_max = contexts_max
+        self._without = NOTHING
         self._outgoing = outgoing
+        self.was_listed = False
+        """The lists were complete once: what is not in comparison may be sent."""
         self._ours: dict[ContextName, tuple[bytes, Position]] = {}
         self._theirs: dict[ContextName, bytes] = {}
         self._ours_complete = False
@@ -44,7 +47,7 @@ class Comparison:
 
     @property
     def is_listed(self) -> bool:
-        """Both lists are complete: what is new may be sent."""
+        """Both lists are complete."""
         return self._ours_complete and self._theirs_complete
 
     @property
@@ -52,6 +55,20 @@ class Comparison:
         """Every difference was looked at, in both directions."""
         left = self._to_announce or self._awaited or self._lacking or self._asked
         return self.is_listed and not left
+
+    def skip(self) -> None:
+        """Nothing is to be compared."""
+        self._ours_complete = self._theirs_complete = self.was_listed = True
+
+    def begin(self, interest: Interest, without: Interest) -> None:
+        """Compare what `interest` covers and `without` does not, too. ProtocolViolation if that
+        before is not over: nobody could tell the lists apart."""
+        if not self.is_listed or self._awaited:
+            raise ProtocolViolation("a comparison was begun before the one before was over")
+        self._interest, self._without = interest, without
+        self._ours_complete = self._theirs_complete = False
+        self._lacking = deque(one for one in self._lacking if interest.covers(one.context))
+        self._to_announce = deque(name for name in self._to_announce if interest.covers(name))
 
     def listed(
         self, entries: Iterable[tuple[ContextName, bytes, Position]], *, last: bool
@@ -77,6 +94,8 @@ class Comparison:
         for context, fingerprint in message.entries:
             if not self._interest.covers(context):
                 raise OutsideInterest(f"context {context!r} was listed, outside the interest")
+            if self._without.covers(context):
+                raise ProtocolViolation(f"context {context!r} was listed, and was compared before")
             if context in self._theirs:
                 raise ProtocolViolation(f"context {context!r} was listed twice")
             self._theirs[context] = fingerprint
@@ -118,6 +137,8 @@ class Comparison:
     def _compare(self) -> None:
         if not self.is_listed:
             return
+        self.was_listed = True
+        self._outgoing.release()
         for context, (fingerprint, position) in self._ours.items():
             theirs = self._theirs.get(context)
             if theirs == fingerprint:

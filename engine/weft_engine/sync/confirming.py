@@ -46,6 +46,12 @@ class Confirming:
         assert len(entries) <= ERASED_PER_FRAME_MAX, "a page is no more than a frame"
         return [Erased(tuple(entries))] if entries else []
 
+    def again(self) -> None:
+        """The link is about more than before: look at all of them again."""
+        self.is_due = True
+        self._after = 0
+        self._blocked_by = Position(0)
+
     def receive(self, message: Erased) -> None:
         self._received.extend(message.entries)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from weft_engine.limits import LINKS_PER_TURN, TICK_S
+from weft_engine.limits import CURSOR_BYTES, LINKS_PER_TURN, TICK_S
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
@@ -177,8 +177,11 @@ class Hub:
         news, self._news = self._news, []
         if not news:
             return
-        head = max(one.stored[-1].position for one in news)
-        self.head.position = max(self.head.position, head)
+        newest = max((one.stored[-1] for one in news), key=lambda one: one.position)
+        head = newest.position
+        if head > self.head.position:
+            self.head.position = head
+            self.head.row = newest.record.hash[:CURSOR_BYTES]
         contexts = dict.fromkeys([one.context for one in news])
         covered: dict[_Group, list[ContextName]] = {}
         for context in contexts:

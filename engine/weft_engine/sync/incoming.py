@@ -18,11 +18,12 @@ from weft_engine.limits import (
     WANTED_HASHES_MAX,
     WANTED_PER_FRAME_MAX,
 )
-from weft_engine.names import Position, RecordHash
+from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
+from weft_engine.sync.interest import Interest
 from weft_engine.sync.messages import Ack, Records, Want, Window
 
 
@@ -35,6 +36,8 @@ class Admission:
     """Envelopes and payloads, not read yet."""
     items: tuple[SignatureItem, ...]
     """Not verified yet."""
+    interest: Interest
+    """What the link was about when it came."""
     erasers: tuple[tuple[bytes, bytes, SignatureItem], ...] = ()
     """Envelopes, payloads and signatures, not read yet."""
 
@@ -55,10 +58,10 @@ class Incoming:
         self._open: dict[int, _Open] = {}
         self._open_bytes = 0
         self._offered: dict[RecordHash, set[int]] = {}
-        self._admissions: deque[Records] = deque()
+        self._admissions: deque[tuple[Records, Interest]] = deque()
         self._stated: deque[tuple[int, Position]] = deque()
         self._upto: Position | None = None
-        self._announced: set[RecordHash] = set()
+        self._announced: dict[RecordHash, ContextName] = {}
         self._wanted: set[RecordHash] = set()
 
     @property
@@ -82,18 +85,40 @@ class Incoming:
 
     # ---- announced ----------------------------------------------------------------------------
 
-    def announce(self, hashes: Iterable[RecordHash]) -> None:
-        self._announced.update(hashes)
+    def announce(self, context: ContextName, hashes: Iterable[RecordHash]) -> None:
+        self._announced.update(dict.fromkeys(hashes, context))
         if len(self._announced) > ANNOUNCED_HASHES_MAX:
             raise LimitBroken(f"more than {ANNOUNCED_HASHES_MAX} frontier hashes were announced")
 
     def held(self, hashes: Iterable[RecordHash]) -> None:
         """These are journaled here."""
-        self._announced.difference_update(hashes)
+        for hash_ in hashes:
+            self._announced.pop(hash_, None)
 
     # ---- records ------------------------------------------------------------------------------
 
-    def receive(self, message: Records) -> None:
+    @property
+    def last_serial(self) -> int:
+        """Of the Records messages that came."""
+        return self._last_serial
+
+    @property
+    def oldest_open(self) -> int:
+        """The first Records message that is not durable, or the next to come."""
+        return next(iter(self._open), self._last_serial + 1)
+
+    def restate(self, interest: Interest) -> None:
+        """The link is about `interest` from now on: what else was announced may not come, and what
+        the peer has stated was about another one."""
+        self._announced = {
+            hash_: context for hash_, context in self._announced.items() if interest.covers(context)
+        }
+        self._stated.clear()
+        self._upto = None
+        for opened in self._open.values():
+            opened.upto = None
+
+    def receive(self, message: Records, interest: Interest) -> None:
         """PeerError if the message is out of turn or beyond the window."""
         if message.serial != self._last_serial + 1:
             raise ProtocolViolation(
@@ -109,13 +134,13 @@ class Incoming:
         self._last_serial = message.serial
         self._open[message.serial] = _Open(size, message.upto)
         self._open_bytes += size
-        self._admissions.append(message)
+        self._admissions.append((message, interest))
 
     def next_admission(self) -> Admission | None:
         if not self._admissions:
             return None
-        message = self._admissions.popleft()
-        return Admission(message.serial, message.records, message.items, message.erasers)
+        message, interest = self._admissions.popleft()
+        return Admission(message.serial, message.records, message.items, interest, message.erasers)
 
     def offer(self, serial: int, records: Sequence[Record]) -> None:
         """The records of a message are sound and on their way to the gate."""
@@ -126,7 +151,7 @@ class Incoming:
 
     def committed(self, hash_: RecordHash) -> bool:
         """A record was journaled. Whether the peer offered it."""
-        self._announced.discard(hash_)
+        self._announced.pop(hash_, None)
         self._wanted.discard(hash_)
         serials = self._offered.pop(hash_, None)
         if serials is None:
@@ -193,7 +218,7 @@ class Incoming:
 
     def _regions(self) -> tuple[tuple[str, Position], ...]:
         """Our own region's position, which counts once everything before it is durable too."""
-        oldest = next(iter(self._open), self._last_serial + 1)
+        oldest = self.oldest_open
         while self._stated and self._stated[0][0] < oldest:
             self._upto = max(self._upto or Position(0), self._stated.popleft()[1])
         if self._region is None or self._upto is None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+import msgpack
+
 from weft_engine.errors import InvalidName, LimitExceeded
 from weft_engine.limits import (
     INTEREST_BYTES_MAX,
@@ -17,6 +19,7 @@ from weft_engine.limits import (
     INTEREST_PREFIXES_MAX,
 )
 from weft_engine.names import ContextName, context_name
+from weft_engine.records.digest import interest_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +34,12 @@ class Interest:
     @classmethod
     def of(cls, *, contexts: Iterable[str] = (), prefixes: Iterable[str] = ()) -> Self:
         """InvalidName for what is no name or beginning of one, LimitExceeded for too many."""
-        kept: list[str] = []
-        for prefix in sorted(set(prefixes)):
-            # Sorted, a prefix comes before everything it covers.
-            if not kept or not prefix.startswith(kept[-1]):
-                kept.append(_prefix(prefix))
         names = {context_name(name) for name in contexts}
-        named = frozenset(name for name in names if not name.startswith(tuple(kept)))
-        size = sum(len(name.encode()) for name in (*named, *kept))
+        made = cls._reduced(names, {_prefix(prefix) for prefix in prefixes})
+        size = sum(len(name.encode()) for name in (*made.contexts, *made.prefixes))
         for count, limit, what in (
-            (len(named), INTEREST_CONTEXTS_MAX, "contexts"),
-            (len(kept), INTEREST_PREFIXES_MAX, "prefixes"),
+            (len(made.contexts), INTEREST_CONTEXTS_MAX, "contexts"),
+            (len(made.prefixes), INTEREST_PREFIXES_MAX, "prefixes"),
             (size, INTEREST_BYTES_MAX, "bytes of names"),
         ):
             if count > limit:
@@ -49,7 +47,17 @@ class Interest:
                     f"an interest of {count} {what} exceeds {limit}",
                     hint="name a common prefix instead",
                 )
-        return cls(named, tuple(kept))
+        return made
+
+    @classmethod
+    def _reduced(cls, names: Iterable[ContextName], prefixes: Iterable[str]) -> Self:
+        kept: list[str] = []
+        for prefix in sorted(prefixes):
+            # Sorted, a prefix comes before everything it covers.
+            if not kept or not prefix.startswith(kept[-1]):
+                kept.append(prefix)
+        begins = tuple(kept)
+        return cls(frozenset(name for name in names if not name.startswith(begins)), begins)
 
     def covers(self, context: str) -> bool:
         return context in self.contexts or context.startswith(self.prefixes)
@@ -62,6 +70,23 @@ class Interest:
         prefixes = {prefix for prefix in self.prefixes if prefix.startswith(other.prefixes)}
         prefixes.update(prefix for prefix in other.prefixes if prefix.startswith(self.prefixes))
         return Interest.of(contexts=contexts, prefixes=prefixes)
+
+    def union(self, other: Interest) -> Interest:
+        """What either covers; it may be beyond the limits of what can be asked for."""
+        return Interest._reduced(self.contexts | other.contexts, {*self.prefixes, *other.prefixes})
+
+    def beyond(self, other: Interest) -> Interest:
+        """What names it that `other` does not cover as a whole: all that only this one covers, and
+        perhaps more."""
+        return Interest(
+            frozenset(name for name in self.contexts if not other.covers(name)),
+            tuple(prefix for prefix in self.prefixes if not prefix.startswith(other.prefixes)),
+        )
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes; equal for equal interests."""
+        return interest_digest(msgpack.packb((sorted(self.contexts), self.prefixes)))
 
     @property
     def is_empty(self) -> bool:

@@ -73,6 +73,12 @@ class KeptLink:
             return State.CLOSED
         return State.CONNECTING if self.link is None else self.link.state
 
+    def ask(self, interest: Interest) -> None:
+        """From now on ask for `interest` instead, on this connection and on all that follow."""
+        self._interest = interest
+        if self.link is not None:
+            self.link.ask(interest)
+
     async def synced(self, *, timeout: float | None = None) -> None:
         """Wait until the other side holds, durably, everything within the interest that is in
         our journal now, over as many connections as that takes. TimeoutError if it takes longer,

@@ -92,6 +92,7 @@ class Link:
             told=store.hub.head,
             contexts_max=contexts_max,
             outbox_bytes=outbox_bytes,
+            keeps_cursors=store.guard is None or store.guard.keeps_cursors,
         )
         # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
         self.session.gathers_acks = region is None
@@ -148,6 +149,7 @@ class Link:
             end = self.session.end
             assert end is not None, "a link that stopped has an end"
             await self._transport.close(end.code, end.reason)
+            await self._keep_cursor()
             await self._keep_evidence()
         if fault is not None:
             raise fault
@@ -163,6 +165,12 @@ class Link:
     ) -> None:
         """Say goodbye; `run` returns soon after."""
         self.session.close(code, reason, hint)
+        self.changed()
+
+    def ask(self, interest: Interest) -> None:
+        """From now on ask for `interest` instead; what is covered by both goes on undisturbed.
+        CallerError at an end with a region."""
+        self.session.ask(interest)
         self.changed()
 
     async def synced(self, *, timeout: float | None = None) -> None:
@@ -217,13 +225,22 @@ class Link:
             self._store.guard.greeted(self)
         if not had_ended:
             self._note_end(frame)
-        if session.interest is not self._interest:
-            self._interest = session.interest
-            self._store.hub.follow(self)
+        self._follow()
         if session.has_confirmed and not self._is_confirming:
             self._is_confirming = True
             self.begin(self._confirm())
         self.changed()
+
+    def _follow(self) -> None:
+        """Tell the hub what the link is about, if that has changed."""
+        if self.session.interest is not self._interest:
+            self._interest = self.session.interest
+            self._store.hub.follow(self)
+
+    def _next_question(self) -> Question | None:
+        question = self.session.next_question()
+        self._follow()  # A round may have begun.
+        return question
 
     def transport_lost(self) -> None:
         self.session.lost("the connection was closed")
@@ -265,7 +282,7 @@ class Link:
         self._flush()
         if not self._over.done():
             if not self._is_asking:
-                question = session.next_question()
+                question = self._next_question()
                 if question is not None:
                     self._is_asking = True
                     self.begin(self._ask(question))
@@ -364,7 +381,7 @@ class Link:
         while question is not None:
             self.session.supply(await self._answer(question))
             self.changed()
-            question = self.session.next_question()
+            question = self._next_question()
         self._is_asking = False
 
     async def _answer(self, question: Question) -> Answer:
@@ -428,6 +445,13 @@ class Link:
         end = self.session.end
         if end is not None and not end.by_peer and end.code in _FRAME_FAULTS:
             self.evidence.frame(frame, end.reason, now_ms=self._store.now_ms())
+
+    async def _keep_cursor(self) -> None:
+        """Keep how far this link came. If that fails the next one compares more, nothing else."""
+        question = self.session.last_cursor()
+        if question is not None:
+            with suppress(MachineError, StoreClosed):
+                await self._store.journal.write(lambda connection: answer(connection, question))
 
     async def _keep_evidence(self) -> None:
         """Write down what was refused. The link is over by now, and whether a full disk takes this

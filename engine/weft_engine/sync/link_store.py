@@ -60,6 +60,10 @@ class LinkGuard(Protocol):
     """What the replica at this end makes of what a link tells about itself
     (`replica.guard.Guard`)."""
 
+    @property
+    def keeps_cursors(self) -> bool:
+        """Whether the store can be written to."""
+
     def joined(self, link: Link, /) -> None: ...
 
     def left(self, link: Link, /) -> None: ...

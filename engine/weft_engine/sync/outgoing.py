@@ -15,7 +15,7 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -33,6 +33,7 @@ from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import closed, needed
+from weft_engine.sync.interest import Interest
 from weft_engine.sync.live import Sent
 from weft_engine.sync.messages import Window
 from weft_engine.sync.questions import Part, ReadRecords, RecordsRead
@@ -49,6 +50,8 @@ class Pending:
     newest: Position
     """Of the newest record that is to be sent: there is something after `after` if it is higher."""
     comparing: bool = False
+    held: bool = False
+    """Its comparison has not begun."""
     positions: deque[Position] = field(default_factory=deque)
     withheld: list[Position] = field(default_factory=list)
     withheld_bytes: int = 0
@@ -57,7 +60,9 @@ class Pending:
 
     @property
     def has_more(self) -> bool:
-        return not self.comparing and (bool(self.positions) or self.newest > self.after)
+        return not (self.comparing or self.held) and (
+            bool(self.positions) or self.newest > self.after
+        )
 
     @property
     def floor(self) -> Position | None:
@@ -107,9 +112,11 @@ def beside(records: Sequence[Stored], read: RecordsRead) -> tuple[Eraser, ...]:
 
 @dataclass(slots=True)
 class Head:
-    """How much of the journal all links were told of."""
+    """How much of the journal all links were told of, and the beginning of the hash of the record
+    there, if it is known."""
 
     position: Position
+    row: bytes = b""
 
 
 class Outgoing:
@@ -132,6 +139,12 @@ class Outgoing:
     @head.setter
     def head(self, position: Position) -> None:
         self._head = max(self._head, position)
+
+    @property
+    def told(self) -> Head:
+        """`head`, and the row there if it is at hand."""
+        told = self._told
+        return told if told.position >= self._head else Head(self._head)
 
     # ---- the comparison -----------------------------------------------------------------------
 
@@ -171,15 +184,47 @@ class Outgoing:
         pending.known = {p for p in pending.known if p > pending.after}
         self._settle(context, pending)
 
+    def behind(
+        self, context: ContextName, positions: Iterable[Position], after: Position, newest: Position
+    ) -> None:
+        """The link resumes: the peer may lack what stands at these positions and what comes after
+        `after`, up to `newest` and beyond."""
+        pending = self._pending.setdefault(context, Pending(after, newest))
+        pending.newest = max(pending.newest, newest)
+        pending.after = after
+        pending.positions = deque(positions)
+        self._settle(context, pending)
+
+    def release(self) -> None:
+        """What was held because its comparison had not begun is held no longer."""
+        for context in [name for name, pending in self._pending.items() if pending.held]:
+            self._pending[context].held = False
+            self._settle(context, self._pending[context])
+
+    def narrow(self, interest: Interest) -> None:
+        """Forget what is not covered any more."""
+        for context in [name for name in self._pending if not interest.covers(name)]:
+            self._comparing -= self._pending.pop(context).comparing
+            self._ready.pop(context, None)
+
     # ---- what is new --------------------------------------------------------------------------
 
-    def committed(self, context: ContextName, position: Position, *, from_peer: bool) -> None:
-        """A record of the interest is in the journal; `head` is at or behind it already."""
+    def committed(
+        self,
+        context: ContextName,
+        position: Position,
+        *,
+        from_peer: bool,
+        is_held: bool = False,
+    ) -> None:
+        """A record of the interest is in the journal; `head` is at or behind it already.
+        `is_held`: its context is not compared yet."""
         pending = self._pending.get(context)
         if pending is None:
             if from_peer:
                 return
-            pending = self._pending[context] = Pending(Position(position - 1), position)
+            pending = Pending(Position(position - 1), position, held=is_held)
+            self._pending[context] = pending
         elif position > pending.after:
             if not from_peer:
                 pending.newest = position
@@ -254,7 +299,9 @@ class Outgoing:
         known: Container[RecordHash],
     ) -> list[Stored]:
         context = part.context
-        pending = self._pending[context]
+        pending = self._pending.get(context)
+        if pending is None:
+            return []  # It is not the link's any more.
         again, new = stored[: len(part.again)], stored[len(part.again) :]
         later = new[len(part.positions) :]
         # Positions come first; those that were not reached are still to be sent.
@@ -319,7 +366,7 @@ class Outgoing:
             return
         self._ready.pop(context, None)
         # Read ahead of what we were told: kept, so that being told sends nothing twice.
-        if not (pending.comparing or pending.withheld or pending.after > self.head):
+        if not (pending.comparing or pending.held or pending.withheld or pending.after > self.head):
             del self._pending[context]
 
 

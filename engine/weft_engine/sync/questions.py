@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from weft_engine.limits import (
     CONTEXTS_PER_FRAME,
@@ -26,17 +26,27 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage import ancestry, erasures, reading, tickets
 from weft_engine.storage.erasures import Confirmation
 from weft_engine.storage.ledger import ERASED, Stored
-from weft_engine.sync.interest import Interest
+from weft_engine.sync.cursor_questions import (
+    CursorAnswer,
+    CursorQuestion,
+    KeepCursor,
+    ReadBehind,
+    ReadCursor,
+    ReadRow,
+    answer_cursor,
+)
+from weft_engine.sync.interest import NOTHING, Interest
 
 
 @dataclass(frozen=True, slots=True)
 class ListContexts:
-    """The next page of the contexts within `interest`: of its prefix number `part`, or, after
-    the last of these, of the contexts that it names."""
+    """The next page of the contexts within `interest` that `without` does not cover: of its prefix
+    number `part`, or, after the last of these, of the contexts that it names."""
 
     interest: Interest
     part: int
     after: str
+    without: Interest = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +230,18 @@ Question = (
     | ReadWanted
     | ReadConfirmations
     | TicketQuestion
+    | CursorQuestion
 )
-Answer = Listed | FrontiersRead | LackingRead | RecordsRead | ConfirmationsRead | TicketAnswer
-Writing = KeepTicket | IssueTicket | ConfirmTicket
+Answer = (
+    Listed
+    | FrontiersRead
+    | LackingRead
+    | RecordsRead
+    | ConfirmationsRead
+    | TicketAnswer
+    | CursorAnswer
+)
+Writing = KeepTicket | IssueTicket | ConfirmTicket | KeepCursor
 """Questions that write: `answer` them on the writer's connection, and supply what it returns once
 it is durable."""
 
@@ -255,6 +274,8 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
             return TicketConfirmed()
         case RenewIdentity():
             return IdentityRenewed()
+        case ReadCursor() | ReadBehind() | ReadRow() | KeepCursor():
+            return answer_cursor(connection, question)
 
 
 def _list(connection: sqlite3.Connection, question: ListContexts) -> Listed:
@@ -266,15 +287,19 @@ def _list(connection: sqlite3.Connection, question: ListContexts) -> Listed:
             connection, prefix=interest.prefixes[part], after=after, limit=limit
         )
         if len(states) == limit:
-            following = ListContexts(interest, part, states[-1].name)
+            following = replace(question, after=states[-1].name)
         else:
-            following = ListContexts(interest, part + 1, "")
+            following = replace(question, part=part + 1, after="")
     else:
         names = sorted(name for name in interest.contexts if name > after)
         found = [reading.context(connection, name) for name in names[:limit]]
         states = [state for state in found if state is not None]
-        following = ListContexts(interest, part, names[limit - 1] if len(names) > limit else "")
-    entries = tuple((s.name, s.fingerprint, s.position) for s in states if s.records)
+        following = replace(question, after=names[limit - 1] if len(names) > limit else "")
+    entries = tuple(
+        (s.name, s.fingerprint, s.position)
+        for s in states
+        if s.records and not question.without.covers(s.name)
+    )
     is_last = following.part >= len(interest.prefixes) and not (
         following.after or (following.part > part and interest.contexts)
     )

@@ -4,7 +4,8 @@ Both ends are alike. Each one
 
  1. says hello first: format version, store, interest, window. What the link carries is the
     intersection of both interests. Nothing else may come before the peer's hello.
- 2. lists its contexts within that intersection with their fingerprints, to the last of them.
+ 2. begins where an earlier link ended, if a cursor of that is known to both (`sync.resuming`);
+    otherwise lists its contexts within that intersection with their fingerprints, to the last.
  3. announces the frontier of each context that only it has or whose fingerprints differ.
  4. sends, of each such context, the records that the peer lacks by what it announced, then whatever
     comes after the position where that was computed and did not come from the peer. A context that
@@ -16,7 +17,9 @@ Both ends are alike. Each one
     bytes; while it is full nothing more is read. An acknowledgement never waits for something that
     is still to be sent (`weft_engine.sync.outgoing` has the invariant), so no window deadlocks.
  7. lets itself be heard every 10 s, and ends the link after 25 s without a frame.
- 8. ends with a bye, which says why. Whatever is against these rules ends the link; nothing of the
+ 8. begins again with 2 for what the link is about from then on and was not before, when the end
+    without a region asks for something else (`sync.rounds`). All other contexts stay live.
+ 9. ends with a bye, which says why. Whatever is against these rules ends the link; nothing of the
     frame that broke them is stored.
 
 Whoever drives it moves data between four sides: frames (`receive`, `frames_to_send`), questions to
@@ -53,6 +56,15 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import needed
 from weft_engine.sync.comparison import Comparison
 from weft_engine.sync.confirming import Confirming
+from weft_engine.sync.cursor_questions import (
+    BehindRead,
+    CursorKept,
+    CursorRead,
+    KeepCursor,
+    ReadRow,
+    RowRead,
+)
+from weft_engine.sync.cursors import Keeping, Telling
 from weft_engine.sync.faults import LimitBroken, LinkLost, OutsideInterest, ProtocolViolation
 from weft_engine.sync.fragments import Reassembly
 from weft_engine.sync.frames import VERSION, decode_frame, decode_message, encode
@@ -65,6 +77,7 @@ from weft_engine.sync.messages import (
     Bye,
     ByeCode,
     Contexts,
+    Cursor,
     Erased,
     Fragment,
     Frontier,
@@ -75,6 +88,9 @@ from weft_engine.sync.messages import (
     Message,
     PresenceTold,
     Records,
+    Resume,
+    Resumed,
+    Subscribe,
     Ticket,
     Want,
     Window,
@@ -87,6 +103,7 @@ from weft_engine.sync.questions import (
     Answer,
     ConfirmationsRead,
     FrontiersRead,
+    IdentityRenewed,
     LackingRead,
     ListContexts,
     Listed,
@@ -94,6 +111,8 @@ from weft_engine.sync.questions import (
     ReadWanted,
     RecordsRead,
 )
+from weft_engine.sync.resuming import Resuming, between
+from weft_engine.sync.rounds import Rounds
 from weft_engine.sync.showing import Showing
 from weft_engine.sync.tickets import Tickets
 
@@ -133,10 +152,10 @@ class End:
 class Session:
     """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
     `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
-    region hands out: 16 random bytes. `showing` is its share in presence; None: it has none.
-    `told` is what all links of the store were told of, where they are told together.
-    `contexts_max`: more than this the link may not be about. `outbox_bytes`: nothing is read for
-    the peer while more than this waits."""
+    region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
+    `showing` is its share in presence; None: it has none. `told` is what all links of the store
+    were told of, where they are told together. `contexts_max`: more than this the link may not be
+    about. `outbox_bytes`: nothing is read for the peer while more than this waits."""
 
     def __init__(
         self,
@@ -151,6 +170,7 @@ class Session:
         told: Head | None = None,
         contexts_max: int = LISTED_CONTEXTS_MAX,
         outbox_bytes: int = OUTBOX_BYTES,
+        keeps_cursors: bool = True,
     ) -> None:
         assert (region is None) == (ticket is None), "a region hands out tickets, nobody else does"
         window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
@@ -181,6 +201,18 @@ class Session:
         self._wanted: dict[RecordHash, None] = {}
         self._serial = 0
         self._confirming = Confirming()
+        self._resuming = Resuming(self._outgoing)
+        self._rounds = Rounds(self.hello)
+        self._accepts = NOTHING
+        """What the peer may send records of: of what was dropped some may be under way."""
+        self._without = NOTHING
+        """What the present comparison is not about."""
+        self._keeps_cursors = keeps_cursors
+        self._telling = Telling()
+        self._row: ReadRow | None = None
+        self._sent_upto: Position | None = None
+        """When the link ended."""
+        self._keeping = Keeping()
         self._outbox = Outbox()
         self._outbox.put(self.hello)
         self._pulse = Pulse()
@@ -202,6 +234,7 @@ class Session:
         self._pulse.was_heard = True
         try:
             self._take(frame)
+            self._tell_cursor()
         except MalformedFrame as error:
             is_old = bool(frame) and frame[0] != VERSION
             self._fail(ByeCode.FORMAT if is_old else ByeCode.MALFORMED, error)
@@ -238,8 +271,11 @@ class Session:
         """The store's answer to the last question; of records together with signatures."""
         self._is_asking = False
         comparison = self._comparison
-        if self.end is not None or comparison is None:
-            return
+        if self.end is None and comparison is not None:
+            self._supplied(comparison, answer)
+            self._tell_cursor()
+
+    def _supplied(self, comparison: Comparison, answer: Answer) -> None:
         match answer:
             case Listed():
                 self._listed(comparison, answer)
@@ -254,10 +290,19 @@ class Session:
                     self._outgoing.lacking(some.context, some.positions, some.upto)
             case RecordsRead():
                 self._records_read(comparison, answer)
+            case CursorRead() | BehindRead():
+                self._outbox.put(self._resuming.supply(answer))
+                self._begin()
+            case RowRead(cursor):
+                self._outbox.put(cursor)
+            case CursorKept(met):
+                self._keeping.kept(met)
             case ConfirmationsRead():
                 for message in self._confirming.take(answer, self._outgoing.durable_upto()):
                     self._outbox.put(message)
             case _:
+                if isinstance(answer, IdentityRenewed):
+                    self._keeping.begin(None)
                 said = self.tickets.supply(answer)
                 if said is not None:
                     self._outbox.put(said)
@@ -305,23 +350,35 @@ class Session:
         """The first half of `committed`, for links that are told together (`sync.hub`): what the
         peer offered is here. Due where `offered` names one of these, or while `awaits_names`;
         before their admission is answered. Whether something is to be acknowledged for that."""
-        if self._comparison is None or self.end is not None:
+        if self._comparison is None:
             return False
-        self.came.update(
-            [one.record.hash for one in stored if self._incoming.committed(one.record.hash)]
-        )
+        came = [one for one in stored if self._incoming.committed(one.record.hash)]
+        if came:
+            # Behind the end, too: it may still be under way when the connection is gone.
+            self._keeping.came(one.position for one in came)
+            self._telling.moved(came[-1].position)
+        if self.end is not None:
+            return False
+        self.came.update([one.record.hash for one in came])
         return self._acknowledge()
 
     def told(self, stored: Sequence[Stored]) -> None:
         """The second half: what is new in our journal is to be sent, unless it came from there."""
-        if self._comparison is None or self.end is not None:
+        comparison = self._comparison
+        if comparison is None or self.end is not None:
             return
+        is_round = comparison.was_listed and not comparison.is_listed
         for one in stored:
             self._outgoing.head = one.position
             context = one.record.envelope.context
             if self.interest.covers(context):
-                from_peer = one.record.hash in self.came
-                self._outgoing.committed(context, one.position, from_peer=from_peer)
+                self._telling.moved(one.position)
+                self._outgoing.committed(
+                    context,
+                    one.position,
+                    from_peer=one.record.hash in self.came,
+                    is_held=is_round and not self._without.covers(context),
+                )
 
     def handed_out(self) -> None:
         """All links have been told of what was committed."""
@@ -347,6 +404,7 @@ class Session:
             return None
         self._serial += 1
         self._outgoing.sent(self._serial, body.sent)
+        self._telling.moved(self._outgoing.head)
         self._pulse.has_sent = True
         return head_of(self._serial)
 
@@ -374,6 +432,19 @@ class Session:
         every commit."""
         return self._incoming.awaits_names
 
+    # ---- what the link is about ---------------------------------------------------------------
+
+    def ask(self, interest: Interest) -> None:
+        """From now on this end asks for `interest` instead. CallerError at an end with a region."""
+        self._rounds.ask(interest)
+        if self.peer is not None:
+            self._check_round(self.peer)
+
+    def last_cursor(self) -> KeepCursor | None:
+        """What to keep in our store now that the link has ended, and nothing that came over it is
+        under way any more."""
+        return self._keeping.last(self._incoming.oldest_open, self._sent_upto)
+
     # ---- erasures -----------------------------------------------------------------------------
 
     def confirmed(self) -> None:
@@ -397,6 +468,9 @@ class Session:
             return
         if self._showing is not None:
             self._showing.tick(now_ms)
+        self._telling.tick(now_ms)
+        self._keeping.tick(now_ms)
+        self._tell_cursor()
         match self._pulse.tick(now_ms):
             case Beat.DEAD:
                 self.close(ByeCode.SILENT, f"nothing was heard for {self._pulse.silent_ms} ms")
@@ -422,14 +496,20 @@ class Session:
     def durable_upto(self) -> Position | None:
         """Up to which position of our journal the peer holds everything within the interest,
         durably. None before that is known."""
-        if self._comparison is None or not self._comparison.is_listed:
+        if self._comparison is None or not self._comparison.is_listed or self._rounds.is_due:
             return None
         return self._outgoing.durable_upto()
 
     @property
     def has_received_all(self) -> bool:
         """Everything that the peer announced, and sent since, is durable here."""
-        return self._comparison is not None and self._comparison.is_done and self._incoming.idle
+        return (
+            self._comparison is not None
+            and self._comparison.is_done
+            and self._incoming.idle
+            and not self._keeping.is_awaited
+            and not self._rounds.is_due
+        )
 
     @property
     def is_synced(self) -> bool:
@@ -464,12 +544,16 @@ class Session:
             raise ProtocolViolation(f"a {type(message).__name__.lower()} came before the hello")
         match message:
             case Contexts():
+                if not self._resuming.is_settled:
+                    raise ProtocolViolation("contexts came before it was said whether to resume")
                 comparison.receive_list(message)
+                if message.last:
+                    self._accepts = self.interest
             case Frontier():
                 comparison.receive_frontier(message)
-                self._incoming.announce(message.frontier)
+                self._incoming.announce(message.context, message.frontier)
             case Records():
-                self._incoming.receive(message)
+                self._incoming.receive(message, self._accepts)
             case Ack():
                 self._acked(message)
             case Want():
@@ -483,6 +567,13 @@ class Session:
             case PresenceTold():
                 if self._showing is not None:
                     self._showing.heard(message)
+            case Resume() | Resumed():
+                self._resuming.receive(message)
+                self._begin()
+            case Cursor():
+                self._cursor_came(message)
+            case Subscribe():
+                self._subscribed(comparison, message)
             case Heartbeat() | Fragment():
                 pass
 
@@ -503,12 +594,75 @@ class Session:
             min(self._window.bytes, hello.window.bytes),
         )
         self.tickets.greeted(hello)
+        self._accepts = self.interest
         self._comparison = Comparison(
             self.interest, self._outgoing, contexts_max=self._contexts_max
         )
-        self._listing = ListContexts(self.interest, 0, "")
+        self._telling.is_on = hello.region is None and self.hello.region is not None
+        self._resuming.greeted(self.hello, hello, self.interest)
+        self._restart_cursors(hello)
+        self._begin()
+        self._check_round(hello)
         if self._showing is not None:
             self._showing.follow(self.interest)
+
+    def _begin(self) -> None:
+        """Resume or compare, once it is known which."""
+        comparison = self._comparison
+        if comparison is None or comparison.was_listed or not self._resuming.is_settled:
+            return
+        if not self._resuming.is_resumed:
+            self._listing = self._listing or ListContexts(self.interest, 0, "")
+            return
+        comparison.skip()
+        if self._resuming.place is not None:
+            self._keeping.resumed(self._resuming.place)
+
+    def _restart_cursors(self, peer: Hello) -> None:
+        self._telling.restart()
+        self._row = None
+        is_kept = self._keeps_cursors and peer.region is not None and self.hello.region is None
+        about = between(self.hello, peer, self.interest) if is_kept else None
+        self._keeping.begin(about, self.interest)
+
+    def _cursor_came(self, cursor: Cursor) -> None:
+        comparison = self._comparison
+        if self.hello.region is not None or comparison is None or not comparison.was_listed:
+            raise ProtocolViolation("a cursor came where none is due")
+        # Before the lists are over it is about what the link was about before.
+        if comparison.is_listed:
+            self._keeping.receive(cursor, self._incoming.last_serial)
+
+    # ---- inside: rounds -----------------------------------------------------------------------
+
+    def _check_round(self, peer: Hello) -> None:
+        if self._rounds.is_due and peer.region is None:
+            # Only a relay changes what a link is about.
+            self.close(ByeCode.CLOSED, "the link is to be about something else")
+
+    def _subscribed(self, comparison: Comparison, message: Subscribe) -> None:
+        peer = self.peer
+        assert peer is not None, "there is a comparison after the hello only"
+        self._rounds.receive(message, peer)
+        self._begin_round(comparison, peer, message.interest.intersection(self.hello.interest))
+        self._accepts = self.interest
+
+    def _begin_round(self, comparison: Comparison, peer: Hello, interest: Interest) -> None:
+        before = self.interest
+        comparison.begin(interest, before)
+        self.interest = interest
+        self._without = before
+        self._accepts = before.union(interest)
+        self._outgoing.narrow(interest)
+        self._listing = ListContexts(interest.beyond(before), 0, "", before)
+        self._incoming.restate(interest)
+        self.regions.clear()
+        self._confirming.again()
+        if self._showing is not None:
+            self._showing.follow(interest)
+        self._restart_cursors(peer)
+
+    # ---- inside: acknowledgements -------------------------------------------------------------
 
     def _acked(self, ack: Ack) -> None:
         for serial in range(ack.first, ack.last + 1):
@@ -520,6 +674,8 @@ class Session:
                     f"region {region} holds position {position} of our journal, which ends at"
                     f" {self._outgoing.head}"
                 )
+            if self._comparison is None or not self._comparison.is_listed:
+                continue  # It is about another interest.
             self.regions[region] = max(self.regions.get(region, Position(0)), position)
 
     @property
@@ -543,20 +699,31 @@ class Session:
     # ---- inside: what goes --------------------------------------------------------------------
 
     def _choose(self, comparison: Comparison) -> Question | None:
-        """Tickets and lists first, then frontiers, then records: those asked for before the
-        others."""
+        """Tickets and lists first, then frontiers, then cursors, then records: those asked for
+        before the others."""
         ticket_question = self.tickets.next_question()
         if ticket_question is not None:
             return ticket_question
+        cursor_question = self._resuming.next_question()
+        if cursor_question is not None or not self._resuming.is_settled:
+            return cursor_question
         if self._listing is not None:
             return self._listing
-        if not comparison.is_listed:
+        if not comparison.was_listed:
             return None
         announcement = comparison.to_announce()
         if announcement is not None:
             return announcement
+        if self._rounds.is_due and comparison.is_done and self.peer is not None:
+            subscribe = self._rounds.begin()
+            self._outbox.put(subscribe)
+            asked = subscribe.interest.intersection(self.peer.interest)
+            self._begin_round(comparison, self.peer, asked)
+            return self._listing
         if not self.tickets.may_send:
             return comparison.to_settle()
+        if (cursor := self._next_cursor()) is not None:
+            return cursor
         if self._wanted and self._outgoing.has_room(self._window):
             some = tuple(islice(self._wanted, WANTED_PER_FRAME_MAX))
             return ReadWanted(some, RECORDS_BYTES)
@@ -566,6 +733,28 @@ class Session:
             or self._outgoing.next_read(self._window)
             or self._confirming.next_read(self.interest, self._outgoing.durable_upto())
         )
+
+    def _next_cursor(self) -> KeepCursor | ReadRow | None:
+        """What to ask the store to tell a cursor, or to keep one."""
+        if self._row is not None:
+            row, self._row = self._row, None
+            return row
+        return self._keeping.next(
+            self._incoming.oldest_open, self.durable_upto(), self._outgoing.head
+        )
+
+    def _tell_cursor(self) -> None:
+        """Tell the peer how far it is, if that is due: whenever something may have been settled."""
+        comparison = self._comparison
+        if comparison is None or not comparison.is_done or not self._telling.is_due:
+            return
+        if self.end is not None:
+            return
+        said = self._telling.next(self._outgoing.told, self._outgoing.stated())
+        if isinstance(said, Cursor):
+            self._outbox.put(said)
+        elif said is not None:
+            self._row = said
 
     def _listed(self, comparison: Comparison, answer: Listed) -> None:
         self._outgoing.head = answer.position
@@ -613,6 +802,8 @@ class Session:
         self.close(code, error.message, error.hint)
 
     def _finish(self, end: End) -> None:
+        # From now on we are not told what is new.
+        self._sent_upto = self.durable_upto()
         self.end = end
         self._outbox.clear()
         if self._showing is not None:

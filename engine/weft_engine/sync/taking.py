@@ -92,7 +92,7 @@ class Taking:
             if wait_s:
                 self._wait(partial(self._take_late, admission, wait_s))
                 return
-            steps = inspecting(admission, session.interest)
+            steps = inspecting(admission, admission.interest)
             step = self._judged(_next_step(steps))
             if isinstance(step, Inspected):
                 self._offer(admission.serial, step)
