@@ -46,6 +46,7 @@ from weft_engine.replica.context import Context
 from weft_engine.replica.facts import KnownFact
 from weft_engine.replica.history import Said
 from weft_engine.replica.past import Past
+from weft_engine.replica.presence import PresenceChange, Shown
 from weft_engine.replica.search_hit import Hit
 from weft_engine.replica.stream import Stream
 from weft_engine.replica.streams import OpenStream
@@ -98,11 +99,13 @@ __all__ = [
     "Past",
     "PolicyBroken",
     "PolicyMissing",
+    "PresenceChange",
     "Receipt",
     "RendererMismatch",
     "ReplayMismatch",
     "Said",
     "Selection",
+    "Shown",
     "SkipParts",
     "Store",
     "StoreClosed",

@@ -40,6 +40,7 @@ from weft_engine.replica.marking import Marking
 from weft_engine.replica.note import Note, Notes
 from weft_engine.replica.open_calls import LOOK_BACK, OpenCalls, farther
 from weft_engine.replica.past import Past, When
+from weft_engine.replica.presence import ContextPresence
 from weft_engine.replica.problems import left_out_texts, reason
 from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.replica.sent import SentViews
@@ -703,6 +704,11 @@ class Context:
                 yield change
         finally:
             self._watchers.discard(watcher)
+
+    @property
+    def presence(self) -> ContextPresence:
+        """Who is in this context now, and what we show of ourselves there."""
+        return ContextPresence(self._replica.showings, self.name)
 
     # ---- what the replica tells ---------------------------------------------------------------
 

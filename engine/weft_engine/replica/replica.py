@@ -27,6 +27,7 @@ from weft_engine.replica.cuts import Cuts
 from weft_engine.replica.erasing import Erasing
 from weft_engine.replica.guard import Guard
 from weft_engine.replica.hints import HintBook
+from weft_engine.replica.presence import Showings
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
@@ -95,6 +96,7 @@ class Replica:
         """Who is in its contexts now. Its times are the event loop's, in milliseconds."""
         self.hub = Hub(journal, sign=self.sign_now)
         """Tells its links of what is committed."""
+        self.showings = Showings(self)
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
         self.searching = Searching(self)
@@ -157,6 +159,7 @@ class Replica:
             context.end_watching()
         standing = None
         try:
+            await self.showings.close()
             for context in self._contexts.values():
                 await context.close_notes()
             if not self.journal.readonly:
