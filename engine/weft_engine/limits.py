@@ -203,6 +203,10 @@ ERASE_RECORD_BYTES: Final = 64 * KIB
 """Erasing records are made about this large: each is sent beside every message that needs it."""
 ERASING_STEP_RECORDS: Final = 1024
 """Records whose payloads are replaced in one commit."""
+RELAYS_PER_LINK_MAX: Final = 64
+"""Addresses between which one link changes."""
+UNSYNCED_LISTED_MAX: Final = 1024
+"""Events that no relay holds yet and are listed; of more it is only known how many records."""
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_LAST_S: Final = 30.0
 

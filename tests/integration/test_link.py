@@ -515,6 +515,71 @@ def test_a_relay_that_is_away_is_dialled_again_and_again() -> None:
     asyncio.run(run())
 
 
+def test_several_places_are_tried_in_turn_and_each_round_waits_longer() -> None:
+    async def run() -> None:
+        async with stores(3) as (a, far_store, near_store):
+            far, near = Relay(far_store), Relay(near_store)
+            tried: list[int] = []
+            pauses: list[float] = []
+
+            async def pause(seconds: float) -> None:
+                tried.append(kept.place)
+                pauses.append(seconds)
+                if len(pauses) == 7:
+                    await far_is_up.wait()
+
+            far_is_up = asyncio.Event()
+            far.port = near.port = 1  # Nobody listens there.
+            nowhere = Relay(a)
+            nowhere.port = 1
+            dials = [nowhere.dial, far.dial, near.dial]
+            kept = KeptLink(dials, a, random=lambda: 0.5, sleep=pause)
+            written = await a.write("c/1", "one", "two")
+            async with far.serving():
+                far_is_up.set()
+                await kept.synced(timeout=TIMEOUT_S)
+                assert kept.place == 1
+                # The next place that is to be tried, when it pauses.
+                assert tried[:7] == [1, 2, 0, 1, 2, 0, 1]
+                assert pauses[:7] == [delay_s(1 + n // 3, 0.5) for n in range(7)]
+                assert len(await far_store.hashes()) == 2
+                async with near.serving():
+                    far.cut()
+                    written += await a.write("c/1", "three")
+                    await kept.synced(timeout=TIMEOUT_S)
+                    assert kept.place == 2
+                    assert await near_store.hashes() == [record.hash for record in written]
+                    await kept.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_place_that_refuses_is_left_out_and_the_others_are_not() -> None:
+    async def run() -> None:
+        async with stores(3) as (a, strict_store, open_store):
+            strict, willing = Relay(strict_store), Relay(open_store)
+            strict.refuses = True
+            async with strict.serving(), willing.serving():
+                kept = KeptLink(
+                    [strict.dial, willing.dial], a, random=random.random, sleep=no_pause
+                )
+                for text in ("one", "two"):
+                    await a.write("c/1", text)
+                    await kept.synced(timeout=TIMEOUT_S)
+                    assert kept.place == 1
+                    assert list(kept.refusals) == [0]
+                    assert kept.status is State.LIVE
+                    willing.cut()
+                willing.refuses = True
+                await a.write("c/1", "three")
+                with pytest.raises(LinkRefused, match=r"every relay refused.*expired"):
+                    await kept.synced(timeout=TIMEOUT_S)
+                assert kept.status is State.REFUSED
+                await kept.aclose()
+
+    asyncio.run(run())
+
+
 def test_closing_between_two_attempts_ends_at_once() -> None:
     async def run() -> None:
         async with stores(1) as (a,):

@@ -50,6 +50,7 @@ from weft_engine.replica.stream_writer import Plan
 from weft_engine.replica.streams import OpenStream, open_streams, told_of
 from weft_engine.replica.summarizing import Summarizer
 from weft_engine.replica.timeline import Timeline
+from weft_engine.replica.unsynced import Unsynced, unsynced
 from weft_engine.replica.viewing import Asked, build_from_source, lasting_spec, replay, resolve_spec
 from weft_engine.replica.watching import Change, Watcher
 from weft_engine.storage import tail
@@ -704,6 +705,12 @@ class Context:
                 yield change
         finally:
             self._watchers.discard(watcher)
+
+    async def unsynced(self) -> Unsynced:
+        """What was written here, in any branch, and is not known to be durable at a relay: what
+        would be lost with this file. Of what others wrote a relay has told us. True if there is
+        something: ``if await chat.unsynced(): ...``"""
+        return await unsynced(self._replica, self.name)
 
     @property
     def presence(self) -> ContextPresence:

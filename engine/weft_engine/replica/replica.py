@@ -33,6 +33,7 @@ from weft_engine.replica.receipts import ReceiptBook
 from weft_engine.replica.scribe import Scribe
 from weft_engine.replica.searching import Searching
 from weft_engine.replica.streams import Streams
+from weft_engine.replica.unsynced import Savings
 from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
 from weft_engine.storage.checkpoints import Erasures, erasures
@@ -97,6 +98,8 @@ class Replica:
         self.hub = Hub(journal, sign=self.sign_now)
         """Tells its links of what is committed."""
         self.showings = Showings(self)
+        self.savings = Savings()
+        """What relays hold of it, as far as its links know."""
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
         self.searching = Searching(self)

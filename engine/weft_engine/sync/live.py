@@ -13,7 +13,7 @@ Must never know: links, tasks, the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,10 +36,11 @@ _ROOM_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that is not acknowledged."""
+    """A message that is not acknowledged. `firsts`: where its first record of each context is."""
 
     first: Position
     size: int
+    firsts: Mapping[ContextName, Position]
 
 
 Sign = Callable[[Sequence[Stored]], Sequence[SignatureItem]]
@@ -166,7 +167,10 @@ def head_of(serial: int) -> bytes:
 
 
 def _body(news: tuple[News, ...], kept: Sequence[News], upto: Position) -> Body:
-    sent = Sent(min([one.stored[0].position for one in kept]), sum([one.size for one in kept]))
+    firsts: dict[ContextName, Position] = {}
+    for one in kept:
+        firsts.setdefault(one.context, one.stored[0].position)
+    sent = Sent(min(firsts.values()), sum([one.size for one in kept]), firsts)
     parts: list[Parts] = []
     for one in kept:
         if one.parts is None:

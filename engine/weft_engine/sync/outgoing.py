@@ -15,7 +15,7 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -86,13 +86,17 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """What one message carries."""
+    """What one message carries. `firsts`: where the first record of each context stands."""
 
     records: tuple[Record, ...]
     items: tuple[SignatureItem, ...]
-    first: Position
+    firsts: Mapping[ContextName, Position]
     erasers: tuple[Eraser, ...] = ()
     """Those that prove the stand-ins among the records."""
+
+    @property
+    def first(self) -> Position:
+        return min(self.firsts.values())
 
     @property
     def size(self) -> int:
@@ -117,6 +121,15 @@ class Head:
 
     position: Position
     row: bytes = b""
+
+
+def firsts(records: Iterable[Stored]) -> dict[ContextName, Position]:
+    """Where the first of these stands in each context."""
+    found: dict[ContextName, Position] = {}
+    for one in records:
+        context = one.record.envelope.context
+        found[context] = min(found.get(context, one.position), one.position)
+    return found
 
 
 class Outgoing:
@@ -287,7 +300,7 @@ class Outgoing:
         return Composed(
             tuple(one.record for one in chosen),
             needed(chosen, read.items),
-            min(one.position for one in chosen),
+            firsts(chosen),
             beside(chosen, read),
         )
 
@@ -349,6 +362,24 @@ class Outgoing:
         if self._comparing:
             return None
         return Position(min([self._floor(), *(sent.first - 1 for sent in self.unacked.values())]))
+
+    def saved_of(self, context: ContextName) -> Position | None:
+        """As `durable_upto`, for what one context has; None before that is compared."""
+        pending = self._pending.get(context)
+        if pending is not None and (pending.comparing or pending.held):
+            return None
+        floor = None if pending is None else pending.floor
+        sent = [s.firsts[context] - 1 for s in self.unacked.values() if context in s.firsts]
+        return Position(min([self.head if floor is None else floor, *sent]))
+
+    def lagging(self) -> dict[ContextName, Position]:
+        """The contexts of which not everything up to `head` is durable at the peer, and up to where
+        it is; 0 of those that are not compared yet."""
+        contexts = dict.fromkeys(self._pending)
+        for sent in self.unacked.values():
+            contexts.update(dict.fromkeys(sent.firsts))
+        found = {context: self.saved_of(context) or Position(0) for context in contexts}
+        return {context: upto for context, upto in found.items() if upto < self.head}
 
     @property
     def idle(self) -> bool:

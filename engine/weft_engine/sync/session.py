@@ -48,7 +48,7 @@ from weft_engine.limits import (
     WINDOW_BYTES,
     WINDOW_FRAMES,
 )
-from weft_engine.names import Position, RecordHash
+from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
 from weft_engine.storage.journal import Identity
@@ -97,7 +97,7 @@ from weft_engine.sync.messages import (
     bye,
 )
 from weft_engine.sync.outbox import Outbox
-from weft_engine.sync.outgoing import Composed, Head, Outgoing, beside
+from weft_engine.sync.outgoing import Composed, Head, Outgoing, beside, firsts
 from weft_engine.sync.pulse import Beat, Pulse
 from weft_engine.sync.questions import (
     Answer,
@@ -113,6 +113,7 @@ from weft_engine.sync.questions import (
 )
 from weft_engine.sync.resuming import Resuming, between
 from weft_engine.sync.rounds import Rounds
+from weft_engine.sync.saved import Saved
 from weft_engine.sync.showing import Showing
 from weft_engine.sync.tickets import Tickets
 
@@ -185,6 +186,7 @@ class Session:
         """Up to which position of our journal a region holds everything within the interest."""
         self.tickets = Tickets(ticket)
         self._showing = showing
+        self._saved: Saved | None = None
         self._window = window
         self._contexts_max = contexts_max
         self._outbox_bytes = outbox_bytes
@@ -500,6 +502,27 @@ class Session:
             return None
         return self._outgoing.durable_upto()
 
+    def saved_of(self, context: ContextName) -> Position | None:
+        """Up to which position of our journal the peer holds all of one context, durably. None
+        before that is known, or if the link is not about it."""
+        if self.end is not None:
+            return None if self._saved is None else self._saved.of(context)
+        comparison = self._comparison
+        if comparison is None or not comparison.was_listed or not self.interest.covers(context):
+            return None
+        if not comparison.is_listed and not self._without.covers(context):
+            return None
+        return self._outgoing.saved_of(context)
+
+    def saved(self) -> Saved | None:
+        """As `saved_of`, of all contexts at once. None before both have listed theirs. Once the
+        link has ended, what was known then: it is told of no more commits."""
+        if self.end is not None:
+            return self._saved
+        if self._comparison is None or not self._comparison.is_listed:
+            return None
+        return Saved(self.interest, self._outgoing.head, self._outgoing.lagging())
+
     @property
     def has_received_all(self) -> bool:
         """Everything that the peer announced, and sent since, is durable here."""
@@ -785,12 +808,12 @@ class Session:
             records = tuple(one.record for one in stored)
             items = needed(stored, answer.items)
             erasers = beside(stored, answer)
-            self._send_records(Composed(records, items, stored[0].position, erasers), None)
+            self._send_records(Composed(records, items, firsts(stored), erasers), None)
 
     def _send_records(self, composed: Composed, upto: Position | None) -> None:
         self._serial += 1
         records = tuple((r.envelope_bytes, r.payload) for r in composed.records)
-        self._outgoing.sent(self._serial, Sent(composed.first, composed.size))
+        self._outgoing.sent(self._serial, Sent(composed.first, composed.size, composed.firsts))
         erasers = tuple(
             (e.record.envelope_bytes, e.record.payload, e.item) for e in composed.erasers
         )
@@ -802,6 +825,8 @@ class Session:
         self.close(code, error.message, error.hint)
 
     def _finish(self, end: End) -> None:
+        if self.hello.region is None and self.end is None:
+            self._saved = self.saved()
         # From now on we are not told what is new.
         self._sent_upto = self.durable_upto()
         self.end = end
