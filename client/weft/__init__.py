@@ -11,6 +11,7 @@ Everything an application needs is named here; what is not named here may change
 from importlib.metadata import version as _version
 
 from weft.link import Link
+from weft.status import Connection, LinkStatus, StoreStatus
 from weft.store import ContextInfo, Store, verify
 from weft.store import open_store as open  # noqa: A004 - `weft.open` is meant to read like `open`
 from weft_engine.errors import (
@@ -51,6 +52,7 @@ from weft_engine.replica.search_hit import Hit
 from weft_engine.replica.stream import Stream
 from weft_engine.replica.streams import OpenStream
 from weft_engine.replica.summarizing import ToSummarize
+from weft_engine.replica.unsynced import Unsynced
 from weft_engine.replica.watching import Change, Grown
 from weft_engine.storage.erasures import ErasureRow as Erasure
 from weft_engine.sync.faults import LinkLost
@@ -69,6 +71,7 @@ __all__ = [
     "Change",
     "Chosen",
     "Conflict",
+    "Connection",
     "Context",
     "ContextClosed",
     "ContextInfo",
@@ -87,6 +90,7 @@ __all__ = [
     "Link",
     "LinkLost",
     "LinkRefused",
+    "LinkStatus",
     "Manual",
     "Message",
     "MissingRecords",
@@ -111,11 +115,13 @@ __all__ = [
     "StoreClosed",
     "StoreError",
     "StoreLocked",
+    "StoreStatus",
     "Stream",
     "Summarize",
     "SummaryInfo",
     "ToSummarize",
     "TokenizerMissing",
+    "Unsynced",
     "View",
     "WeftError",
     "__version__",

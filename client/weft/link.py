@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import SystemRandom
 
 from weft.dialing import dial
-from weft_engine.errors import CallerError
+from weft.status import Connection, LinkStatus
+from weft_engine.errors import CallerError, WeftError
 from weft_engine.replica.replica import Replica
-from weft_engine.sync.binding import sync_url
+from weft_engine.storage.own_records import count_own
 from weft_engine.sync.interest import Interest
 from weft_engine.sync.keeping import keep_linked
 from weft_engine.sync.session import State
@@ -17,28 +18,44 @@ from weft_engine.sync.session import State
 
 class Link:
     """Made by `Store.connect`. Reconnects by itself, with growing, jittered pauses, until it is
-    closed, refused, or the store closes."""
+    closed, refused, or the store closes.
+
+    With several addresses it is one link that stays where it works. When that fails it goes on to
+    the next, and sends there what is missing there, no more. An address that refuses the token is
+    not tried again; the link is refused when all have."""
 
     def __init__(
         self,
         replica: Replica,
-        url: str,
+        urls: Sequence[str],
         *,
         token: str | None,
         contexts: Iterable[str],
         prefixes: Iterable[str],
+        changed: Callable[[], None],
         ended: Callable[[Link], None],
     ) -> None:
-        self.url = sync_url(url)
+        self.urls = tuple(urls)
+        self._replica = replica
+        self._changed = changed
         self._ended = ended
         self._contexts = frozenset(contexts)
         self._prefixes = frozenset(prefixes)
+        self._state = Connection.CONNECTING
+        self._since_ms = replica.now_ms()
         self._kept = keep_linked(
-            partial(dial, self.url, token),
+            [partial(dial, url, token) for url in self.urls],
             replica,
             random=SystemRandom().random,
             interest=Interest.of(contexts=self._contexts, prefixes=self._prefixes),
+            changed=self._note,
         )
+        replica.savings.join(self._kept)
+
+    @property
+    def url(self) -> str:
+        """The address in use, or tried now."""
+        return self.urls[self._kept.place]
 
     def subscribe(self, *, contexts: Iterable[str] = (), prefixes: Iterable[str] = ()) -> None:
         """Carry these contexts, and those that begin with one of these prefixes, from now on too.
@@ -84,6 +101,31 @@ class Link:
         """Why the last connection or attempt ended; None if none did."""
         return self._kept.error
 
+    async def details(self) -> LinkStatus:
+        """How it stands, as one value (`Store.status` has them all)."""
+        saved = self._kept.saved_last()
+        unsynced = None
+        if saved is not None:
+            counted = await self._replica.journal.read(
+                partial(count_own, after=saved.upto, behind=saved.behind)
+            )
+            unsynced = sum(n for name, n in counted.items() if saved.interest.covers(name))
+        state = self._connection()
+        link, error = self._kept.link, self._kept.error
+        is_up = state in (Connection.LIVE, Connection.CONNECTING)
+        peer = None if link is None or link.session.end is not None else link.session.peer
+        return LinkStatus(
+            url=self.url,
+            urls=self.urls,
+            refused_by=tuple(self.urls[place] for place in sorted(self._kept.refusals)),
+            state=state,
+            since_ms=self._since_ms,
+            error=None if is_up or error is None else _said(error),
+            hint=error.hint if isinstance(error, WeftError) and not is_up else "",
+            region=None if peer is None else peer.region,
+            unsynced=unsynced,
+        )
+
     async def synced(self, *, timeout: float | None = None, received: bool = False) -> None:
         """Wait until everything that the store holds now, within what this link carries, is
         durable at the relay; with `received`, until all that the relay announced is here too.
@@ -101,4 +143,32 @@ class Link:
         try:
             await self._kept.aclose()
         finally:
+            self._replica.savings.leave(self._kept, self._kept.saved())
             self._ended(self)
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _connection(self) -> Connection:
+        match self._kept.status:
+            case State.LIVE:
+                return Connection.LIVE
+            case State.REFUSED:
+                return Connection.REFUSED
+            case State.COMPARING:
+                return Connection.CONNECTING
+            case State.CONNECTING if self._kept.error is None:
+                return Connection.CONNECTING
+            case State.CONNECTING | State.CLOSED:
+                # Not every new attempt is a change: nothing is reached until one succeeds.
+                return Connection.OFFLINE
+
+    def _note(self) -> None:
+        state = self._connection()
+        if state is not self._state:
+            self._state = state
+            self._since_ms = self._replica.now_ms()
+        self._changed()
+
+
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, WeftError) else str(error) or type(error).__name__

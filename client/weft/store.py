@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from weft.link import Link
-from weft_engine.errors import CallerError
+from weft.status import StoreStatus, store_status
+from weft_engine.errors import CallerError, LimitExceeded, StoreClosed
+from weft_engine.limits import RELAYS_PER_LINK_MAX
 from weft_engine.names import ContextName
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
@@ -25,10 +27,12 @@ from weft_engine.storage.backup import back_up
 from weft_engine.storage.erasures import ErasureRow
 from weft_engine.storage.verify import Report
 from weft_engine.storage.verify import verify as _verify
+from weft_engine.sync.binding import sync_url
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.view import View
 
 _PAGE = 1000
+_LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ class Store:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        self._links: set[Link] = set()
+        self._links: dict[Link, None] = {}
+        self._watchers: dict[asyncio.Event, None] = {}
+        self._is_closed = False
 
     @property
     def path(self) -> Path:
@@ -122,30 +128,86 @@ class Store:
 
     def connect(
         self,
-        url: str,
+        url: str | Sequence[str],
         *,
         token: str | None = None,
         contexts: Iterable[str] | None = None,
         prefixes: Iterable[str] | None = None,
     ) -> Link:
-        """Keep this store in step with the relay at `url`, such as ``wss://eu.example.com``.
+        """Keep this store in step with the relay at `url`, such as ``wss://eu.example.com``; or
+        with one of several, the first of them that works.
 
         Returns at once; the link reconnects until it is closed, refused, or the store closes. It
         carries every context, or those of `contexts` and those that begin with one of `prefixes`;
-        `Link.subscribe` and `unsubscribe` change that while it is open.
+        `Link.subscribe` and `unsubscribe` change that while it is open. Raises CallerError for what
+        is no address, LimitExceeded for too many.
         """
+        urls = tuple(dict.fromkeys(sync_url(one) for one in _addresses(url)))
         if contexts is None and prefixes is None:
             prefixes = [""]
         link = Link(
             self._replica,
-            url,
+            urls,
             token=token,
             contexts=contexts or (),
             prefixes=prefixes or (),
-            ended=self._links.discard,
+            changed=self._changed,
+            ended=self._forget,
         )
-        self._links.add(link)
+        self._links[link] = None
+        self._changed()
         return link
+
+    async def synced(
+        self, *, timeout: float | None = None, received: bool = False, relays: int | None = None
+    ) -> None:
+        """Wait for every link as `Link.synced` does, or until that is so of so many `relays`.
+        CallerError if there are fewer links; or why one that is needed can't get there."""
+        links = tuple(self._links)
+        wanted = len(links) if relays is None else relays
+        if not 1 <= wanted <= len(links):
+            raise CallerError(
+                f"the store has {len(links)} links, {wanted} can't be synced",
+                hint="connect it to a relay first",
+            )
+        async with asyncio.timeout(timeout):
+            waits = [asyncio.create_task(link.synced(received=received)) for link in links]
+            try:
+                await _succeeded(waits, wanted)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
+
+    async def status(self) -> StoreStatus:
+        """Whether the store is offline, connecting, live or refused, why, and how every link is."""
+        return store_status(tuple([await link.details() for link in tuple(self._links)]))
+
+    async def watch_status(self) -> AsyncIterator[StoreStatus]:
+        """The status, and every other one from then on, until the store closes. A slow listener
+        misses what was between, never the last one."""
+        wake = asyncio.Event()
+        self._watchers[wake] = None
+        stop_listening = self._replica.journal.listen(lambda stored, session: wake.set())
+        shown: StoreStatus | None = None
+        try:
+            while not self._is_closed:
+                wake.clear()
+                try:
+                    status = await self.status()
+                except StoreClosed:
+                    return
+                if status != shown:
+                    shown = status
+                    yield status
+                # Nobody tells of acknowledgements: they are looked for while some are to come.
+                is_waiting = any(link.unsynced for link in status.links)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S if is_waiting else None):
+                        await wake.wait()
+        finally:
+            stop_listening()
+            del self._watchers[wake]
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
         """Copy the store as it is now to the new file `path`, while it stays in use.
@@ -166,11 +228,44 @@ class Store:
 
     async def aclose(self) -> None:
         """End the links, finish what is being written, let go of the file. May be repeated."""
+        self._is_closed = True
+        self._changed()
         async with AsyncExitStack() as ends:
             # Last in, first out; and one that fails keeps none of the others from ending.
             ends.push_async_callback(self._replica.close)
             for link in tuple(self._links):
                 ends.push_async_callback(link.aclose)
+
+    def _forget(self, link: Link) -> None:
+        self._links.pop(link, None)
+        self._changed()
+
+    def _changed(self) -> None:
+        for wake in self._watchers:
+            wake.set()
+
+
+def _addresses(url: str | Sequence[str]) -> Sequence[str]:
+    urls = (url,) if isinstance(url, str) else tuple(url)
+    if not urls:
+        raise CallerError("no address of a relay is given", hint="give one or several")
+    if len(urls) > RELAYS_PER_LINK_MAX:
+        raise LimitExceeded(
+            f"{len(urls)} addresses of relays exceed {RELAYS_PER_LINK_MAX}",
+            hint="give one name for many relays of a region",
+        )
+    return urls
+
+
+async def _succeeded(waits: Iterable[asyncio.Task[None]], wanted: int) -> None:
+    """Wait until so many have; raise what failed when they can't any more."""
+    left = set(waits)
+    while wanted:
+        done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+        failed = [one for one in done if one.cancelled() or one.exception() is not None]
+        wanted -= len(done) - len(failed)
+        if failed and len(left) < wanted:
+            failed[0].result()
 
 
 @asynccontextmanager
