@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("tool_calls.py", "241"),
         ("streaming.py", "assistant: Rye bread, always."),
         ("long_chat.py", "taken back: True"),
+        ("together.py", "not saved yet: 0 messages, at the second"),
     ],
 )
 def test_an_example_runs_and_says_what_it_should(name: str, words: str) -> None:
@@ -37,4 +38,5 @@ def test_every_example_is_run_by_this_test() -> None:
         "tool_calls.py",
         "streaming.py",
         "long_chat.py",
+        "together.py",
     }

@@ -60,6 +60,19 @@ def test_two_stores_meet_at_a_relay(relay: RunningRelay, token_file: Path, tmp_p
     assert json.loads(fingerprints[0].splitlines()[0])
 
 
+def test_of_several_relays_the_first_that_works_is_taken(
+    relay: RunningRelay, token_file: Path, tmp_path: Path
+) -> None:
+    store = imported(tmp_path / "one.db", conversation("several", "Hi"))
+    words = ("sync", "--store", store, "--token-file", token_file, "--until-synced", "--json")
+    said = weft(*words, "ws://127.0.0.1:9", relay.url).json()
+    assert said["url"].startswith(relay.url)
+    assert record_set(store) <= record_set(relay.store)
+    run = weft(*words)
+    assert run.code == 1
+    assert "no relay is named" in run.err
+
+
 def test_a_refusal_is_said_and_nothing_was_sent(relay: RunningRelay, tmp_path: Path) -> None:
     store = imported(tmp_path / "one.db", conversation("refused", "Hi"))
     before = record_set(relay.store)

@@ -34,9 +34,14 @@ _TOKEN_BYTES_MAX: Final = MIB // 16
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_store(parser)
     parser.add_argument(
-        "--url",
-        required=True,
-        help="the relay, such as ws://127.0.0.1:7300 or wss://eu.example.com",
+        "urls",
+        nargs="*",
+        metavar="URL",
+        help="the relay, such as ws://127.0.0.1:7300 or wss://eu.example.com; of several, the first"
+        " that works",
+    )
+    parser.add_argument(
+        "--url", action="append", default=[], metavar="URL", help="as URL, before those"
     )
     token = parser.add_mutually_exclusive_group()
     token.add_argument("--token", help="the token that the relay asks for")
@@ -85,7 +90,9 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
     from weft_engine.sync.keeping import keep_linked
     from weft_server.dialing import dial
 
-    url = sync_url(arguments.url)
+    urls = [sync_url(url) for url in (*arguments.url, *arguments.urls)]
+    if not urls:
+        raise CallerError("no relay is named", hint="give its URL, such as ws://127.0.0.1:7300")
     token = _token(arguments)
     interest = _interest(arguments.prefix)
     began_s = time.monotonic()
@@ -94,7 +101,7 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
         stop_counting = replica.journal.listen(arrivals.committed)
         try:
             async with keep_linked(
-                partial(dial, url, token),
+                [partial(dial, url, token) for url in urls],
                 replica,
                 random=SystemRandom().random,
                 interest=interest,
@@ -103,10 +110,11 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
                     await link.until_synced(timeout=arguments.timeout)
                 except TimeoutError:
                     raise LinkLost(
-                        f"{arguments.store} and {url} were not in step after"
+                        f"{arguments.store} and {' or '.join(urls)} were not in step after"
                         f" {arguments.timeout:g} s: {link.error or link.status}",
                         hint="check that the relay runs and can be reached; what arrived is kept",
                     ) from link.error
+                url = urls[link.place]
             contexts = await _contexts(replica, interest)
         finally:
             stop_counting()
