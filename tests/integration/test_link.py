@@ -526,15 +526,17 @@ def test_several_places_are_tried_in_turn_and_each_round_waits_longer() -> None:
                 tried.append(kept.place)
                 pauses.append(seconds)
                 if len(pauses) == 7:
+                    enough.set()
                     await far_is_up.wait()
 
-            far_is_up = asyncio.Event()
+            enough, far_is_up = asyncio.Event(), asyncio.Event()
             far.port = near.port = 1  # Nobody listens there.
             nowhere = Relay(a)
             nowhere.port = 1
             dials = [nowhere.dial, far.dial, near.dial]
             kept = KeptLink(dials, a, random=lambda: 0.5, sleep=pause)
             written = await a.write("c/1", "one", "two")
+            await enough.wait()
             async with far.serving():
                 far_is_up.set()
                 await kept.synced(timeout=TIMEOUT_S)

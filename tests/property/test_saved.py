@@ -9,7 +9,7 @@ import sqlite3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.linked import End, Store, cut, link, settle, stores, wander
+from tests.linked import End, Store, cut, settle, stores, wander
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.sync.interest import Interest
 from weft_engine.sync.messages import Window
@@ -64,7 +64,12 @@ def test_what_is_said_to_be_saved_is_saved(seed: int) -> None:
                     for _ in range(rng.randrange(4)):
                         await store.write(rng.choice(CONTEXTS), "x" * rng.choice((1, 90_000)))
                 windows = (Window(rng.randint(1, 3), 1 << 20), Window(2, 1 << 20))
-                pair = link(a, b, interests=(interest, interest), windows=windows)
+                # With a region they resume where they were, if they got so far.
+                region = rng.choice((None, "eu"))
+                pair = (
+                    End(a, interest=interest, window=windows[0]),
+                    End(b, interest=interest, window=windows[1], region=region),
+                )
                 for _ in range(12):
                     await wander(rng, rng.randrange(12), pair)
                     if rng.random() < 0.5:
