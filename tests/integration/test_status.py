@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,27 @@ async def test_what_was_saved_stays_saved_while_the_relay_is_away(tmp_path: Path
                 assert not await chat.unsynced()
             finally:
                 again.end()
+
+
+@pytest.mark.parametrize("carried", [{}, {"prefixes": ["again/"]}, {"contexts": ["again/chat"]}])
+async def test_what_was_saved_is_known_after_a_restart(
+    relay: RunningRelay, tmp_path: Path, carried: dict[str, Any]
+) -> None:
+    path = tmp_path / "a.db"
+    async with weft.open(path) as store:
+        await store.context("again/chat").append("saved")
+        link = store.connect(relay.url, **carried)
+        await link.synced(timeout=TIMEOUT_S, received=True)
+        await link.aclose()
+        (last,) = await store.context("again/chat").append("not saved")
+    async with weft.open(path) as store:
+        told = await store.context("again/chat").unsynced()
+        assert (told.events, told.is_known) == ((last,), True)
+    # A copy of it is another store: who knows what of it was sent since.
+    async with weft.open(path) as store:
+        await store.backup(tmp_path / "copy.db")
+    async with weft.open(tmp_path / "copy.db", readonly=True) as store:
+        assert not (await store.context("again/chat").unsynced()).is_known
 
 
 async def test_of_a_relay_that_lost_its_store_nothing_is_known(tmp_path: Path) -> None:

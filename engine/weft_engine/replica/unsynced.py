@@ -18,7 +18,9 @@ from weft_engine.limits import MIB, UNSYNCED_LISTED_MAX
 from weft_engine.names import ContextName, EventId, Position, is_event_id
 from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import Kind
+from weft_engine.storage import cursors
 from weft_engine.storage.own_records import own_records
+from weft_engine.sync.interest import Interest
 from weft_engine.yjs.reader import read_update
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ class SavedAt(Protocol):
 class Unsynced:
     """`records` written here that no relay is known to hold; `events`: the ids in them, oldest
     first; there are more than are listed if `truncated`. `oldest_ms`: when the oldest record was
-    written, in milliseconds since 1970. `is_known`: False as long as no relay has said since the
-    store was opened what it holds of this context; then everything counts."""
+    written, in milliseconds since 1970. `is_known`: False as long as no relay has said what it
+    holds of this context; then everything counts."""
 
     records: int
     events: tuple[EventId, ...]
@@ -82,6 +84,8 @@ async def unsynced(replica: Replica, name: ContextName) -> Unsynced:
 def _unsynced(
     connection: sqlite3.Connection, *, name: ContextName, saved: Position | None
 ) -> Unsynced:
+    if saved is None:
+        saved = cursors.sent(connection, _interests(name))
     own = own_records(
         connection,
         name,
@@ -101,3 +105,12 @@ def _unsynced(
         hlc_ms(own.first[0].record.envelope.hlc) if own.first else None,
         saved is not None,
     )
+
+
+def _interests(name: ContextName) -> set[bytes]:
+    """Digests of what links are mostly about that carry this context: everything, a prefix of its
+    path, this context alone. Of what was kept for others it can't be told what they cover."""
+    steps = name.split("/")[:-1]
+    prefixes = ["".join(f"{step}/" for step in steps[:count]) for count in range(len(steps) + 1)]
+    found = [Interest.of(prefixes=[prefix]) for prefix in prefixes]
+    return {interest.digest for interest in (*found, Interest.of(contexts=[name]))}

@@ -12,7 +12,7 @@ know: links, frames.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -127,6 +127,16 @@ def met(
             break
         found = Position(position)
     return found
+
+
+def sent(connection: sqlite3.Connection, interests: Collection[bytes]) -> Position | None:
+    """Up to where some peer was known to hold what is here, within one of these interests; None if
+    that is not known. It holds in any epoch: no row of the journal before it has changed since."""
+    if not _is_made(connection):
+        return None
+    rows = connection.execute("SELECT interest, sent FROM cursors")
+    found = [Position(upto) for interest, upto in rows if interest in interests]
+    return max(found, default=None)
 
 
 def forget(connection: sqlite3.Connection) -> None:
