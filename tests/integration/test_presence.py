@@ -156,6 +156,26 @@ async def test_a_link_carries_the_presence_of_its_contexts_only(
         assert b.context("other").presence.here() == []
 
 
+async def test_a_link_that_carries_something_else_shows_who_is_there(
+    relay: RunningRelay, tmp_path: Path
+) -> None:
+    async with weft.open(tmp_path / "a.db") as a, weft.open(tmp_path / "b.db") as b:
+        a.connect(relay.url)
+        a.context(CHAT).presence.set({"name": "Ada"})
+        await a.context(CHAT).append("what comes with the presence")
+        await a.synced(timeout=30)
+        link = b.connect(relay.url, contexts=["elsewhere"])
+        b.context(CHAT).presence.set({"name": "Bob"})
+        await link.synced(timeout=30, received=True)
+        assert len(b.context(CHAT).presence.here()) == 1
+        link.subscribe(contexts=[CHAT])
+        for store in (a, b):
+            await until_here(store, lambda states: len(states) == 2)
+        await link.synced(timeout=30, received=True)
+        bodies = [str(said.event.body) async for said in b.context(CHAT).history()]
+        assert any("what comes with the presence" in body for body in bodies)
+
+
 async def test_a_lost_link_hides_nobody_who_is_still_there(tmp_path: Path) -> None:
     with running_relay(tmp_path / "relay") as relay:
         async with weft.open(tmp_path / "a.db") as a, weft.open(tmp_path / "b.db") as b:
