@@ -48,7 +48,9 @@ def chain(*sizes: int) -> list[Record]:
 
 
 def message(records: list[Record], items: list[SignatureItem]) -> Admission:
-    return Admission(1, tuple((r.envelope_bytes, r.payload) for r in records), tuple(items))
+    return Admission(
+        1, tuple((r.envelope_bytes, r.payload) for r in records), tuple(items), EVERYTHING
+    )
 
 
 def stepped(admission: Admission) -> tuple[list[bool], Inspected]:
@@ -92,7 +94,7 @@ def test_what_is_wrong_is_found_in_whatever_step_it_is(at: int) -> None:
     envelope, payload = admission.records[at]
     altered = (*admission.records[:at], (envelope, payload + b"x"), *admission.records[at + 1 :])
     with pytest.raises(MalformedRecord, match="not the one its envelope names"):
-        stepped(Admission(1, altered, admission.items))
+        stepped(Admission(1, altered, admission.items, EVERYTHING))
     forged = SignatureItem(KEY.public_key, records[-1].hash, os.urandom(64))
     with pytest.raises(MalformedRecord, match="signature"):
         stepped(message(records, [*(KEY.sign(r.hash) for r in records[:at]), forged]))
