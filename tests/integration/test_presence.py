@@ -168,7 +168,7 @@ async def test_a_link_that_carries_something_else_shows_who_is_there(
         b.context(CHAT).presence.set({"name": "Bob"})
         await link.synced(timeout=30, received=True)
         assert len(b.context(CHAT).presence.here()) == 1
-        link.subscribe(contexts=[CHAT])
+        link.subscribe(contexts=[CHAT])  # beside what it carries
         for store in (a, b):
             await until_here(store, lambda states: len(states) == 2)
         await link.synced(timeout=30, received=True)
