@@ -530,8 +530,8 @@ def resume_without_the_row() -> None:
     _patch(cursor_questions, "_behind", any_row)
 
 
-def use_positions_again() -> None:
-    """A cursor outlives the epochs of both stores, whatever stands at its position now."""
+def outlive_epochs() -> None:
+    """A cursor is good for ever, although positions may have been used again since."""
 
     def ever(connection: sqlite3.Connection, between: Any) -> Any:
         if not cursors._is_made(connection):
@@ -543,7 +543,6 @@ def use_positions_again() -> None:
         return None if row is None else cursors.Place(*row)
 
     _patch(cursors, "held", ever)
-    resume_without_the_row()
 
 
 def join_without_catching_up() -> None:
@@ -653,8 +652,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a cursor is of one epoch",
-        "positions are used again",
-        use_positions_again,
+        "it outlives that",
+        outlive_epochs,
         "tests/unit/test_resuming.py",
     ),
     Mutant(

@@ -27,6 +27,8 @@ PURE_FILES = (
     "sync/wire.py",
     "sync/fragments.py",
     "sync/tickets.py",
+    "sync/resuming.py",
+    "sync/rounds.py",
     "replica/wall_clock.py",
     "replica/covering.py",
     "replica/open_calls.py",
