@@ -58,6 +58,7 @@ class RunningRelay:
         self.store = Path(said["store"])
         self.region_key: str = said["region_key"]
         assert said["pid"] == self._process.pid
+        self.pid = self._process.pid
 
     @property
     def address(self) -> str:

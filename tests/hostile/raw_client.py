@@ -22,7 +22,7 @@ from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Text
 from weft_engine.limits import FORMAT_VERSION, FRAME_BYTES_MAX
-from weft_engine.names import ContextName, EventId, RecordHash, event_id
+from weft_engine.names import ClientId, ContextName, EventId, Hlc, RecordHash, event_id
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.digest import payload_digest, record_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope, seal
@@ -30,7 +30,9 @@ from weft_engine.records.frontier import Frontier, advance, fingerprint
 from weft_engine.records.identity import WriterKey, client_id
 from weft_engine.sync.binding import SYNC_PATH
 from weft_engine.sync.fragments import Reassembly, cut
-from weft_engine.sync.frames import (
+from weft_engine.sync.frames import decode_frame, decode_message, encode
+from weft_engine.sync.interest import Interest
+from weft_engine.sync.messages import (
     Ack,
     Bye,
     Contexts,
@@ -42,13 +44,9 @@ from weft_engine.sync.frames import (
     Records,
     Ticket,
     Window,
-    decode_frame,
-    decode_message,
-    encode,
 )
-from weft_engine.sync.frames import Frontier as FrontierFrame
-from weft_engine.sync.frames import Message as Frame
-from weft_engine.sync.interest import Interest
+from weft_engine.sync.messages import Frontier as FrontierFrame
+from weft_engine.sync.messages import Message as Frame
 from weft_engine.yjs.encoder import encode_event_append
 
 WINDOW: Final = Window(64, 8 << 20)
@@ -69,21 +67,25 @@ class Pen:
         self.events: list[EventId] = []
         self._clock = HybridClock()
         self._structs = 0
+        self._ahead_ms = 0
+
+    @property
+    def client(self) -> ClientId:
+        return client_id(self.key.incarnation, self.context)
 
     def say(self, *texts: str) -> Record:
         """The next record, with a message of the user for each text."""
-        entries = []
-        for text in texts:
-            id_ = event_id(self._clock.tick(now_ms()), self.key.incarnation)
-            body = encode_event(Event("user", Message(Role.USER, (Text(text),))))
-            entries.append((id_, body))
-            self.events.append(id_)
-        client = client_id(self.key.incarnation, self.context)
-        payload = encode_event_append(client, self._structs, entries).payload
-        self._structs += len(entries)
-        return self.around(payload)
+        ids = [event_id(self._tick(), self.key.incarnation) for _ in texts]
+        self.events += ids
+        return self._events(list(zip(ids, map(_body, texts), strict=True)))
 
-    def around(self, payload: bytes, *, deps: Sequence[RecordHash] = ()) -> Record:
+    def say_under(self, id_: EventId, text: str) -> Record:
+        """The next record, with a message under an id that may be another's."""
+        return self._events([(id_, _body(text))])
+
+    def around(
+        self, payload: bytes, *, deps: Sequence[RecordHash] = (), kind: Kind = Kind.NATIVE
+    ) -> Record:
         """The next record, whatever its payload is."""
         last = self.last
         envelope = Envelope(
@@ -92,12 +94,32 @@ class Pen:
             1 if last is None else last.envelope.seq + 1,
             None if last is None else last.hash,
             tuple(sorted(deps)),
-            self._clock.tick(now_ms()),
-            Kind.NATIVE,
+            self._tick(),
+            kind,
             payload_digest(payload),
         )
         self.last = seal(envelope, payload)
         return self.last
+
+    def observe(self, hlc: Hlc) -> None:
+        """What is written next is stamped behind this."""
+        self._clock.observe(hlc)
+
+    def skip_ms(self, ahead_ms: int) -> None:
+        """The clock is so far ahead from now on."""
+        self._ahead_ms = ahead_ms
+
+    def _tick(self) -> Hlc:
+        return self._clock.tick(now_ms() + self._ahead_ms)
+
+    def _events(self, entries: list[tuple[EventId, bytes]]) -> Record:
+        payload = encode_event_append(self.client, self._structs, entries).payload
+        self._structs += len(entries)
+        return self.around(payload)
+
+
+def _body(text: str) -> bytes:
+    return encode_event(Event("user", Message(Role.USER, (Text(text),))))
 
 
 def as_message(serial: int, records: Sequence[Record], key: WriterKey) -> Records:
@@ -254,7 +276,7 @@ class RawClient:
                     await self._send_records(list(self._unacked.values()))
             case Records():
                 self._receive(message)
-                await self._send(Ack(message.serial, ()))
+                await self._send(Ack(message.serial, message.serial, ()))
             case Ack():
                 self._acked(message)
             case Bye():
@@ -284,12 +306,13 @@ class RawClient:
                 self._on_record(hash_)
 
     def _acked(self, message: Ack) -> None:
-        for record in self._open.pop(message.serial, ()):
-            if record.hash not in self.acknowledged:
-                self.acknowledged.add(record.hash)
-                parents = record.envelope.parents
-                self._frontier = advance(self._frontier, parents, record.hash)
-            self._unacked.pop(record.hash, None)
-            waiting = self._waiting.pop(record.hash, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+        for serial in range(message.first, message.last + 1):
+            for record in self._open.pop(serial):
+                self._unacked.pop(record.hash, None)
+                if record.hash not in self.acknowledged:
+                    self.acknowledged.add(record.hash)
+                    parents = record.envelope.parents
+                    self._frontier = advance(self._frontier, parents, record.hash)
+                waiting = self._waiting.pop(record.hash, None)
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(None)

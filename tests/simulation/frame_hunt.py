@@ -62,7 +62,7 @@ async def hunt_frames(seed: int, group: int, cases: int) -> int:
         await store.write("own", "text")
         while left > 0:
             end = End(store)
-            for frame in _sequence(rng, known, small):
+            for frame in sequence(rng, known, small):
                 end.receive(frame)
                 left -= 1
                 await end.ask_one()
@@ -80,7 +80,7 @@ async def hunt_frames(seed: int, group: int, cases: int) -> int:
     return accepted
 
 
-def _sequence(rng: random.Random, known: tuple[bytes, ...], small: list[bytes]) -> list[bytes]:
+def sequence(rng: random.Random, known: tuple[bytes, ...], small: list[bytes]) -> list[bytes]:
     """A conversation of which some frames are changed, lost, repeated or exchanged."""
     frames = list(known)
     for _ in range(rng.choice((0, 1, 1, 2, 4))):
