@@ -24,7 +24,10 @@ from weft_server.doorstep import doorstep_of
 from weft_server.relay import Relay
 from weft_server.websocket_protocol import WeftProtocol
 
-_BACKLOG: Final = 512
+_BACKLOG: Final = 4096
+"""Connections that wait to be accepted, as far as the system allows: after a restart everybody
+comes while the store is being opened, and who finds no room then is let in by the system's own
+repetitions after up to 31 s."""
 _GRACE_S: Final = 1
 
 
