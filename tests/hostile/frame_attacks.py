@@ -29,6 +29,8 @@ from weft_engine.sync.messages import (
 )
 
 _LANES = 4
+_HELD_S = 1.0
+"""How long a link is kept after a flood, for the relay to drown in it."""
 
 
 def _greeting() -> bytes:
@@ -55,10 +57,8 @@ async def mutated_frames(target: Target, rng: random.Random, amount: int) -> int
                 for frame in frames:
                     sent += 1
                     await socket.send(frame)
-                # Until it has been looked at: dropped bytes attack nobody.
-                async with asyncio.timeout(10):
-                    while True:
-                        await socket.recv()
+                # In order, so that it is looked at: dropped bytes attack nobody.
+                await socket.close()
         return sent
 
     return await _side_by_side(
@@ -98,9 +98,7 @@ async def promising_frames(target: Target, rng: random.Random, amount: int) -> i
             async with target.socket() as socket:
                 await socket.send(_greeting())
                 await socket.send(frames[number % len(frames)])
-                async with asyncio.timeout(10):
-                    while True:
-                        await socket.recv()
+                await socket.close()
     return amount
 
 
@@ -125,7 +123,9 @@ async def _flood(target: Target, frame: bytes, amount: int, *lists: Message) -> 
         await stream.message(_greeting())
         for message in lists:
             await stream.message(encode(message))
-        return at_once * await _pour(stream, frame * at_once, -(-amount // at_once))
+        poured = await _pour(stream, frame * at_once, -(-amount // at_once))
+        await asyncio.sleep(_HELD_S)
+        return at_once * poured
     return 0
 
 
@@ -177,7 +177,7 @@ async def long_lists(target: Target, _: random.Random, amount: int) -> int:
             if not await _pour(stream, masked(encode(Contexts(entries, last=False))), 1):
                 break
             listed += len(entries)
-        await asyncio.sleep(1)
+        await asyncio.sleep(_HELD_S)
     return listed
 
 
@@ -198,7 +198,7 @@ async def long_frontiers(target: Target, rng: random.Random, amount: int) -> int
                 if not await _pour(stream, masked(frame), 1):
                     return announced
             announced += count
-        await asyncio.sleep(1)
+        await asyncio.sleep(_HELD_S)
     return announced
 
 
@@ -212,7 +212,7 @@ async def endless_messages(target: Target, _: random.Random, amount: int) -> int
             for index in range(fragments):
                 piece = encode(Fragment(1, index, FRAGMENTS_MAX, bytes(FRAGMENT_BYTES)))
                 sent += await _pour(stream, masked(piece), 1)
-            await asyncio.sleep(1)
+            await asyncio.sleep(_HELD_S)
         return sent
 
     lanes, last = divmod(amount * 4, FRAGMENTS_MAX - 1)

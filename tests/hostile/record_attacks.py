@@ -32,7 +32,9 @@ from weft_engine.sync.messages import Ack, Contexts, Fragment, Message, Records,
 from weft_engine.yjs.lib0 import var_uint
 from weft_engine.yjs.reader import read_update
 
-_REFUSED_S = 10.0
+_PATIENCE_S = 0.5
+"""What an attacker waits for an acknowledgement: what is parked gets none."""
+_LISTENING_S = 20.0
 
 
 def _pen(rng: random.Random) -> Pen:
@@ -63,7 +65,7 @@ class _Link:
         return False
 
     async def until_acked(self, serial: int) -> None:
-        async with asyncio.timeout(_REFUSED_S):
+        async with asyncio.timeout(_PATIENCE_S):
             while True:
                 message = await self.hear()
                 if isinstance(message, Ack) and message.first <= serial <= message.last:
@@ -123,15 +125,15 @@ async def hostile_updates(target: Target, rng: random.Random, amount: int) -> in
 # ---- what others have said ----------------------------------------------------------------------
 
 
-async def _listen(target: Target, *, for_s: float) -> list[Record]:
-    """What is said in the context now."""
+async def _listen(target: Target) -> list[Record]:
+    """Some of what is said in the context."""
     found: list[Record] = []
     async with target.socket() as socket:
         link = _Link(socket)
         await link.begin()
         with suppress(TimeoutError):
-            async with asyncio.timeout(for_s):
-                while True:
+            async with asyncio.timeout(_LISTENING_S):
+                while len(link.heard) < 2:
                     await link.hear()
         for message in link.heard:
             for envelope, payload in message.records:
@@ -165,7 +167,7 @@ def _overwritten(pen: Pen, record: Record, victim: Candidate) -> bytes:
 
 async def overwrites(target: Target, rng: random.Random, amount: int) -> int:
     """So many records that overwrite, delete or say anew what others have said."""
-    found = _victims(await _listen(target, for_s=1.0))
+    found = _victims(await _listen(target))
     messages = []
     for number in range(amount if found else 0):
         record, victim = rng.choice(found)
@@ -185,7 +187,7 @@ async def overwrites(target: Target, rng: random.Random, amount: int) -> int:
 async def forgeries(target: Target, rng: random.Random, amount: int) -> int:
     """So many records in the name of others: signed by a thief, by nobody, or with a signature
     that is made up; and payloads that are not the ones that their envelopes name."""
-    found = [record for record, _ in _victims(await _listen(target, for_s=1.0))]
+    found = [record for record, _ in _victims(await _listen(target))]
     messages = []
     for number in range(amount if found else 0):
         victim, thief = rng.choice(found), _pen(rng)

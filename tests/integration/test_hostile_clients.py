@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,25 +56,37 @@ CASES = [
 ]
 
 
-async def attacked(place: Path, relay: RunningRelay, cases: dict[str, tuple[Attack, int]]) -> None:
+async def attacked(
+    place: Path, relay: RunningRelay, groups: Sequence[Sequence[tuple[Attack, int]]]
+) -> None:
+    """One group of attacks after the other, those of a group at once."""
+    target = Target(relay.url)
     async with honest(place, relay.url, None) as clients:
         async with Watch(relay.pid, relay.address) as watch:
-            for name, (attack, amount) in cases.items():
+            for group in groups:
                 said = len(clients.said)
+                names = ", ".join(attack.__name__ for attack, _ in group)
                 async with asyncio.timeout(ATTACK_S):
-                    assert await attack(Target(relay.url), random.Random(name), amount) > 0
+                    done = await asyncio.gather(
+                        *(attack(target, random.Random(names), n) for attack, n in group)
+                    )
+                    assert all(done), names
                     while len(clients.said) < said + 4:  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
-                assert watch.grown_mib < GROWN_MIB_MAX, f"{name}: {watch.grown_mib:.0f} MiB more"
-                print(name, amount, f"{watch.grown_mib:.0f} MiB, {max(watch.answers_s):.2f} s")
+                assert watch.grown_mib < GROWN_MIB_MAX, f"{names}: {watch.grown_mib:.0f} MiB more"
 
 
-@pytest.mark.parametrize("is_deep", [False, pytest.param(True, marks=pytest.mark.deep)])
-def test_honest_clients_do_not_notice_hostile_ones(is_deep: bool) -> None:
-    cases = {
-        case.attack.__name__: (case.attack, case.many if is_deep else case.few) for case in CASES
-    }
+def run(groups: Sequence[Sequence[tuple[Attack, int]]]) -> None:
     with folder() as place:
         with running_relay(place / "relay") as relay:
-            asyncio.run(attacked(place, relay, cases))
+            asyncio.run(attacked(place, relay, groups))
         assert not verify(relay.store, progress=lambda *_: None).findings
+
+
+def test_honest_clients_do_not_notice_many_hostile_ones_at_once() -> None:
+    run([[(case.attack, case.few) for case in CASES]])
+
+
+@pytest.mark.deep
+def test_honest_clients_do_not_notice_any_of_many_attacks() -> None:
+    run([[(case.attack, case.many)] for case in CASES])
