@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("local", "documents", "search", "streaming")
+NAMES = ("local", "documents", "search", "streaming", "hostile", "restart")
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ import sys
 import time
 
 from tests.bench.figures import Table
+from tests.hostile.looking import cpu_s
 from tests.running_relay import running_relay
 from tests.stores import folder
 
@@ -33,6 +34,7 @@ def one_round(table: Table, number: int) -> float:
             for crowd in crowds:
                 assert crowd.stdout is not None
                 assert crowd.stdout.readline() == "linked\n"
+            before_s = {crowd.pid: cpu_s(crowd.pid) for crowd in crowds}
             first.kill()
             killed_s = time.monotonic()
             relay = first.again()
@@ -47,6 +49,10 @@ def one_round(table: Table, number: int) -> float:
                         back.append(float(said.split()[0]) - killed_s)
                     else:
                         errors.append(said)
+            spent_s = [
+                cpu_s(relay.pid),
+                *(cpu_s(crowd.pid) - before_s[crowd.pid] for crowd in crowds),
+            ]
             links = relay.get("/health/ready")[1]["links"]
         finally:
             for crowd in crowds:
@@ -58,6 +64,8 @@ def one_round(table: Table, number: int) -> float:
     table.add("  half of the clients are back after", statistics.median(back), "s")
     table.add("  all clients are back after", max(back), "s", most=15)
     table.add("  errors that reached an application", len(errors), "", most=0, note=str(errors[:1]))
+    table.add("  CPU time of the relay since its start", spent_s[0], "s")
+    table.add("  CPU time of the clients since then", sum(spent_s[1:]), "s")
     table.add("  links", float(str(links)), "")
     return max(back)
 

@@ -162,6 +162,9 @@ class RawClient:
         self.pen = Pen(context, os.urandom(32) if seed is None else seed)
         self.live = asyncio.Event()
         self.gone = asyncio.Event()
+        self.reading = asyncio.Event()
+        """While it is not set, nothing is taken from the connection."""
+        self.reading.set()
         self.bye: Bye | None = None
         self.acknowledged: set[RecordHash] = set()
         self.held: set[RecordHash] = set()
@@ -252,6 +255,7 @@ class RawClient:
         assert self._socket is not None
         with suppress(ConnectionClosed):
             while True:
+                await self.reading.wait()
                 frame = await self._socket.recv()
                 assert isinstance(frame, bytes)
                 message = decode_frame(frame)

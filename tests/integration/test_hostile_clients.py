@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.hostile import frame_attacks, record_attacks, socket_attacks
+from tests.hostile.cases import CASES
 from tests.hostile.honest import honest
 from tests.hostile.looking import Watch
 from tests.hostile.target import Attack, Target
@@ -20,40 +19,6 @@ from weft_engine.storage.verify import verify
 
 ATTACK_S = 120.0
 GROWN_MIB_MAX = 256
-
-
-@dataclass(frozen=True)
-class Case:
-    attack: Attack
-    few: int
-    many: int
-    """In the default suite, and in the deep one."""
-
-
-CASES = [
-    Case(frame_attacks.mutated_frames, 1500, 100_000),
-    Case(frame_attacks.promising_frames, 24, 400),
-    Case(frame_attacks.heartbeats, 40_000, 2_000_000),
-    Case(frame_attacks.pings, 20_000, 2_000_000),
-    Case(frame_attacks.wants, 40, 5_000),
-    Case(frame_attacks.repeated_records, 200, 100_000),
-    Case(frame_attacks.long_lists, 4_000, 1_000_000),
-    Case(frame_attacks.long_frontiers, 20_000, 3_000_000),
-    Case(frame_attacks.endless_messages, 20, 1_000),
-    Case(record_attacks.hostile_updates, 150, 5_000),
-    Case(record_attacks.overwrites, 30, 1_000),
-    Case(record_attacks.forgeries, 40, 1_000),
-    Case(record_attacks.equivocations, 20, 500),
-    Case(record_attacks.parked, 32, 5_000),
-    Case(record_attacks.future_records, 5, 100),
-    Case(socket_attacks.silent_connections, 100, 5_000),
-    Case(socket_attacks.slow_requests, 100, 5_000),
-    Case(socket_attacks.slow_frames, 50, 2_000),
-    Case(socket_attacks.slow_fragments, 10, 200),
-    Case(socket_attacks.large_requests, 8, 200),
-    Case(socket_attacks.connections, 160, 20_000),
-    Case(socket_attacks.resets, 50, 5_000),
-]
 
 
 async def attacked(
