@@ -183,6 +183,13 @@ KNOWN_POSITIONS_MAX: Final = 4096
 """Records of one context that came from the peer and must not go back to it; more are forgotten,
 which costs bytes, nothing else."""
 CONTEXTS_PER_QUESTION: Final = 64
+LINKS_HELD_BYTES_MAX: Final = 256 * MIB
+"""What the links of one relay hold in memory for their peers, all together; beyond it those that
+hold most are ended. Far more than honest ones need at a time."""
+HELD_ENTRY_BYTES: Final = 400
+"""What a listed context counts for in that, its name included."""
+HELD_HASH_BYTES: Final = 100
+"""What a hash in a set counts for in that."""
 HEARTBEAT_MS: Final = 10_000
 LINK_DEAD_MS: Final = 25_000
 TICKET_BYTES: Final = 16

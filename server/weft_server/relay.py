@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from weft_engine.errors import MachineError, WeftError
-from weft_engine.limits import WINDOW_FRAMES
+from weft_engine.limits import LINKS_HELD_BYTES_MAX, WINDOW_FRAMES
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY
@@ -22,6 +22,7 @@ from weft_engine.sync.presence import Presence
 from weft_engine.sync.turns import Turns
 from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest, Guests
+from weft_server.holdings import LOOK_EVERY_S, Holding, too_large
 from weft_server.offers import Offers
 from weft_server.permission import Doorkeeper, Permission
 from weft_server.relay_limits import DEFAULTS, RelayLimits
@@ -29,6 +30,8 @@ from weft_server.relay_limits import DEFAULTS, RelayLimits
 _LOG: Final = logging.getLogger("weft.relay")
 READY_S: Final = 2.0
 """What the journal's writer may take to answer before the relay counts as not ready."""
+_LOOKED_AT_ONCE: Final = 500
+"""Links whose memory is counted before others have their turn."""
 GOODBYE_S: Final = 2.0
 """What a peer may take to read its goodbye when the relay stops."""
 
@@ -140,6 +143,31 @@ class Relay:
             waiting.cancel()
             del self._links[link]
             ended.set_result(None)
+
+    async def keep_memory_bounded(self) -> None:
+        """Look again and again, until it is cancelled, what the links hold."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            holdings = []
+            for number, link in enumerate(tuple(self._links)):
+                if number % _LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                if link.session.end is None:
+                    holdings.append(Holding(link, link.session.held_bytes))
+            for one in too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX):
+                if one.who in self._links:
+                    self._end_large(one.who, one.held_bytes)
+
+    def _end_large(self, link: Link, held_bytes: int) -> None:
+        _LOG.warning("a link is ended that makes this relay hold %d bytes", held_bytes)
+        link.close(
+            f"the links hold more than {LINKS_HELD_BYTES_MAX} bytes in the relay's memory, this"
+            f" one {held_bytes}",
+            code=ByeCode.LIMIT,
+            hint="send less at a time; it is tried again by itself",
+        )
+        # Not after it has read its goodbye: memory is needed now. The close code says it, too.
+        self._links[link][1].cancel()
 
     async def close(self) -> None:
         """Say goodbye on every link and wait until they are gone; who does not read its goodbye in

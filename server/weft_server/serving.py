@@ -151,6 +151,7 @@ async def serve(
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="weft-relay-server")
     watching = asyncio.create_task(relay.guests.keep_watch(refresh), name="weft-relay-watch")
     watching.add_done_callback(lambda _: stop.set())
+    bounding = asyncio.create_task(relay.keep_memory_bounded(), name="weft-relay-memory")
     serving.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: up.set())
     try:
@@ -163,6 +164,8 @@ async def serve(
         for accepting in server.servers if server.started else ():
             accepting.close()
         watching.cancel()
+        bounding.cancel()
+        await asyncio.gather(bounding, return_exceptions=True)
         await relay.close()
         server.should_exit = True
         await serving

@@ -44,7 +44,7 @@ class Pair:
         while True:
             for client in self.clients:
                 began_s = time.perf_counter()
-                record = client.pen.say("honestly")
+                record = client.make("honestly")
                 self._written_s[record.hash] = began_s
                 await client.offer(record)
                 self.own_ms.append((time.perf_counter() - began_s) * 1000)
@@ -135,6 +135,7 @@ async def measure(table: Table, relay: RunningRelay) -> None:
     await attack(table, relay, pair, None)
     for case in CASES:
         await attack(table, relay, pair, case.name)
+    await attack(table, relay, pair, None)
     await deaf_reader(table, relay, pair)
     for client in pair.clients:
         await client.aclose()

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Text
-from weft_engine.limits import FORMAT_VERSION, FRAME_BYTES_MAX
+from weft_engine.limits import DEPS_MAX, FORMAT_VERSION, FRAME_BYTES_MAX
 from weft_engine.names import ClientId, ContextName, EventId, Hlc, RecordHash, event_id
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.digest import payload_digest, record_digest
@@ -73,15 +73,15 @@ class Pen:
     def client(self) -> ClientId:
         return client_id(self.key.incarnation, self.context)
 
-    def say(self, *texts: str) -> Record:
+    def say(self, *texts: str, deps: Sequence[RecordHash] = ()) -> Record:
         """The next record, with a message of the user for each text."""
         ids = [event_id(self._tick(), self.key.incarnation) for _ in texts]
         self.events += ids
-        return self._events(list(zip(ids, map(_body, texts), strict=True)))
+        return self._events(list(zip(ids, map(_body, texts), strict=True)), deps)
 
     def say_under(self, id_: EventId, text: str) -> Record:
         """The next record, with a message under an id that may be another's."""
-        return self._events([(id_, _body(text))])
+        return self._events([(id_, _body(text))], ())
 
     def around(
         self, payload: bytes, *, deps: Sequence[RecordHash] = (), kind: Kind = Kind.NATIVE
@@ -112,10 +112,10 @@ class Pen:
     def _tick(self) -> Hlc:
         return self._clock.tick(now_ms() + self._ahead_ms)
 
-    def _events(self, entries: list[tuple[EventId, bytes]]) -> Record:
+    def _events(self, entries: list[tuple[EventId, bytes]], deps: Sequence[RecordHash]) -> Record:
         payload = encode_event_append(self.client, self._structs, entries).payload
         self._structs += len(entries)
-        return self.around(payload)
+        return self.around(payload, deps=deps)
 
 
 def _body(text: str) -> bytes:
@@ -219,9 +219,15 @@ class RawClient:
     async def say(self, *texts: str, timeout_s: float = 60.0) -> Record:
         """Write one record and wait for its acknowledgement, over as many connections as the
         caller makes."""
-        record = self.pen.say(*texts)
+        record = self.make(*texts)
         await self.offer(record, timeout_s=timeout_s)
         return record
+
+    def make(self, *texts: str) -> Record:
+        """The next record, behind all that we hold; for `offer`."""
+        last = self.pen.last
+        deps = [hash_ for hash_ in self._frontier if last is None or hash_ != last.hash]
+        return self.pen.say(*texts, deps=deps[:DEPS_MAX])
 
     async def offer(self, record: Record, *, timeout_s: float = 60.0) -> None:
         self._unacked[record.hash] = record

@@ -13,7 +13,12 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TypeVar
 
-from weft_engine.limits import CONTEXTS_PER_QUESTION, LISTED_CONTEXTS_MAX
+from weft_engine.limits import (
+    CONTEXTS_PER_QUESTION,
+    HELD_ENTRY_BYTES,
+    HELD_HASH_BYTES,
+    LISTED_CONTEXTS_MAX,
+)
 from weft_engine.names import ContextName, Position
 from weft_engine.sync.faults import LimitBroken, OutsideInterest, ProtocolViolation
 from weft_engine.sync.interest import NOTHING, Interest
@@ -44,6 +49,13 @@ class Comparison:
         self._awaited: set[ContextName] = set()
         self._lacking: deque[Frontier] = deque()
         self._asked = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """About what the lists take, and what is awaited because of them."""
+        contexts = len(self._ours) + len(self._theirs) + len(self._awaited) + len(self._to_announce)
+        hashes = sum(len(message.frontier) for message in self._lacking)
+        return HELD_ENTRY_BYTES * contexts + HELD_HASH_BYTES * hashes
 
     @property
     def is_listed(self) -> bool:

@@ -43,6 +43,11 @@ class Reassembly:
         self._size = 0
         self._pieces: list[bytes] = []
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the message that is open."""
+        return self._size if self._pieces else 0
+
     def add(self, fragment: Fragment) -> bytes | None:
         """The whole message, once its last fragment is there."""
         if not self._pieces:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from weft_engine.limits import (
     ANNOUNCED_HASHES_MAX,
+    HELD_HASH_BYTES,
     WAITING_RECORDS_MAX,
     WANTED_HASHES_MAX,
     WANTED_PER_FRAME_MAX,
@@ -77,6 +78,12 @@ class Incoming:
     @property
     def has_admissions(self) -> bool:
         return bool(self._admissions)
+
+    @property
+    def held_bytes(self) -> int:
+        """Of messages that are not durable, and about what the hashes take that are awaited."""
+        hashes = len(self._announced) + len(self._wanted) + len(self._offered)
+        return self._open_bytes + HELD_HASH_BYTES * hashes
 
     @property
     def idle(self) -> bool:

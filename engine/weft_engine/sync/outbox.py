@@ -23,6 +23,11 @@ class Outbox:
         self._cutting: Iterator[bytes] | None = None
         self._message_id = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Of all that waits to leave."""
+        return self.size + sum(map(len, self._urgent))
+
     def put(self, message: Message) -> None:
         self.put_encoded(encode(message))
 

@@ -539,6 +539,13 @@ class Session:
         """Both directions: nothing is left to send, to acknowledge or to come."""
         return self.has_received_all and self._outgoing.idle
 
+    @property
+    def held_bytes(self) -> int:
+        """About what this end keeps in memory for the peer: what came and is not durable or not
+        complete, what was announced, and what has not left."""
+        held = self._reassembly.held_bytes + self._incoming.held_bytes + self._outbox.held_bytes
+        return held + (0 if self._comparison is None else self._comparison.held_bytes)
+
     # ---- inside: what comes -------------------------------------------------------------------
 
     def _take(self, frame: bytes) -> None:
