@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-LOOK_EVERY_S: Final = 0.5
+LOOK_EVERY_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -838,6 +838,7 @@ class Session:
         self._sent_upto = self.durable_upto()
         self.end = end
         self._outbox.clear()
+        self._reassembly = Reassembly()
         if self._showing is not None:
             peer_is_relay = self.peer is not None and self.peer.region is not None
             self._showing.end(peer_is_relay=peer_is_relay)
