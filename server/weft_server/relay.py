@@ -7,31 +7,28 @@ must end. Must never know: websockets, HTTP, how tokens are made.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
-from weft_engine.errors import LinkRefused, MachineError, WeftError
-from weft_engine.limits import LINKS_HELD_BYTES_MAX
+from weft_engine.errors import MachineError, WeftError
+from weft_engine.limits import LINKS_HELD_BYTES_MAX, WINDOW_FRAMES
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
-from weft_engine.sync.binding import GOING_AWAY, UNAUTHORISED
-from weft_engine.sync.inspection import Inspected
-from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.binding import GOING_AWAY
 from weft_engine.sync.link import Link, Transport
-from weft_engine.sync.messages import ByeCode, region_name
+from weft_engine.sync.messages import ByeCode, Window, region_name
 from weft_engine.sync.presence import Presence
 from weft_engine.sync.turns import Turns
-from weft_server.erasure_rights import refuse_foreign_erasures
+from weft_server.context_sizes import ContextSizes
+from weft_server.guests import Guest, Guests
 from weft_server.heap import trim_heap
 from weft_server.holdings import LOOK_EVERY_S, Holding, too_large
-from weft_server.trust import check_regions
+from weft_server.offers import Offers
+from weft_server.permission import Doorkeeper, Permission
+from weft_server.relay_limits import DEFAULTS, RelayLimits
 
 _LOG: Final = logging.getLogger("weft.relay")
-LINKS_MAX: Final = 10_000
 READY_S: Final = 2.0
 """What the journal's writer may take to answer before the relay counts as not ready."""
 _LOOKED_AT_ONCE: Final = 500
@@ -43,30 +40,6 @@ GOODBYE_S: Final = 2.0
 class RelayTransport(Transport, Protocol):
     closing_code: int | None
     """If set, what the connection closes with, whatever the bye says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """What one link may do. `expires_s`: seconds since 1970, None for never. `quota` names whose
-    records it offers, for the waiting room. `is_peer`: another relay, which has asked itself what
-    its clients may do; what it has journaled is taken as it is."""
-
-    interest: Interest
-    may_read: bool
-    may_append: bool
-    expires_s: int | None
-    quota: bytes | None
-    is_peer: bool = False
-    may_erase: bool = True
-    """Whether it may erase what others wrote, and bring erasures of others here."""
-
-
-Doorkeeper = Callable[[str | None, int], Permission]
-"""The permission for a bearer token at a time in seconds since 1970, or LinkRefused."""
-
-ANYTHING: Final = Permission(
-    EVERYTHING, may_read=True, may_append=True, expires_s=None, quota=None, is_peer=True
-)
 
 
 class Relay:
@@ -82,6 +55,8 @@ class Relay:
         doorkeeper: Doorkeeper,
         region_key: RegionKey | None = None,
         trusted: frozenset[bytes] = frozenset(),
+        limits: RelayLimits = DEFAULTS,
+        proxies: frozenset[str] = frozenset(),
     ) -> None:
         self.region = region_name(region)
         self._trusted = trusted
@@ -89,7 +64,10 @@ class Relay:
             self._trusted |= {region_key.public}
             replica.certify(region_key)
         self._replica = replica
-        self._doorkeeper = doorkeeper
+        self.limits = limits
+        self.guests = Guests(doorkeeper, limits, self._now_s, proxies=proxies)
+        """Who is inside, whatever they speak."""
+        self._sizes = ContextSizes(replica.journal, bytes_max=limits.context_bytes)
         self._links: dict[Link, tuple[RelayTransport, asyncio.Future[None]]] = {}
         self._is_closing = False
         self._turns = Turns()
@@ -105,12 +83,8 @@ class Relay:
         return self._replica.presence
 
     @property
-    def has_room(self) -> bool:
-        return not self._is_closing and len(self._links) < LINKS_MAX
-
-    def admit(self, token: str | None) -> Permission:
-        """What the bearer of `token` may do; LinkRefused if it is no valid token."""
-        return self._doorkeeper(token, int(self._now_s()))
+    def is_closing(self) -> bool:
+        return self._is_closing
 
     async def is_ready(self) -> bool:
         """Whether the journal is open and its writer can begin and end a transaction."""
@@ -123,35 +97,42 @@ class Relay:
             return False
         return True
 
-    async def serve(self, transport: RelayTransport, permission: Permission) -> None:
-        """Speak on an accepted connection until it ends."""
-        checks: list[Callable[[Inspected], None]] = []
-        if not permission.may_append:
-            checks.append(_refuse_all)
-        if not permission.is_peer:
-            checks.append(partial(check_regions, self._trusted))
-        if not permission.may_erase:
-            checks.append(refuse_foreign_erasures)
+    async def serve(
+        self, transport: RelayTransport, permission: Permission, *, guest: Guest | None = None
+    ) -> None:
+        """Speak on an accepted connection until it ends; of a `guest`, until its token does."""
+        offers = Offers(
+            permission,
+            journal=self._replica.journal,
+            sizes=self._sizes,
+            limits=self.limits,
+            trusted=self._trusted,
+            is_relay=lambda: link.session.peer is not None and link.session.peer.region is not None,
+            pace=_no_wait if guest is None else guest.pace,
+        )
         link = Link(
             transport,
             self._replica,
             interest=permission.interest,
             region=self.region,
             quota=permission.quota,
-            permit=partial(_check_all, checks) if checks else None,
+            window=Window(WINDOW_FRAMES, self.limits.link_window_bytes),
+            permit=offers.permit,
+            pace=None if guest is None else guest.delay_s,
+            contexts_max=self.limits.link_contexts,
+            outbox_bytes=self.limits.link_queue_bytes,
             serves_client=not permission.is_peer,
             turns=self._turns,
         )
-        ended = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
         self._links[link] = (transport, ended)
-        expiry = None
-        if permission.expires_s is not None:
-            left_s = max(0.0, permission.expires_s - self._now_s())
-            expire = partial(_expire, link, transport)
-            expiry = asyncio.get_running_loop().call_later(left_s, expire)
         session = link.session
-        link.when(lambda: session.peer is not None, partial(_check_interest, link))
+        waiting = loop.call_later(self.limits.hello_s, _miss_hello, link, self.limits)
+        link.when(lambda: session.peer is not None, partial(_check_hello, link, self.limits))
         link.when(lambda: session.tickets.peer_is_current, partial(self._replace_stale, link))
+        if guest is not None:
+            guest.ends_by(partial(_let_go, link, transport))
         if self._is_closing:
             self._send_away(link, transport)
         try:
@@ -160,19 +141,14 @@ class Relay:
             # The peer was told that this end failed; the operator is told why.
             _LOG.error("a link ended by a fault of this machine: %s", error)
         finally:
-            if expiry is not None:
-                expiry.cancel()
+            waiting.cancel()
             del self._links[link]
             ended.set_result(None)
 
     async def keep_memory_bounded(self) -> None:
         """Look again and again, until it is cancelled, what the links hold."""
-        ending: list[asyncio.Future[None]] = []
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if ending and all(ended.done() for ended in ending):
-                ending.clear()
-                trim_heap()
             holdings = []
             for number, link in enumerate(tuple(self._links)):
                 if number % _LOOKED_AT_ONCE == 0:
@@ -181,9 +157,9 @@ class Relay:
                     holdings.append(Holding(link, link.session.held_bytes))
             for one in too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX):
                 if one.who in self._links:
-                    ending.append(self._end_large(one.who, one.held_bytes))
+                    self._end_large(one.who, one.held_bytes)
 
-    def _end_large(self, link: Link, held_bytes: int) -> asyncio.Future[None]:
+    def _end_large(self, link: Link, held_bytes: int) -> None:
         _LOG.warning("a link is ended that makes this relay hold %d bytes", held_bytes)
         link.close(
             f"the links hold more than {LINKS_HELD_BYTES_MAX} bytes in the relay's memory, this"
@@ -191,12 +167,14 @@ class Relay:
             code=ByeCode.LIMIT,
             hint="send less at a time; it is tried again by itself",
         )
-        return self._links[link][1]
+        # Not after it has read its goodbye: memory is needed now. The close code says it, too.
+        self._links[link][1].cancel()
 
     async def close(self) -> None:
         """Say goodbye on every link and wait until they are gone; who does not read its goodbye in
         a few seconds is cut off."""
         self._is_closing = True
+        self._sizes.close()
         for link, (transport, _) in self._links.items():
             self._send_away(link, transport)
         if not self._links:
@@ -229,37 +207,38 @@ class Relay:
         return self._replica.now_ms() / 1000
 
 
-def quota_of(token: str) -> bytes:
-    """Whose records a token's bearer offers: 16 bytes."""
-    return hashlib.blake2b(token.encode(), digest_size=16, person=b"weft-quota").digest()
+async def _no_wait(records: int) -> None:
+    """The pace of who is no guest."""
 
 
-def _expire(link: Link, transport: RelayTransport) -> None:
-    transport.closing_code = UNAUTHORISED
-    link.close(
-        "the token has expired", code=ByeCode.DENIED, hint="open a new link with a new token"
-    )
+def _let_go(link: Link, transport: RelayTransport, reason: str, hint: str) -> None:
+    transport.closing_code = Guests.CLOSE_CODE
+    link.close(reason, code=ByeCode.DENIED, hint=hint)
 
 
-def _check_all(checks: Sequence[Callable[[Inspected], None]], offered: Inspected) -> None:
-    for check in checks:
-        check(offered)
+def _miss_hello(link: Link, limits: RelayLimits) -> None:
+    if link.session.peer is None:
+        link.close(
+            f"no hello came in {limits.hello_s} s (limit hello_s)",
+            code=ByeCode.LIMIT,
+            hint="say hello at once",
+        )
 
 
-def _refuse_all(offered: Inspected) -> None:
-    records = offered.records
-    raise LinkRefused(
-        f"the token may not append, and this link offers {len(records)} records, the first of"
-        f" context {records[0].envelope.context!r}",
-        hint="ask for a token with the right to append",
-    )
-
-
-def _check_interest(link: Link) -> None:
-    """End a link that could never carry anything: its user waits for what will not come."""
-    if link.session.interest.is_empty:
+def _check_hello(link: Link, limits: RelayLimits) -> None:
+    """End a link whose hello asks for too much, or for nothing that the link could ever carry: its
+    user would wait for what will not come."""
+    session = link.session
+    if session.interest.is_empty:
         link.close(
             "the token covers none of the contexts that were asked for",
             code=ByeCode.DENIED,
             hint="ask for other contexts, or for a token that covers these",
+        )
+    elif len(session.interest.contexts) > limits.link_contexts:
+        link.close(
+            f"the link is about {len(session.interest.contexts)} contexts, more than this relay's"
+            f" limit link_contexts, {limits.link_contexts}",
+            code=ByeCode.LIMIT,
+            hint="link with a smaller interest",
         )

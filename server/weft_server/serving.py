@@ -152,6 +152,7 @@ async def serve(
     watching = asyncio.create_task(relay.guests.keep_watch(refresh), name="weft-relay-watch")
     watching.add_done_callback(lambda _: stop.set())
     bounding = asyncio.create_task(relay.keep_memory_bounded(), name="weft-relay-memory")
+    bounding.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: up.set())
     try:
@@ -165,12 +166,14 @@ async def serve(
             accepting.close()
         watching.cancel()
         bounding.cancel()
-        await asyncio.gather(bounding, return_exceptions=True)
         await relay.close()
         server.should_exit = True
         await serving
         with suppress(asyncio.CancelledError):
             await watching
+        await asyncio.wait([bounding])
+    if not bounding.cancelled():
+        bounding.result()
 
 
 def _on_signals(stop: Callable[[], None]) -> None:
