@@ -21,7 +21,7 @@ from tests.stores import hashes
 
 _AGAIN_S: Final = 0.05
 _EVENT_ID: Final = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{32}")
-_PAUSE_S: Final = 0.01
+_PAUSE_S: Final = 0.02
 
 
 class Writer(Protocol):

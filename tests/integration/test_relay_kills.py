@@ -56,6 +56,6 @@ async def kill_under_load(place: Path, rounds: int, kinds: Sequence[Writing]) ->
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.deep)])
 def test_a_relay_killed_under_load_has_everything_it_acknowledged(rounds: int) -> None:
-    kinds: list[Writing] = [frame_writer, frame_writer, frame_writer, store_writer, store_writer]
+    kinds: list[Writing] = [frame_writer, frame_writer, frame_writer, store_writer]
     with folder() as place:
         asyncio.run(kill_under_load(place, rounds, kinds))
