@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.simulation import oracles
 from tests.simulation.actions import act
 from tests.simulation.calm import check_calm, check_stores
 from tests.simulation.disk import Disks
-from tests.simulation.loop import AtOnce, Life, Stuck, VirtualLoop
+from tests.simulation.loop import AtOnce, Life, Stuck, VirtualLoop, close_coroutine
 from tests.simulation.marks import check_erased, check_notes
 from tests.simulation.story import Step, make_story
 from tests.simulation.trace import Trace
@@ -210,9 +210,7 @@ def _bury(world: World) -> None:
         for task in life.tasks:
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
-                # It may want to wait for something on its way out.
-                with suppress(RuntimeError):
-                    task.get_coro().close()
+                close_coroutine(task.get_coro())
 
 
 @contextmanager

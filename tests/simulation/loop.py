@@ -13,6 +13,7 @@ import random
 from asyncio import events
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -23,6 +24,8 @@ _STEPS_MAX = 2_000_000
 """Callbacks of one history; beyond it something turns in circles."""
 _SECONDS_MAX = 1_500
 """Of virtual time: several times what the longest story and its healing take."""
+_WAITS_MAX = 100
+"""Of one coroutine, after it was told to end."""
 
 
 class Life:
@@ -236,6 +239,15 @@ def in_life(life: Life, start: Callable[[], T]) -> T:
         return start()
 
     return copy_context().run(begin)
+
+
+def close_coroutine(coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any]) -> None:
+    """End what nobody will go on with. On its way out it may want to wait, which is refused each
+    time; left at such a wait it would complain when it is collected."""
+    for _ in range(_WAITS_MAX):
+        with suppress(RuntimeError):
+            coroutine.close()
+            return
 
 
 def _make_task(

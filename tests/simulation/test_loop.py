@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
-from collections.abc import Iterator
+import types
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import get_ident
 
 import pytest
 
-from tests.simulation.loop import Life, Stuck, VirtualLane, VirtualLoop, in_life
+from tests.simulation.loop import Life, Stuck, VirtualLane, VirtualLoop, close_coroutine, in_life
 
 
 @pytest.fixture
@@ -143,3 +145,28 @@ def test_what_nobody_catches_is_noted(loop: VirtualLoop) -> None:
 
     loop.run_until_complete(watch())
     assert [type(about["exception"]) for about in loop.faults] == [ZeroDivisionError]
+
+
+@types.coroutine
+def pause() -> Generator[None, None, None]:
+    """A wait that needs no loop."""
+    yield
+
+
+def test_a_coroutine_that_waits_on_its_way_out_is_ended_without_a_complaint() -> None:
+    said: list[str] = []
+
+    async def live() -> None:
+        try:
+            await pause()
+        finally:
+            try:
+                await pause()
+            finally:
+                said.append("out")
+
+    coroutine = live()
+    coroutine.send(None)
+    close_coroutine(coroutine)
+    assert said == ["out"]
+    assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
