@@ -38,6 +38,7 @@ class Watch:
         self._every_s = every_s
         self.first_bytes = self.most_bytes = rss_bytes(pid)
         self.answers_s: list[float] = []
+        self._asked_s: float | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Watch:
@@ -48,6 +49,9 @@ class Watch:
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
+        if self._asked_s is not None:
+            # It has not answered yet: so long at least.
+            self.answers_s.append(time.perf_counter() - self._asked_s)
         if not self._task.cancelled():
             self._task.result()
 
@@ -58,9 +62,10 @@ class Watch:
     async def _look(self) -> None:
         while True:
             self.most_bytes = max(self.most_bytes, rss_bytes(self._pid))
-            began_s = time.perf_counter()
+            self._asked_s = time.perf_counter()
             await self._ask()
-            self.answers_s.append(time.perf_counter() - began_s)
+            self.answers_s.append(time.perf_counter() - self._asked_s)
+            self._asked_s = None
             await asyncio.sleep(self._every_s)
 
     async def _ask(self) -> None:
