@@ -147,8 +147,12 @@ class Relay:
 
     async def keep_memory_bounded(self) -> None:
         """Look again and again, until it is cancelled, what the links hold."""
+        ending: list[asyncio.Future[None]] = []
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
+            if ending and all(ended.done() for ended in ending):
+                ending.clear()
+                trim_heap()
             holdings = []
             for number, link in enumerate(tuple(self._links)):
                 if number % _LOOKED_AT_ONCE == 0:
@@ -157,9 +161,9 @@ class Relay:
                     holdings.append(Holding(link, link.session.held_bytes))
             for one in too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX):
                 if one.who in self._links:
-                    self._end_large(one.who, one.held_bytes)
+                    ending.append(self._end_large(one.who, one.held_bytes))
 
-    def _end_large(self, link: Link, held_bytes: int) -> None:
+    def _end_large(self, link: Link, held_bytes: int) -> asyncio.Future[None]:
         _LOG.warning("a link is ended that makes this relay hold %d bytes", held_bytes)
         link.close(
             f"the links hold more than {LINKS_HELD_BYTES_MAX} bytes in the relay's memory, this"
@@ -167,8 +171,7 @@ class Relay:
             code=ByeCode.LIMIT,
             hint="send less at a time; it is tried again by itself",
         )
-        # Not after it has read its goodbye: memory is needed now. The close code says it, too.
-        self._links[link][1].cancel()
+        return self._links[link][1]
 
     async def close(self) -> None:
         """Say goodbye on every link and wait until they are gone; who does not read its goodbye in
