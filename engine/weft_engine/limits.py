@@ -217,6 +217,49 @@ UNSYNCED_LISTED_MAX: Final = 1024
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_LAST_S: Final = 30.0
 
+# ---- Yjs clients ----------------------------------------------------------------------------
+
+YJS_MESSAGE_BYTES_MAX: Final = FOREIGN_PAYLOAD_BYTES_MAX + KIB
+"""One message of a Yjs client: an update and its headers."""
+STRUCTS_PER_MESSAGE_MAX: Final = 2 * 1024 * 1024
+"""Structs in one message of a Yjs client, which may become several records."""
+YJS_SLICE_STRUCTS: Final = 8192
+YJS_SLICE_WOVEN: Final = 512
+"""What a document takes in at one breath of a message that holds more."""
+YJS_SLICE_S_MAX: Final = 0.05
+YJS_TRIAL_S_MAX: Final = 2.0
+"""Seconds of the processor that a slice and that all of them may take: honest ones take a few
+thousandths. Beside these YJS_BYTE_S for each byte."""
+YJS_BYTE_S: Final = 2e-8
+YJS_INLINE_BYTES: Final = 4 * KIB
+"""An update of more bytes is read and tried on a thread of its own."""
+YJS_TURN_S: Final = 0.01
+"""Seconds for which a room works before others get their turn."""
+YJS_QUEUED_BYTES_MAX: Final = MIB
+"""Bytes of one client's messages that wait for their room; then nothing more is read from it."""
+YJS_BATCH_MESSAGES: Final = 1024
+"""Messages of a room that share a commit."""
+YJS_UNSENT_BYTES_MAX: Final = MIB
+"""Bytes that wait for one client to read them; then it is told the state anew, when it can."""
+YJS_FRAGMENT_BYTES: Final = 128 * KIB
+"""A larger message is sent in fragments of this size."""
+YJS_ROOMS_LOADING_MAX: Final = 4
+"""Documents that are loaded at the same time."""
+YJS_ROOMS_MAX: Final = 256
+"""Rooms without a client that are kept; the one that was left first goes first."""
+YJS_IDLE_S: Final = 30.0
+"""A room without a client is kept so long."""
+YJS_ASK_AGAIN_S: Final = 1.0
+"""A client whose updates came without what they build on is asked for it so often at most."""
+YJS_HEARTBEAT_S: Final = 20.0
+"""Something is sent at least so often: clients leave after 30 s of silence."""
+YJS_AWARENESS_CLIENTS_MAX: Final = 1024
+"""Clients in one awareness message."""
+YJS_SPOKEN_FOR_MAX: Final = 4096
+"""Clients that one connection may speak for."""
+YJS_STATE_CLIENTS_MAX: Final = 262_144
+"""Clients in a state vector."""
+
 # ---- search ---------------------------------------------------------------------------------
 
 SEARCH_QUERY_CHARS_MAX: Final = 4096

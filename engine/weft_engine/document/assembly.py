@@ -41,6 +41,7 @@ class Appliable(Protocol):
 
 
 D = TypeVar("D", bound=Appliable)
+T = TypeVar("T")
 
 
 class Assembly(Generic[D]):
@@ -65,6 +66,10 @@ class Assembly(Generic[D]):
         waits = {waiting.record.hash: WAITS for waiting in self._room.waiting.values()}
         return self._problems | waits
 
+    def is_left_out(self, record: RecordHash) -> bool:
+        """Whether the document lacks some of what a record says that it was given."""
+        return record in self._problems
+
     @property
     def clocks(self) -> dict[ClientId, int]:
         """The next Yjs clock of each client, by the records that were applied."""
@@ -78,16 +83,37 @@ class Assembly(Generic[D]):
     def take(self, records: Iterable[Record]) -> bool:
         """Apply records that continue their chains. False if one of them is a side of an
         equivocation or makes the document fail: then make it anew, with `take_all`."""
-        if self.is_whole_only:
+        return not self.is_whole_only and all(self.take_one(record) for record in records)
+
+    def take_one(self, record: Record, update: Update | None = None) -> bool:
+        """The same for one, whose payload has been read already if `update` is given."""
+        if not self.pass_over(record):
             return False
-        for record in records:
-            if record.envelope.prev != self.tips.get(record.envelope.origin):
-                self.is_whole_only = True
-                return False
-            self.tips[record.envelope.origin] = record.hash
-            if self._try(record) is not None:
-                self.is_whole_only = True
-                return False
+        if self._try(record, update=update) is not None:
+            self.is_whole_only = True
+            return False
+        return True
+
+    def lacks(self, update: Update) -> bool:
+        """Whether an update begins behind, points to or deletes what has not come."""
+        return self._room.lacks(update)
+
+    def offer(self, data: bytes, update: Update, apply: Callable[[bytes], T]) -> T:
+        """Take in an update that lacks nothing and that no record holds yet: what `apply` answers,
+        which is given the bytes as the document may have them. Whatever it raises, or if the update
+        is not journaled then, the document is ahead of the journal and must be made anew."""
+        answer = apply(self._levels.flattened(data, update))
+        for free in self._room.bring(update):
+            self._apply(free.record, free.update)
+        return answer
+
+    def pass_over(self, record: Record) -> bool:
+        """A record continues its chain, and its update was offered or is applied next. False if it
+        does not."""
+        if self.is_whole_only or record.envelope.prev != self.tips.get(record.envelope.origin):
+            self.is_whole_only = True
+            return False
+        self.tips[record.envelope.origin] = record.hash
         return True
 
     def take_all(self, records: Sequence[Record]) -> None:
@@ -123,11 +149,17 @@ class Assembly(Generic[D]):
         self._levels = Levels()
         self._room = WaitingRoom()
 
-    def _try(self, record: Record, culprits: Container[RecordHash] = ()) -> RecordHash | None:
+    def _try(
+        self,
+        record: Record,
+        culprits: Container[RecordHash] = (),
+        *,
+        update: Update | None = None,
+    ) -> RecordHash | None:
         """Apply a record and what waited for it; the one that the document fails at."""
         if record.envelope.kind not in _UPDATES:
             return None
-        for free in self._room.enter(record, read_update(record.payload)):
+        for free in self._room.enter(record, update or read_update(record.payload)):
             hash_ = free.record.hash
             if hash_ in culprits:
                 self._problems[hash_] = PANICKED

@@ -19,6 +19,8 @@ from weft_engine.yjs.lib0 import read_var_uint
 
 _NOTE = "note:"
 _PANIC = "PanicException"
+_EMPTY = b"\x00\x00"
+"""An update that says nothing. pycrdt tells observers of one that changed nothing, too."""
 
 
 def is_panic(error: BaseException) -> bool:
@@ -39,9 +41,27 @@ class Document:
         """Take in what has passed the reader. Whatever it raises, the document is poisoned."""
         self._doc.apply_update(update)
 
-    def encoded(self) -> bytes:
-        """All of it as one update. Two equal documents need not give the same bytes."""
-        return self._doc.get_update()
+    def observed(self, update: bytes) -> bytes | None:
+        """As `apply`; what it changed, as an update of its own, None if nothing."""
+        emitted: list[bytes] = []
+        subscription = self._doc.observe(lambda event: emitted.append(event.update))
+        try:
+            self._doc.apply_update(update)
+        finally:
+            self._doc.unobserve(subscription)  # or the document is never freed
+        if not emitted or emitted[0] == _EMPTY:
+            return None
+        (delta,) = emitted
+        return delta
+
+    def encoded(self, since: bytes | None = None) -> bytes:
+        """All of it as one update, or what it has beyond a state vector. Two equal documents need
+        not give the same bytes."""
+        return self._doc.get_update() if since is None else self._doc.get_update(since)
+
+    def state_vector(self) -> bytes:
+        """The next clock of each client, as Yjs encodes them."""
+        return self._doc.get_state()
 
     def clocks(self) -> dict[ClientId, int]:
         """The next Yjs clock of each client."""

@@ -41,14 +41,22 @@ class WaitingRoom:
         has to wait itself."""
         new = Waiting(record, update)
         number = next(self._numbers)
-        for client, needed in _needs(update).items():
+        for client, needed in needs(update).items():
             if self.known.get(client, 0) < needed:
                 heapq.heappush(self._by_client.setdefault(client, []), (needed, number))
                 new.open += 1
         if new.open:
             self.waiting[number] = new
             return []
-        free = [new]
+        return [new, *self.bring(update)]
+
+    def lacks(self, update: Update) -> bool:
+        """Whether it would have to wait."""
+        return any(self.known.get(client, 0) < end for client, end in needs(update).items())
+
+    def bring(self, update: Update) -> list[Waiting]:
+        """An update that lacks nothing has come: what can be applied behind it, in this order."""
+        free = self._let_through(update)
         for ready in free:
             free.extend(self._let_through(ready.update))
         return free
@@ -70,7 +78,7 @@ class WaitingRoom:
         return free
 
 
-def _needs(update: Update) -> dict[ClientId, int]:
+def needs(update: Update) -> dict[ClientId, int]:
     """Per client, up to where its clocks must be known before the update can be applied whole."""
     brings = ranges(update)
     needs = {client: of_client[-1][0] for client, of_client in brings.items()}

@@ -76,6 +76,10 @@ class Head:
         self.client_clock += structs
         return record
 
+    def append_foreign(self, payload: bytes, hlc: Hlc) -> Record:
+        """A record with an update that is not ours."""
+        return self._seal(Kind.FOREIGN, payload, self._deps(), hlc)
+
     def join(self, hlc: Hlc) -> Record:
         """A record without payload that ties up to 1,024 ends of the frontier together."""
         return self._seal(Kind.JOIN, b"", self._deps()[:DEPS_MAX], hlc)

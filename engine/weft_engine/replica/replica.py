@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from weft_engine.names import (
     ContextName,
@@ -79,7 +80,8 @@ class Replica:
         self.journal = journal
         self._wall = WallClock(now_ms, monotonic_ms)
         self._random = random
-        self._contexts: dict[ContextName, Context] = {}
+        self._contexts: WeakValueDictionary[ContextName, Context] = WeakValueDictionary()
+        """Those that somebody uses, or that hold something in memory (`_resident`)."""
         self._resident: dict[tuple[ContextName, EventId | None], Context] = {}
         self.receipts = ReceiptBook(journal)
         self.hints = HintBook(journal)
@@ -106,6 +108,7 @@ class Replica:
         self._overlay: _Overlay | None = None
         self._closed = False
         self._region: RegionKey | None = None
+        self._forgetting: list[Callable[[ContextName], None]] = []
 
     @classmethod
     def open(
@@ -158,12 +161,13 @@ class Replica:
         if self._closed or not self.journal.is_ours:
             return
         self._closed = True
-        for context in self._contexts.values():
+        in_use = list(self._contexts.values())
+        for context in in_use:
             context.end_watching()
         standing = None
         try:
             await self.showings.close()
-            for context in self._contexts.values():
+            for context in in_use:
                 await context.close_notes()
             if not self.journal.readonly:
                 self.guard.close()
@@ -307,6 +311,12 @@ class Replica:
         while len(self._resident) > _RESIDENT_MAX:
             self._resident.pop(next(iter(self._resident))).let_go()
 
+    def listen_forgotten(self, listener: Callable[[ContextName], None]) -> Callable[[], None]:
+        """Call `listener` when something of a context was erased and must not be held in memory any
+        more; returns what ends that."""
+        self._forgetting.append(listener)
+        return lambda: self._forgetting.remove(listener)
+
     # ---- signing ------------------------------------------------------------------------------
 
     def certify(self, region: RegionKey) -> None:
@@ -372,6 +382,8 @@ class Replica:
         context = self._contexts.get(name)
         if context is not None:
             await context.forget()
+        for listener in tuple(self._forgetting):
+            listener(name)
         await self.cuts.forget(name)
         # Who was reading meanwhile has ended: the reader's thread has been asked something since.
         self.projector.forget()

@@ -204,6 +204,22 @@ class Scribe:
             await future
         return native is not None
 
+    async def append_foreign(self, name: ContextName, payloads: Sequence[bytes]) -> None:
+        """Write updates of Yjs clients as foreign records, in this order, durably and in one
+        commit. Who may do so, and that they are sound and build on what is journaled, the caller
+        knows. If this raises, whether they are on disk is not known."""
+        self._journal.check_process()
+        if self._journal.is_full:
+            await self._journal.room()
+        head = await self._head(name)
+        key = self._writer()
+        now = self._wall.now_ms()
+        records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
+        records += [head.append_foreign(one, self._clock.tick(now)) for one in payloads]
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._journal.submit(records, key, lambda error: settle(future, None, error))
+        await future
+
     async def append_erasures(
         self,
         name: ContextName,

@@ -39,9 +39,9 @@ _HAS_ORIGIN: Final = 0x80
 _HAS_RIGHT_ORIGIN: Final = 0x40
 _HAS_KEY: Final = 0x20
 _CONTENT: Final = 0x1F
-_STRUCT_BYTES_MIN: Final = 2
+STRUCT_BYTES_MIN: Final = 2
 _BARE: Final = {Kind.GC.value: Kind.GC, Kind.SKIP.value: Kind.SKIP}
-_UNWOVEN: Final = frozenset({Kind.GC, Kind.SKIP})
+UNWOVEN: Final = frozenset({Kind.GC, Kind.SKIP})
 _ANY: Final = Kind.ANY
 _STRING: Final = Kind.STRING
 _ANY_REFERENCE: Final = Kind.ANY.value
@@ -66,7 +66,7 @@ def read_update(data: bytes) -> Update:
         clients.add(client)
         if count == 0:
             raise malformed(at, f"client {client} comes without structs")
-        check_count(data, position, count, bytes_each=_STRUCT_BYTES_MIN, what="structs")
+        check_count(data, position, count, bytes_each=STRUCT_BYTES_MIN, what="structs")
         if len(structs) + count > STRUCTS_PER_PAYLOAD_MAX:
             raise malformed(at, f"more than {STRUCTS_PER_PAYLOAD_MAX} structs")
         for _ in range(count):
@@ -83,7 +83,7 @@ def read_update(data: bytes) -> Update:
                 sets[place] = times = sets.get(place, 0) + 1
                 if times > SETS_PER_KEY_MAX:
                     raise malformed(at, f"more than {SETS_PER_KEY_MAX} first sets of one key")
-            elif struct.kind not in _UNWOVEN:
+            elif struct.kind not in UNWOVEN:
                 woven += 1
                 if woven > WOVEN_STRUCTS_MAX:
                     raise malformed(at, f"more than {WOVEN_STRUCTS_MAX} structs are interwoven")
@@ -95,7 +95,7 @@ def read_update(data: bytes) -> Update:
                     depth = struct_depth
             if struct.parent.__class__ is tuple:
                 nested = True
-    deletes, position = _read_deletes(data, position)
+    deletes, position = read_deletes(data, position)
     if position != len(data):
         raise malformed(position, f"{len(data) - position} bytes after the end of the update")
     if nested:
@@ -179,7 +179,8 @@ def _read_earlier_id(data: bytes, start: int, client: ClientId, clock: int) -> t
     return (ClientId(of_client), of_clock), position
 
 
-def _read_deletes(data: bytes, start: int) -> tuple[tuple[tuple[ClientId, int, int], ...], int]:
+def read_deletes(data: bytes, start: int) -> tuple[tuple[tuple[ClientId, int, int], ...], int]:
+    """The deletes that begin at `start`, and where they end."""
     deletes: list[tuple[ClientId, int, int]] = []
     clients: set[int] = set()
     sections, position = read_var_uint(data, start)

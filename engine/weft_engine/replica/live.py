@@ -1,0 +1,284 @@
+"""A context's document as Yjs clients edit it: it follows the journal, and is ahead of it only
+while what a client has just sent is being committed.
+
+Belongs to the thread of the event loop, because a document may not change threads; whatever takes
+long is done in turns. Must never know: connections, what a client is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+
+from weft_engine.document.assembly import Assembly
+from weft_engine.document.authoring import candidate_ids, changed, unchanged
+from weft_engine.document.document import Document, is_panic
+from weft_engine.document.offered import Offered
+from weft_engine.document.waiting import needs
+from weft_engine.limits import (
+    CHECKPOINT_BYTES,
+    CHECKPOINT_RECORDS,
+    YJS_FRAGMENT_BYTES,
+    YJS_INLINE_BYTES,
+    YJS_TURN_S,
+)
+from weft_engine.names import ClientId, ContextName, Position
+from weft_engine.records.envelope import Kind, Record
+from weft_engine.replica.checkpointing import write_checkpoint
+from weft_engine.replica.pages import page
+from weft_engine.replica.replica import Replica
+from weft_engine.storage import checkpoints, reading
+from weft_engine.storage.ledger import Stored
+from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.update import Id, ranges
+
+_UPDATES = (Kind.NATIVE, Kind.FOREIGN)
+
+
+class LiveDocument:
+    """Tell it of every commit of its context, from before it is loaded on."""
+
+    def __init__(self, replica: Replica, name: ContextName) -> None:
+        self._replica = replica
+        self._name = name
+        self._arrived: deque[tuple[Stored, bool]] = deque()
+        self._assembly = _empty()
+        self._position = Position(0)
+        self._held: set[Id] | None = None
+        self._turn_ends_s = 0.0
+        self._since = self._since_bytes = 0
+        """What it had to apply since its last checkpoint, in records and bytes."""
+        self._encoded: dict[bytes | None, bytes] = {}
+        self.version = 0
+        """Another number whenever it has changed."""
+        self.is_torn = False
+        """It is not the document of the journal any more, or not that of all its records in order:
+        load it anew."""
+
+    def tell(self, stored: Stored, *, was_offered: bool) -> None:
+        """A record was committed; `was_offered`: this document has it already."""
+        self._arrived.append((stored, was_offered))
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether `follow` would do something."""
+        return bool(self._arrived)
+
+    async def load(self) -> None:
+        """Make it anew from the journal. If this raises, it is torn."""
+        self.is_torn = True
+        journal, name = self._replica.journal, self._name
+        state = await journal.read(lambda connection: reading.context(connection, name))
+        self._assembly = _empty()
+        self._position = Position(0)
+        self._held = None
+        self._since = self._since_bytes = 0
+        if state is not None:
+            found = await journal.read(lambda connection: checkpoints.load(connection, state))
+            if found is not None:
+                if self._assembly.restore(found.state, found.tips):
+                    self._position = found.position
+                else:
+                    self._assembly = _empty()
+            while self._position < state.position:
+                for stored in await journal.read(partial(page, state.id, self._position)):
+                    if not await self._take(stored.record):
+                        await self._load_whole()
+                        break
+                    self._position = stored.position
+        self._changed()
+        self.is_torn = False
+
+    async def follow(self) -> list[bytes]:
+        """Take in what was committed since; the updates of it that a client has not been told. It
+        may be torn after that; then what is told is of no use."""
+        updates: list[bytes] = []
+        while self._arrived and not self.is_torn:
+            stored, was_offered = self._arrived.popleft()
+            if stored.position <= self._position:
+                continue
+            self._position = stored.position
+            record = stored.record
+            is_update = record.envelope.kind in _UPDATES
+            if was_offered:
+                self._count(record)
+                is_taken = self._assembly.pass_over(record)
+            else:
+                is_taken = await self._take(record)
+                if is_update:
+                    self._changed()
+                    updates.append(record.payload)
+            if not is_taken or self._assembly.is_left_out(record.hash):
+                self.is_torn = not is_taken
+                updates.clear()
+                if is_taken:
+                    updates.append(self.encoded())
+            if is_update and self._held is not None:
+                self._held.update(candidate_ids(read_update(record.payload)))
+        return updates
+
+    async def lacks(self, offered: Offered) -> bool:
+        """Whether something that it begins behind, points to or deletes has not come."""
+        if offered.update is not None:
+            return self._assembly.lacks(offered.update)
+        # What one part brings the next may need: only what no part brings must be there.
+        ends = dict(self._assembly.clocks)
+        return await asyncio.to_thread(_miss, offered.slices, ends)
+
+    async def offer(self, offered: Offered) -> Sequence[bytes]:
+        """Take in what a client has sent, which lacks nothing: the payloads to be written for it.
+        From here until they are committed it is ahead of the journal. If this raises it is torn."""
+        was_torn, self.is_torn = self.is_torn, True
+        payloads = await (
+            self._offer_small(offered) if offered.update else self._offer_all(offered)
+        )
+        self.is_torn = was_torn
+        return payloads
+
+    def brings_structs(self, offered: Offered) -> bool:
+        """Whether it holds a struct that has not come."""
+        clocks = self._assembly.clocks
+        return any(
+            struct.clock + struct.length > clocks.get(struct.client, 0)
+            for data in offered.slices
+            for struct in read_update(data).structs
+        )
+
+    def encoded(self, since: bytes | None = None) -> bytes:
+        """As an update: all of it, or what it has beyond a state vector. Made once per version."""
+        found = self._encoded.get(since)
+        if found is None:
+            found = self._encoded[since] = self._assembly.document.encoded(since)
+        return found
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all of it is not worth sharing."""
+        return len(self.encoded()) <= YJS_FRAGMENT_BYTES
+
+    def state_vector(self) -> bytes:
+        return self._assembly.document.state_vector()
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether loading it again would take long."""
+        is_long = self._since > CHECKPOINT_RECORDS or self._since_bytes > CHECKPOINT_BYTES
+        return is_long and not self.is_torn and self._assembly.is_plain
+
+    async def keep_checkpoint(self) -> None:
+        """Write a checkpoint, if nothing was committed meanwhile."""
+        self._since = self._since_bytes = 0
+        journal, name = self._replica.journal, self._name
+        live, version = self.encoded(), self.version
+        state = await journal.read(lambda connection: reading.context(connection, name))
+        if state is not None and state.position == self._position and version == self.version:
+            await write_checkpoint(journal, state, live)
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._encoded.clear()
+
+    async def _take(self, record: Record) -> bool:
+        await self._turn()
+        self._count(record)
+        update = None
+        if record.envelope.kind in _UPDATES and len(record.payload) > YJS_INLINE_BYTES:
+            # The reader lets others have their turn when it has a thread of its own.
+            update = await asyncio.to_thread(read_update, record.payload)
+        return self._assembly.take_one(record, update)
+
+    def _count(self, record: Record) -> None:
+        self._since += 1
+        self._since_bytes += len(record.payload)
+
+    async def _load_whole(self) -> None:
+        """As `load`, for a context with an equivocation or a culprit."""
+        journal, name = self._replica.journal, self._name
+        state = await journal.read(lambda connection: reading.context(connection, name))
+        assert state is not None, "a context with records stays"
+        records: list[Record] = []
+        self._position = Position(0)
+        while self._position < state.position:
+            some = await journal.read(partial(page, state.id, self._position))
+            records += [stored.record for stored in some]
+            self._position = some[-1].position
+        self._assembly = _empty()
+        self._assembly.take_all(records)
+
+    async def _offer_small(self, offered: Offered) -> Sequence[bytes]:
+        update = offered.update
+        assert update is not None, "it is small"
+        delta = self._assembly.offer(offered.sent, update, self._assembly.document.observed)
+        if delta is not None:
+            self._changed()
+            return (changed(offered.sent, update, delta),)
+        if not candidate_ids(update):
+            return ()
+        payload = unchanged(offered.sent, update, await self._held_candidates())
+        return () if payload is None else (payload,)
+
+    async def _offer_all(self, offered: Offered) -> Sequence[bytes]:
+        has_changed = False
+        found: list[Id] = []
+        for data in offered.slices:
+            await self._turn()
+            update = read_update(data)
+            found += candidate_ids(update)
+            delta = self._assembly.offer(data, update, self._assembly.document.observed)
+            has_changed = has_changed or delta is not None
+        if has_changed:
+            self._changed()
+            return offered.records
+        if not found:
+            return ()
+        held = await self._held_candidates()
+        return () if all(one in held for one in found) else offered.records
+
+    async def _held_candidates(self) -> set[Id]:
+        """Those of all records so far; read once, when a client says again what was said."""
+        if self._held is None:
+            held: set[Id] = set()
+            name, journal = self._name, self._replica.journal
+            state = await journal.read(lambda connection: reading.context(connection, name))
+            after = Position(0)
+            while state is not None and after < self._position:
+                some = await journal.read(partial(page, state.id, after))
+                held |= await asyncio.to_thread(_candidates_of, some)
+                after = some[-1].position
+            self._held = held
+        return self._held
+
+    async def _turn(self) -> None:
+        """Let others have theirs if we have had ours."""
+        loop = asyncio.get_running_loop()
+        if loop.time() > self._turn_ends_s:
+            await asyncio.sleep(0)
+            self._turn_ends_s = loop.time() + YJS_TURN_S
+
+
+def _empty() -> Assembly[Document]:
+    return Assembly(partial(Document, ClientId(0)), is_panic)
+
+
+def _candidates_of(some: Sequence[Stored]) -> set[Id]:
+    return {
+        one
+        for stored in some
+        if stored.record.envelope.kind in _UPDATES
+        for one in candidate_ids(read_update(stored.record.payload))
+    }
+
+
+def _miss(slices: Sequence[bytes], ends: dict[ClientId, int]) -> bool:
+    """Whether one of these lacks something, beside those before it."""
+    for data in slices:
+        update = read_update(data)
+        if any(ends.get(client, 0) < end for client, end in needs(update).items()):
+            return True
+        for client, spans in ranges(update).items():
+            ends[client] = max(spans[-1][1], ends.get(client, 0))
+    return False
