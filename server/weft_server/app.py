@@ -16,10 +16,12 @@ from weft_server.doorstep import AGAIN_S
 from weft_server.guests import Guest, TurnedAway
 from weft_server.relay import Relay
 from weft_server.transport import AcceptedTransport
+from weft_server.yjs.door import YJS_PATH, serve_yjs
 
 
 def relay_app(relay: Relay) -> Starlette:
-    """`/v1/sync`, `/health/live` (the process answers) and `/health/ready` (it can commit)."""
+    """`/v1/sync`, `/yjs/{context}`, `/health/live` (the process answers) and `/health/ready` (it
+    can commit)."""
 
     async def sync(websocket: WebSocket) -> None:
         try:
@@ -41,6 +43,9 @@ def relay_app(relay: Relay) -> Starlette:
         finally:
             relay.guests.leave(guest)
 
+    async def yjs(websocket: WebSocket) -> None:
+        await serve_yjs(relay, websocket)
+
     async def live(_: Request) -> JSONResponse:
         return JSONResponse({"status": "live", "region": relay.region})
 
@@ -54,6 +59,7 @@ def relay_app(relay: Relay) -> Starlette:
             Route("/health/live", live),
             Route("/health/ready", ready),
             WebSocketRoute(SYNC_PATH, sync),
+            WebSocketRoute(YJS_PATH + "{context:path}", yjs),
         ]
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol, TypeVar
 
 from weft_engine.names import ContextName
@@ -52,6 +52,10 @@ class ContextSizes:
         for record in records:
             context = record.envelope.context
             added[context] = added.get(context, 0) + record.size
+        return await self.first_full_with(added)
+
+    async def first_full_with(self, added: Mapping[ContextName, int]) -> ContextName | None:
+        """The same, for so many bytes more in each."""
         if self._spare is None:
             self._spare = self._bytes_max - await self._journal.read(_file_bytes)
         if sum(added.values()) <= self._spare:

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from weft_engine.errors import MachineError, WeftError
 from weft_engine.limits import LINKS_HELD_BYTES_MAX, WINDOW_FRAMES
+from weft_engine.names import ContextName
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY
@@ -27,6 +28,8 @@ from weft_server.holdings import LOOK_EVERY_S, Holding, too_large
 from weft_server.offers import Offers
 from weft_server.permission import Doorkeeper, Permission
 from weft_server.relay_limits import DEFAULTS, RelayLimits
+from weft_server.transport import AcceptedTransport
+from weft_server.yjs.rooms import Rooms
 
 _LOG: Final = logging.getLogger("weft.relay")
 READY_S: Final = 2.0
@@ -71,11 +74,12 @@ class Relay:
         self._links: dict[Link, tuple[RelayTransport, asyncio.Future[None]]] = {}
         self._is_closing = False
         self._turns = Turns()
+        self._rooms = Rooms(replica, self._sizes)
 
     @property
     def links(self) -> int:
-        """How many are open."""
-        return len(self._links)
+        """How many are open, those of Yjs clients among them."""
+        return len(self._links) + self._rooms.connections
 
     @property
     def presence(self) -> Presence:
@@ -145,6 +149,12 @@ class Relay:
             del self._links[link]
             ended.set_result(None)
 
+    async def serve_yjs(
+        self, transport: AcceptedTransport, guest: Guest, name: ContextName
+    ) -> None:
+        """Speak with a Yjs client in a context until its connection ends, or its token does."""
+        await self._rooms.serve(name, transport, guest)
+
     async def keep_memory_bounded(self) -> None:
         """Look again and again, until it is cancelled, what the links hold."""
         ending: list[asyncio.Future[None]] = []
@@ -180,13 +190,13 @@ class Relay:
         self._sizes.close()
         for link, (transport, _) in self._links.items():
             self._send_away(link, transport)
-        if not self._links:
-            return
-        ends = [ended for _, ended in self._links.values()]
-        await asyncio.wait(ends, timeout=GOODBYE_S)
-        for link in tuple(self._links):
-            link.abort("the relay is going away")
-        await asyncio.wait(ends)
+        if self._links:
+            ends = [ended for _, ended in self._links.values()]
+            await asyncio.wait(ends, timeout=GOODBYE_S)
+            for link in tuple(self._links):
+                link.abort("the relay is going away")
+            await asyncio.wait(ends)
+        await self._rooms.close()
 
     def _replace_stale(self, link: Link) -> None:
         """A store has one link here: who shows its ticket on a new one has left the others, or is

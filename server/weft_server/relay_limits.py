@@ -22,6 +22,7 @@ from weft_engine.limits import (
     MIB,
     OUTBOX_BYTES,
     WINDOW_BYTES,
+    YJS_MESSAGE_BYTES_MAX,
 )
 
 _MANY: Final = 2**53
@@ -49,6 +50,7 @@ class RelayLimits:
     """Made by hand or by `weft_server.config_file`; `LIMITS` says what each is about."""
 
     frame_bytes: int = FRAME_BYTES_MAX
+    yjs_message_bytes: int = YJS_MESSAGE_BYTES_MAX
     record_bytes: int = FOREIGN_PAYLOAD_BYTES_MAX
     context_bytes: int = 4096 * MIB
     links: int = 10_000
@@ -80,6 +82,9 @@ LIMITS: Final[Mapping[str, Limit]] = {
         FRAME_BYTES_MAX,
         MESSAGE_BYTES_MAX,
         "one websocket message; links of Weft need 256 KiB and send no more",
+    ),
+    "yjs_message_bytes": Limit(
+        Unit.BYTES, 64 * KIB, YJS_MESSAGE_BYTES_MAX, "one websocket message of a Yjs client"
     ),
     "record_bytes": Limit(
         Unit.BYTES, KIB, FOREIGN_PAYLOAD_BYTES_MAX, "the payload of one record from a client"

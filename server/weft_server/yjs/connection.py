@@ -1,0 +1,203 @@
+"""A Yjs client's connection, from its acceptance to its end: what it says, and whether it may.
+
+Must never know: documents, how tokens are borne.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from weft_engine.document.offered import Offered, read_offered
+from weft_engine.errors import LinkRefused, MalformedFrame, MalformedUpdate, PeerError
+from weft_engine.limits import (
+    PRESENCE_PER_CLIENT_LINK_MAX,
+    QUARANTINE_ENTRY_BYTES_MAX,
+    YJS_INLINE_BYTES,
+    YJS_QUEUED_BYTES_MAX,
+)
+from weft_engine.replica.live import LiveDocument
+from weft_engine.replica.replica import Replica
+from weft_engine.storage import quarantine
+from weft_engine.storage.quarantine import Refused
+from weft_engine.sync.binding import UNAUTHORISED, close_reason
+from weft_server.context_sizes import ContextSizes
+from weft_server.guests import Guest
+from weft_server.transport import AcceptedTransport
+from weft_server.yjs import wire
+from weft_server.yjs.awareness import read_awareness
+from weft_server.yjs.framing import frame
+from weft_server.yjs.member import Member
+from weft_server.yjs.rights import permitted
+from weft_server.yjs.room import Room
+
+REFUSED: Final = 4400
+"""It said what no one can take: it would be refused again."""
+FORBIDDEN: Final = 4403
+TRY_AGAIN: Final = 1013
+
+
+class Connection:
+    """Run it with `serve`; `reading` bounds how many large updates are read at once, `turns`
+    how many large messages are written."""
+
+    def __init__(
+        self,
+        transport: AcceptedTransport,
+        guest: Guest,
+        replica: Replica,
+        room: Room,
+        sizes: ContextSizes,
+        reading: asyncio.Semaphore,
+        turns: asyncio.Semaphore,
+    ) -> None:
+        self.member = Member(transport, turns)
+        self._transport = transport
+        self._guest = guest
+        self._permission = guest.permission
+        self._replica = replica
+        self._room = room
+        self._sizes = sizes
+        self._reading = reading
+        self._queued_bytes = 0
+        self._is_full = False
+        """There was no room for what it offered last."""
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self._ending: tuple[int, str] | None = None
+        self._evidence: list[Refused] = []
+
+    async def serve(self) -> None:
+        """Until the connection ends."""
+        self._room.join(self.member)
+        try:
+            while self._ending is None:
+                message = await self._transport.receive()
+                if message is None:
+                    break
+                await self._hear(message)
+                for more in self._transport.receive_more():
+                    if self._ending is None:
+                        await self._hear(more)
+        finally:
+            self._room.leave(self.member)
+            self._replica.presence.gone(self)
+            if self._evidence:
+                entries = tuple(self._evidence)
+                await self._replica.journal.write(lambda c: quarantine.keep(c, entries))
+        code, reason = self._ending or (self._transport.closing_code or 1000, "")
+        await self._transport.close_with(code, close_reason(reason))
+
+    def end(self, code: int, reason: str) -> None:
+        """Close it; the first reason counts."""
+        if self._ending is None:
+            self._ending = (code, reason)
+            self._transport.connection_ended()
+
+    def expire(self, reason: str, _: str) -> None:
+        """Its token is no longer good."""
+        self.end(UNAUTHORISED, reason)
+
+    # ---- what it says -------------------------------------------------------------------------
+
+    async def _hear(self, data: bytes) -> None:
+        try:
+            for message in wire.messages(data):
+                if self._ending is not None:
+                    return
+                match message:
+                    case wire.Step1():
+                        self._room.ask(self.member, message.state_vector)
+                    case wire.Step2():
+                        await self._offer(message.update, is_step2=True)
+                    case wire.Edited():
+                        await self._offer(message.update, is_step2=False)
+                    case wire.Aware():
+                        self._aware(message.data)
+                    case wire.QueryAwareness():
+                        self._room.show_awareness(self.member)
+        except LinkRefused as error:
+            self._deny(error)
+        except (MalformedFrame, MalformedUpdate) as error:
+            self._refuse(error, data)
+
+    async def _offer(self, update: bytes, *, is_step2: bool) -> None:
+        if update == wire.EMPTY_UPDATE:
+            return
+        await self._guest.pace(1)
+        await self._has_room.wait()
+        added = {self._room.name: len(update)}
+        self._is_full = (
+            not self._permission.is_peer and await self._sizes.first_full_with(added) is not None
+        )
+        if len(update) <= YJS_INLINE_BYTES:
+            offered = read_offered(update, time.thread_time)
+        else:
+            async with self._reading:
+                offered = await asyncio.to_thread(read_offered, update, time.thread_time)
+        if not self.member.is_here:
+            # It was sent before it left, but nobody waits for it; the client has it still.
+            return
+        self._queued_bytes += len(update)
+        if self._queued_bytes > YJS_QUEUED_BYTES_MAX:
+            self._has_room.clear()
+        self._room.offer(self, offered, is_step2=is_step2)
+
+    def _aware(self, data: bytes) -> None:
+        states = read_awareness(data)
+        presence, name = self._replica.presence, self._room.name
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        presence.tell(
+            name,
+            states,
+            now_ms=now_ms,
+            source=self,
+            clients_max=PRESENCE_PER_CLIENT_LINK_MAX,
+        )
+
+    # ---- what its room says -------------------------------------------------------------------
+
+    def permitted(self, offered: Offered, live: LiveDocument, *, is_step2: bool) -> Offered | None:
+        wanted = permitted(self._permission, offered, live, is_step2=is_step2)
+        if self._is_full and wanted is not None:
+            if is_step2 and not live.brings_structs(wanted):
+                return None
+            raise LinkRefused(
+                f"context {self._room.name!r} would have more bytes than this relay's limit"
+                " context_bytes",
+                hint="go on in another context, or ask the relay's owner to raise the limit",
+            )
+        return wanted
+
+    def refuse(self, error: PeerError, offered: Offered) -> None:
+        if isinstance(error, LinkRefused):
+            self._deny(error)
+        else:
+            self._refuse(error, offered.sent)
+
+    def try_again(self, reason: str) -> None:
+        self.end(TRY_AGAIN, reason)
+
+    def settled(self, offered: Offered) -> None:
+        self._queued_bytes -= len(offered.sent)
+        if self._queued_bytes <= YJS_QUEUED_BYTES_MAX:
+            self._has_room.set()
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _deny(self, error: LinkRefused) -> None:
+        """It may not do that."""
+        if not self.member.is_pouring:
+            self.member.write(frame(wire.denied(error.message)))
+        self.end(FORBIDDEN, error.message)
+
+    def _refuse(self, error: PeerError, data: bytes) -> None:
+        """Keep what can't be taken, and close."""
+        kept = data[:QUARANTINE_ENTRY_BYTES_MAX]
+        sender = self._permission.quota or b""
+        at_ms = self._replica.now_ms()
+        self._evidence.append(
+            Refused(at_ms, sender, self._room.name, None, error.message, len(data), kept)
+        )
+        self.end(REFUSED, error.message)
