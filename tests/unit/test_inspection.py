@@ -12,7 +12,7 @@ from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.sync.incoming import Admission
-from weft_engine.sync.inspection import Inspected, inspect, inspecting
+from weft_engine.sync.inspection import Inspected, inspect, inspecting, is_large
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.yjs.encoder import encode_event_append
 
@@ -60,6 +60,7 @@ def stepped(admission: Admission) -> tuple[list[bool], Inspected]:
         try:
             pauses.append(next(steps))
         except StopIteration as done:
+            assert is_large(admission) == bool(pauses)
             return pauses, done.value
 
 

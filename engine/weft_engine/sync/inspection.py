@@ -51,6 +51,13 @@ def inspect(admission: Admission, interest: Interest) -> Inspected:
             return inspected
 
 
+def is_large(admission: Admission) -> bool:
+    """Whether the inspection takes more than a step."""
+    size = len(admission.records) * _RECORD_BYTES + len(admission.items) * _SIGNATURE_BYTES
+    size += sum([len(payload) for _, payload in admission.records])
+    return size > _STEP_BYTES or bool(admission.erasers)
+
+
 def inspecting(admission: Admission, interest: Interest) -> Generator[bool, None, Inspected]:
     """As `inspect`, in steps of less than a millisecond with a pause before each but the first. A
     pause gives True if the step that follows may take longer, by what a hostile peer can put into

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from weft_engine.errors import CallerError, LinkRefused, MachineError, PeerError
 from weft_engine.records.gate import Outcome
 from weft_engine.sync.incoming import Admission
-from weft_engine.sync.inspection import Inspected, inspecting
+from weft_engine.sync.inspection import Inspected, inspecting, is_large
 from weft_engine.sync.link_store import LinkStore
 from weft_engine.sync.messages import ByeCode
 from weft_engine.sync.turns import Turns
@@ -93,13 +93,15 @@ class Taking:
                 self._wait(partial(self._take_late, admission, wait_s))
                 return
             steps = inspecting(admission, admission.interest)
+            if is_large(admission):
+                self._wait(partial(self._take_large, admission.serial, steps))
+                return
             step = self._judged(_next_step(steps))
-            if isinstance(step, Inspected):
-                self._offer(admission.serial, step)
-            elif isinstance(step, _Asking):
+            assert not isinstance(step, bool), "what is not large takes one step"
+            if isinstance(step, _Asking):
                 self._wait(partial(self._take_asked, admission.serial, step))
             elif step is not None:
-                self._wait(partial(self._take_large, admission.serial, steps, step))
+                self._offer(admission.serial, step)
 
     async def finish(self) -> None:
         """Wait for what the gate has begun to write: it is told to everybody who listens."""
@@ -146,8 +148,8 @@ class Taking:
     async def _take_late(self, admission: Admission, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
         if self._link.session.end is None:
-            steps = inspecting(admission, self._link.session.interest)
-            await self._take_large(admission.serial, steps, is_heavy=False)
+            steps = inspecting(admission, admission.interest)
+            await self._take_large(admission.serial, steps)
 
     async def _take_asked(self, serial: int, asking: _Asking) -> None:
         try:
@@ -158,9 +160,9 @@ class Taking:
         if self._link.session.end is None:
             self._offer(serial, asking.inspected)
 
-    async def _take_large(self, serial: int, steps: Steps, is_heavy: bool) -> None:
+    async def _take_large(self, serial: int, steps: Steps) -> None:
         session = self._link.session
-        step: bool | Inspected | _Asking | None = is_heavy
+        step: bool | Inspected | _Asking | None = False
         await self._turns.wait()
         is_handed_over = False
         try:
