@@ -224,6 +224,9 @@ class End:
     def tick(self, now_ms: int, /) -> None:
         """Time is the test's."""
 
+    def failed(self, error: BaseException, /) -> None:
+        raise error
+
     @property
     def records_sent(self) -> list[bytes]:
         """Envelopes."""

@@ -49,6 +49,9 @@ class Ear(Protocol):
     def tick(self, now_ms: int, /) -> None:
         """About a second has passed."""
 
+    def failed(self, error: BaseException, /) -> None:
+        """One of these raised: end."""
+
 
 class Commits(Protocol):
     """Where commits are heard of; `storage.journal.SqliteJournal` is one."""
@@ -195,7 +198,10 @@ class Hub:
                 some = news if len(key) == len(contexts) else _within(news, frozenset(key))
                 bodies = composed[key] = compose(some, head)
             for ear in tuple(group.ears):
-                give(ear, bodies)
+                try:
+                    give(ear, bodies)
+                except Exception as error:  # noqa: BLE001 - it ends this link, and no other
+                    ear.failed(error)
         for ear in self._came:
             ear.session.handed_out()
         self._came.clear()
@@ -211,15 +217,18 @@ class Hub:
         """Some links at a time, so that nobody waits for thousands of them."""
         loop = asyncio.get_running_loop()
         ears = left or tuple(self._ears)
-        now_ms = int(loop.time() * 1000)
-        for ear in ears[:LINKS_PER_TURN]:
-            if ear in self._ears:
-                ear.tick(now_ms)
         rest = ears[LINKS_PER_TURN:]
         if rest:
             self._ticking = loop.call_later(0, self._tick, rest)
-        elif self._ears:
+        else:
             self._plan_tick()
+        now_ms = int(loop.time() * 1000)
+        for ear in ears[:LINKS_PER_TURN]:
+            if ear in self._ears:
+                try:
+                    ear.tick(now_ms)
+                except Exception as error:  # noqa: BLE001 - it ends this link, and no other
+                    ear.failed(error)
 
     # ---- inside -------------------------------------------------------------------------------
 
