@@ -177,6 +177,8 @@ class AcceptedTransport:
                 await self._protocol.send(
                     {"type": "websocket.close", "code": code, "reason": reason}
                 )
-        except (ClientDisconnected, TimeoutError):
-            # It went away by itself in this moment, or it does not read and never will.
-            return
+        except ClientDisconnected:
+            return  # It went away by itself in this moment.
+        except TimeoutError:
+            # It does not read: what waits for it is of no use any more.
+            self._protocol.transport.abort()
