@@ -48,8 +48,8 @@ format: $(VENV)/.dev  ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev  ## benchmarks; ONLY=local runs one
-	$(BIN)/python -m tests.bench $(ONLY)
+bench: $(VENV)/.dev  ## benchmarks; ONLY=local runs one, ONLY=relay:flush a part
+	$(BIN)/python -m tests.bench $(ONLY) $(ARGS)
 
 views-report: $(VENV)/.dev  ## views on real transcripts beside what people use today
 	@$(BIN)/python -m tests.views_report $(ARGS)
@@ -64,4 +64,4 @@ mutants: $(VENV)/.dev  ## break each safety rule and see the simulation notice; 
 	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only "$(ONLY)")
 
 clean:  ## remove what the build made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .bench-cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
