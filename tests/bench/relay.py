@@ -113,39 +113,41 @@ def fan_outs(run: Run) -> None:
 
 
 def _measure(run: Run, found: dict[str, Figures], server: Server) -> None:
+    """The lone update first: some servers are long busy with what a saturation has left."""
     figures = found.setdefault(server.name, Figures(server))
-
-    def deliver(readers: int) -> None:
-        rates = []
-        for in_flight in IN_FLIGHT:
-            one = deliveries.fan_out(
-                server,
-                readers=readers,
-                in_flight=in_flight,
-                seconds=SECONDS,
-                updates_max=UPDATES_MAX,
-            )
-            figures.merged |= one.merged > 0
-            rates.append(one.per_s)
-            per_cpu_s = one.per_s / one.server_cpu if one.server_cpu else 0.0
-            figures.per_cpu_s[readers] = max(per_cpu_s, figures.per_cpu_s.get(readers, 0.0))
-            print(
-                f"  {server.name}, {readers} readers, {in_flight} in flight: {one.per_s:,.0f}/s,"
-                f" {one.bytes_per_s / 1e6:.0f} MB/s, {one.updates} updates, CPU of the server"
-                f" {one.server_cpu:.2f}, of the client {one.client_cpu:.2f}",
-                flush=True,
-            )
-        figures.per_s.setdefault(readers, []).append(max(rates))
-
-    for readers in READERS:
-        run.attempt(f"{server.name} to {readers} readers", partial(deliver, readers))
 
     def lone() -> None:
         took = deliveries.one_in_flight(server, readers=READERS[0], rounds=LONE_ROUNDS)
         figures.each_s.append(took.each_p50_s)
         figures.all_s.append(took.all_p50_s)
 
+    def deliver(readers: int, in_flight: int, rates: list[float]) -> None:
+        one = deliveries.fan_out(
+            server,
+            readers=readers,
+            in_flight=in_flight,
+            seconds=SECONDS,
+            updates_max=UPDATES_MAX,
+        )
+        figures.merged |= one.merged > 0
+        rates.append(one.per_s)
+        per_cpu_s = one.per_s / one.server_cpu if one.server_cpu else 0.0
+        figures.per_cpu_s[readers] = max(per_cpu_s, figures.per_cpu_s.get(readers, 0.0))
+        print(
+            f"  {server.name}, {readers} readers, {in_flight} in flight: {one.per_s:,.0f}/s,"
+            f" {one.bytes_per_s / 1e6:.0f} MB/s, {one.updates} updates, CPU of the server"
+            f" {one.server_cpu:.2f}, of the client {one.client_cpu:.2f}",
+            flush=True,
+        )
+
     run.attempt(f"{server.name}, one update in flight", lone)
+    for readers in READERS:
+        rates: list[float] = []
+        for in_flight in IN_FLIGHT:
+            what = f"{server.name} to {readers} readers, {in_flight} in flight"
+            run.attempt(what, partial(deliver, readers, in_flight, rates))
+        if rates:
+            figures.per_s.setdefault(readers, []).append(max(rates))
 
 
 def _show_fan_outs(run: Run, found: Sequence[Figures], fdatasync_s: float) -> None:
@@ -166,20 +168,21 @@ def _show_fan_outs(run: Run, found: Sequence[Figures], fdatasync_s: float) -> No
             least = NATIVE_TIMES[readers] if native else YJS_TIMES
             for others, what in (
                 (peers, "the best peer"),
-                (one_by_one, "the best that merges not"),
+                (one_by_one, "the best that merges none"),
             ):
                 best = max((other.rate(readers) for other in others), default=0.0)
                 if best:
                     name = f"{one.server.name}, to {readers}, against {what}"
                     table.add(name, one.rate(readers) / best, "x", least=least)
-    table.add("fdatasync of 4 KiB in the same folder, p50", fdatasync_s * 1e3, "ms")
+    table.add("fdatasync of 4 KiB in such a folder, p50", fdatasync_s * 1e3, "ms")
     each = min((one.lone_s()[0] for one in peers), default=0.0)
     everyone = min((one.lone_s()[1] for one in peers), default=0.0)
     for one in found:
         own = one.lone_s()
         for index, (best, what) in enumerate(((each, "a reader"), (everyone, "the last reader"))):
-            most = (TIMES_OF_BEST * best + fdatasync_s) * 1e3 if one.server.is_ours else None
-            name = f"{one.server.name}, one update in flight to 100, {what}"
+            bound_ms = round((TIMES_OF_BEST * best + fdatasync_s) * 1e3, 2)
+            most = bound_ms if one.server.is_ours else None
+            name = f"{one.server.name}, one update to 100, {what}"
             table.add(name, own[index] * 1e3, "ms p50", most=most)
 
 
@@ -231,7 +234,7 @@ def flushes(run: Run) -> None:
                     f"p50 {one.p50_s * 1e3:.1f} ms, worst {one.worst_s * 1e3:.0f} ms;"
                     f" {one.records:,} records in {one.flush_s:.2f} s"
                 )
-                name = f"a bystander's edit, 50 flush 400 KB of {event_size} B events, p95"
+                name = f"bystander's edit, 50 flush 400 KB of {event_size} B, p95"
                 run.table.add(name, one.p95_s * 1e3, "ms", most=50, note=note)
 
             run.attempt(f"flushes of {event_size} B events", flush)
@@ -274,7 +277,7 @@ def memory(run: Run) -> None:
             with our_relay() as relay:
                 server = ours(relay, dialect)
                 found = crowding.idle_link_bytes(server, links=1000, contexts=contexts)
-            name = f"{server.name}, idle link, of 1,000 on {contexts} contexts"
+            name = f"{server.name}, idle link, 1,000 on {contexts} contexts"
             table.add(name, found / 1024, "KB", most=32)
 
         run.attempt(f"idle links, {dialect.name.lower()}", idle)

@@ -76,7 +76,7 @@ def ours(relay: RunningRelay, dialect: Dialect) -> Server:
     """Our relay, as it is reached in one of its dialects."""
     path = NATIVE_PATH if dialect is Dialect.NATIVE else YJS_PATH
     port = int(relay.address.rpartition(":")[2])
-    name = f"weft, {'native link' if dialect is Dialect.NATIVE else 'y-websocket dialect'}"
+    name = f"weft, {'native' if dialect is Dialect.NATIVE else '/yjs'}"
     return Server(name, dialect, port, relay.pid, OURS, path)
 
 
