@@ -25,6 +25,7 @@ from weft_engine.sync.messages import (
     Heartbeat,
     Message,
     Records,
+    Resume,
     Want,
 )
 
@@ -143,7 +144,7 @@ async def wants(target: Target, rng: random.Random, amount: int) -> int:
     """So many frames that ask for a thousand records each that nobody has."""
     some = sorted(rng.randbytes(32) for _ in range(WANTED_PER_FRAME_MAX))
     frame = masked(encode(Want(tuple(RecordHash(one) for one in some))))
-    return await _flood(target, frame, amount, Contexts((), last=True))
+    return await _flood(target, frame, amount, Resume(None), Contexts((), last=True))
 
 
 async def repeated_records(target: Target, rng: random.Random, amount: int) -> int:
@@ -153,6 +154,7 @@ async def repeated_records(target: Target, rng: random.Random, amount: int) -> i
     sent = 0
     async with target.upgraded() as stream:
         await stream.message(_greeting())
+        await stream.message(encode(Resume(None)))
         await stream.message(encode(Contexts((), last=True)))
         for serial in range(1, amount + 1):
             message = as_message(serial, [record], pen.key)
@@ -170,6 +172,7 @@ async def long_lists(target: Target, _: random.Random, amount: int) -> int:
     listed = 0
     async with target.upgraded() as stream:
         await stream.message(_greeting())
+        await stream.message(encode(Resume(None)))
         fingerprint = bytes(32)
         while listed < amount:
             some = (f"{CONTEXT}/" + f"{listed + n:0>240}" for n in range(512))
@@ -187,6 +190,7 @@ async def long_frontiers(target: Target, rng: random.Random, amount: int) -> int
     announced = 0
     async with target.upgraded() as stream:
         await stream.message(_greeting())
+        await stream.message(encode(Resume(None)))
         names = [ContextName(f"{name}/{n}") for n in range(-(-amount // FRONTIER_HASHES_MAX))]
         entries = tuple((one, bytes(32)) for one in sorted(names))
         await stream.message(encode(Contexts(entries, last=True)))

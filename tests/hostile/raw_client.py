@@ -42,6 +42,7 @@ from weft_engine.sync.messages import (
     Issue,
     Kept,
     Records,
+    Resume,
     Ticket,
     Window,
 )
@@ -205,6 +206,7 @@ class RawClient:
         self._open = {}
         context = self.pen.context
         await self._send(hello(Interest.of(contexts=[context]), store=self._store))
+        await self._send(Resume(None))
         mine = [(context, fingerprint(self._frontier))] if self._frontier else []
         await self._send(Contexts(tuple(mine), last=True))
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._beat())]

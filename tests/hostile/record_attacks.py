@@ -28,7 +28,7 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.fragments import Reassembly
 from weft_engine.sync.frames import decode_frame, decode_message, encode
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.messages import Ack, Contexts, Fragment, Message, Records, Ticket
+from weft_engine.sync.messages import Ack, Contexts, Fragment, Message, Records, Resume, Ticket
 from weft_engine.yjs.lib0 import var_uint
 from weft_engine.yjs.reader import read_update
 
@@ -52,6 +52,7 @@ class _Link:
 
     async def begin(self) -> None:
         await self._say(hello(Interest.of(contexts=[CONTEXT])))
+        await self._say(Resume(None))
         await self._say(Contexts((), last=True))
         await self._say(Ticket(None))
 

@@ -11,7 +11,7 @@ from weft_engine.storage.journal import Identity
 from weft_engine.sync.fragments import FRAGMENT_BYTES
 from weft_engine.sync.frames import encode
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import Contexts, Fragment, Frontier
+from weft_engine.sync.messages import Contexts, Fragment, Frontier, Resume
 from weft_engine.sync.questions import ListContexts, Listed
 from weft_engine.sync.session import Session
 from weft_server.holdings import Holding, too_large
@@ -28,6 +28,7 @@ def relay() -> Session:
     """One end, which has nothing, after the hello of the other."""
     found = session(region="test")
     found.receive(session().frames_to_send()[0])
+    found.receive(encode(Resume(None)))
     assert isinstance(found.next_question(), ListContexts)
 
     found.supply(Listed((), None, Position(0)))

@@ -117,5 +117,5 @@ def greeting(
 ) -> bytes:
     """What a client says first, framed: hello, ticket, the list of what it holds."""
     hello = (0, FORMAT_VERSION, store, bytes(8), None, now_ms, sorted(contexts), prefixes, window)
-    frames = (hello, (9, ticket), (2, sorted(listed), True))
+    frames = (hello, (9, ticket), (13, None), (2, sorted(listed), True))
     return b"".join(framed(b"\x01" + msgpack.packb(fields)) for fields in frames)
