@@ -255,8 +255,6 @@ YJS_HEARTBEAT_S: Final = 20.0
 """Something is sent at least so often: clients leave after 30 s of silence."""
 YJS_AWARENESS_CLIENTS_MAX: Final = 1024
 """Clients in one awareness message."""
-YJS_SPOKEN_FOR_MAX: Final = 4096
-"""Clients that one connection may speak for."""
 YJS_STATE_CLIENTS_MAX: Final = 262_144
 """Clients in a state vector."""
 

@@ -140,6 +140,21 @@ async def test_awareness_is_passed_on_kept_and_ended(relay: RunningRelay) -> Non
         await b.until(lambda: b.states[8].state is None, "b sees the other leave")
 
 
+async def test_who_comes_back_is_told_that_it_left(relay: RunningRelay) -> None:
+    """Yjs clients answer that with a higher clock, and are seen again at once."""
+    async with yjs_client(relay.url, "back") as other:
+        async with yjs_client(relay.url, "back") as client:
+            await client.show(7, 3, "{}")
+            await other.until(lambda: 7 in other.states, "it is seen")
+        await other.until(lambda: other.states[7].state is None, "it has left")
+        async with yjs_client(relay.url, "back") as client:
+            await client.show(7, 3, "{}")
+            left = PresenceState(7, 3, None)
+            await client.until(lambda: client.states.get(7) == left, "it hears so")
+            await client.show(7, 4, "{}")
+            await other.until(lambda: other.states[7].clock == 4, "it is seen again")
+
+
 async def test_updates_that_build_on_what_is_not_known_are_not_stored(relay: RunningRelay) -> None:
     """Tabs share updates behind the server's back."""
     document: pycrdt.Doc[Any] = pycrdt.Doc()

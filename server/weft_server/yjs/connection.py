@@ -26,7 +26,7 @@ from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire
-from weft_server.yjs.awareness import read_awareness
+from weft_server.yjs.awareness import read_awareness, write_awareness
 from weft_server.yjs.framing import frame
 from weft_server.yjs.member import Member
 from weft_server.yjs.rights import permitted
@@ -155,6 +155,11 @@ class Connection:
             source=self,
             clients_max=PRESENCE_PER_CLIENT_LINK_MAX,
         )
+        # Who comes back with the clock it had when it left hears that it has left, and says that
+        # it has not.
+        newer = presence.newer(name, states)
+        if newer and not self.member.is_pouring:
+            self.member.write(frame(wire.aware(write_awareness(newer))))
 
     # ---- what its room says -------------------------------------------------------------------
 
