@@ -20,7 +20,7 @@ from tests.integration.test_relay import last_words, raw
 from tests.linked import stores
 from tests.running_relay import DEADLINE_S, RunningRelay, running_relay, until
 from weft_engine.sync.frames import encode
-from weft_engine.sync.messages import Contexts, Records
+from weft_engine.sync.messages import Contexts, Records, Resume
 
 SECRET_OF_UPGRADES = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -362,6 +362,7 @@ def test_a_record_of_another_context_than_the_token_s_is_refused(
         async with stores(1) as (writer,), raw(relay, bearer=token) as peer:
             (mine,) = await writer.write("mine/chat", "in")
             (other,) = await writer.write("other/chat", "out")
+            await peer.send(encode(Resume(None)))
             await peer.send(encode(Contexts((), last=True)))
             for serial, record in enumerate((mine, other), 1):
                 pair = (record.envelope_bytes, record.payload)
