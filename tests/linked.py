@@ -210,15 +210,15 @@ class End:
 
     def push(self, body: Body, /) -> bool:
         if not body.shared:
-            return body.shared is not None and self.session.is_settled
+            return body.shared is not None and self.session.following.is_settled
         head = None if self.is_congested else self.session.push(body)
         if head is not None:
-            self.session.put_frame(head + body.shared)
+            self.session.sending.outbox.put_encoded(head + body.shared)
             self.pushed += 1
         return head is not None
 
     def changed(self) -> None:
-        if self.session.awaits_names:
+        if self.session.incoming.awaits_names:
             self.store.hub.attend(self)
 
     def tick(self, now_ms: int, /) -> None:
@@ -272,7 +272,7 @@ class End:
         return True
 
     async def admit_one(self) -> bool:
-        admission = self.session.next_admission()
+        admission = self.session.incoming.next_admission()
         if admission is None:
             return False
         try:
@@ -280,7 +280,7 @@ class End:
         except PeerError as error:
             self.session.refused(error)
             return True
-        self.session.offer(admission.serial, inspected.records)
+        self.session.incoming.offer(admission.serial, inspected.records)
         hashes = [record.hash for record in inspected.records]
         self.store.hub.offered(self, hashes)
         outcome = await self.store.journal.admit(

@@ -26,6 +26,7 @@ from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
+from weft_engine.sync.ending import End, State
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.hub import Hub
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -34,7 +35,6 @@ from weft_engine.sync.link import Link, LinkStore, Transport
 from weft_engine.sync.link_store import Journal
 from weft_engine.sync.messages import ByeCode, Window
 from weft_engine.sync.presence import Presence
-from weft_engine.sync.session import End, State
 
 T = TypeVar("T")
 

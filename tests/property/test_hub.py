@@ -62,12 +62,12 @@ def test_everybody_gets_everything_and_nothing_goes_back(
             await settle(*pairs)
             for (end, at_relay), store, interest in zip(pairs, others, interests, strict=True):
                 assert end.session.end is None
-                assert at_relay.session.is_synced
+                assert at_relay.session.progress.is_synced
                 assert await store.fingerprints(interest) == await relay.fingerprints(interest)
                 assert (end.parked, at_relay.parked) == (0, 0)
                 sent = {record_digest(envelope) for envelope in at_relay.records_sent}
                 assert sent.isdisjoint(await own(store))
-                assert at_relay.session.is_settled
+                assert at_relay.session.following.is_settled
 
     asyncio.run(run())
 

@@ -38,10 +38,10 @@ async def upto(store: Store, context: ContextName, held: set[RecordHash]) -> Pos
 async def check(end: End, peer: End, known: Saved | None) -> Saved | None:
     held = set(await peer.store.hashes())
     session = end.session
-    saved = session.saved()
+    saved = session.progress.saved()
     for context in CONTEXTS:
         truth = await upto(end.store, context, held)
-        said = session.saved_of(context)
+        said = session.progress.saved_of(context)
         assert said is None or said <= truth
         if saved is not None:
             assert (saved.of(context) or 0) == (said or 0)

@@ -69,7 +69,7 @@ async def share_out(rng: random.Random, world: World, into: list[Store]) -> None
 async def check_acknowledged(pair: tuple[End, End]) -> None:
     """Everything that an end takes for durable at the other is in the other's journal."""
     for end, other in (pair, pair[::-1]):
-        durable = end.session.durable_upto()
+        durable = end.session.progress.durable_upto()
         ours = await end.store.hashes()
         theirs = set(await other.store.hashes())
         upto = Position(0) if durable is None else durable
@@ -110,7 +110,7 @@ def test_replicas_meet_whatever_happens(
             assert prints[1:] == prints[:-1]
             assert {r.hash for r in world.records} <= set(await some[-1].hashes())
             assert [await store.waiting() for store in some] == [0] * count
-            assert all(end.session.is_synced for pair in pairs for end in pair)
+            assert all(end.session.progress.is_synced for pair in pairs for end in pair)
             for pair in pairs:
                 cut(pair)
             again = [link(some[i], some[i + 1]) for i in range(count - 1)]
@@ -148,7 +148,7 @@ def test_a_chain_signed_now_and_then_arrives(seed: int, steps: int) -> None:
 async def part(pair: tuple[End, End]) -> None:
     """As `cut`, and the client keeps how far it came."""
     cut(pair)
-    question = pair[0].session.last_cursor()
+    question = pair[0].session.cursors.last()
     if question is not None:
         await pair[0].store.journal.write(lambda connection: answer(connection, question))
 
@@ -214,7 +214,7 @@ def test_clients_that_resume_miss_nothing(
             await settle(*pairs)
             prints = [await store.fingerprints() for store in some]
             assert prints[1:] == prints[:-1]
-            assert all(end.session.is_synced for pair in pairs for end in pair)
+            assert all(end.session.progress.is_synced for pair in pairs for end in pair)
             for pair in pairs:
                 for end in pair:
                     end.session.tick(now_ms + 5_000)

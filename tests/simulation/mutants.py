@@ -71,12 +71,12 @@ from weft_engine.storage.writer import Writer
 from weft_engine.sync import cursor_questions, hub, inspection
 from weft_engine.sync.comparison import Comparison
 from weft_engine.sync.cursors import Keeping
+from weft_engine.sync.following import Following
 from weft_engine.sync.hub import Ear
 from weft_engine.sync.interest import NOTHING, Interest
 from weft_engine.sync.live import Body
 from weft_engine.sync.messages import Cursor
 from weft_engine.sync.outgoing import Outgoing
-from weft_engine.sync.session import Session, State
 from weft_engine.views import build
 from weft_engine.yjs.reader import read_update
 
@@ -161,7 +161,7 @@ def overflow_skips() -> None:
 
     def give(ear: Ear, bodies: Sequence[Body]) -> None:
         for body in bodies:
-            ear.push(body.without(ear.session.came))
+            ear.push(body.without(ear.session.following.came))
 
     _patch(hub, "give", give)
 
@@ -183,8 +183,8 @@ def push_first() -> None:
 
 def push_to_all() -> None:
     """What is new goes out in front of what is still to be sent."""
-    settled = property(lambda self: self.end is None and self.state is not State.CONNECTING)
-    _patch(Session, "is_settled", settled)
+    settled = property(lambda self: not self._has_ended and self._subject.comparison is not None)
+    _patch(Following, "is_settled", settled)
 
 
 def last_set_holds() -> None:

@@ -33,7 +33,7 @@ from weft_engine.records.frontier import Frontier
 from weft_engine.replica.context import Context
 from weft_engine.storage.marks import load_marks
 from weft_engine.storage.verify import verify
-from weft_engine.sync.session import State
+from weft_engine.sync.ending import State
 
 SETTLED_S: Final = 120.0
 """Within this time after the last fault has healed everything has arrived: a dead link is noticed
@@ -71,7 +71,7 @@ def is_settled(world: World) -> bool:
             return False
         for kept in machine.kept:
             link = kept.link
-            if link is None or link.state is not State.LIVE or not link.session.is_synced:
+            if link is None or link.state is not State.LIVE or not link.session.progress.is_synced:
                 return False
     return not _differences(world)
 
@@ -100,7 +100,7 @@ async def settle(world: World) -> None:
         if world.loop.time() > end:
             links = [
                 f"{machine.name}->{to}: {kept.status}"
-                + ("" if kept.link is None else f" synced={kept.link.session.is_synced}")
+                + ("" if kept.link is None else f" synced={kept.link.session.progress.is_synced}")
                 + f" {kept.error}"
                 for machine in world.machines.values()
                 for kept, to in machine.kept.items()

@@ -37,7 +37,7 @@ async def part(pair: Pair) -> None:
     """The connection is gone, and the client keeps how far it came."""
     cut(pair)
     client = pair[0]
-    question = client.session.last_cursor()
+    question = client.session.cursors.last()
     if question is not None:
         await client.store.journal.write(lambda connection: answer(connection, question))
 
@@ -50,7 +50,7 @@ async def met(client: Store, relay: Store, *, interest: Interest = EVERYTHING) -
             end.session.tick(now_ms)
         await settle(pair)
     assert all(end.session.end is None for end in pair)
-    assert all(end.session.is_synced for end in pair)
+    assert all(end.session.progress.is_synced for end in pair)
     await part(pair)
 
 
@@ -73,7 +73,7 @@ async def again(client: Store, relay: Store, *, interest: Interest = EVERYTHING)
     pair = link(client, relay, interest=interest)
     await settle(pair)
     assert all(end.session.end is None for end in pair)
-    assert all(end.session.is_synced for end in pair)
+    assert all(end.session.progress.is_synced for end in pair)
     assert await client.fingerprints(interest) == await relay.fingerprints(interest)
     return pair
 
@@ -138,9 +138,9 @@ def test_a_resumed_link_says_when_all_has_come() -> None:
             while end.inbox:
                 end.read_one()
                 if await a.fingerprints() != await relay.fingerprints():
-                    assert not end.session.has_received_all
+                    assert not end.session.progress.has_received_all
             await settle(pair)
-            assert end.session.has_received_all
+            assert end.session.progress.has_received_all
             assert await a.fingerprints() == await relay.fingerprints()
 
     asyncio.run(run())
@@ -163,7 +163,7 @@ def test_what_is_written_while_resuming_comes_too() -> None:
                     await end.admit_one()
             await settle(pair)
             assert has_resumed(pair)
-            assert all(end.session.is_synced for end in pair)
+            assert all(end.session.progress.is_synced for end in pair)
             assert await a.fingerprints() == await relay.fingerprints()
             assert len(set(pair[0].records_sent)) == len(pair[0].records_sent)
 
@@ -188,7 +188,7 @@ def test_ten_contexts_of_many_cost_little_more_than_their_records(contexts: int)
             pair = link(a, relay)
             end = pair[0]
             rounds = size = 0
-            while not end.session.is_synced:
+            while not end.session.progress.is_synced:
                 for one, its in (pair, pair[::-1]):
                     while await one.ask_one() | await one.admit_one():
                         pass
@@ -417,7 +417,7 @@ def test_a_link_without_a_region_knows_no_cursors() -> None:
             await a.write("c/1", "one")
             pair = End(a), End(b)
             await settle(pair)
-            assert all(end.session.is_synced for end in pair)
+            assert all(end.session.progress.is_synced for end in pair)
             everything = [*pair[0].sent, *pair[1].sent]
             assert not [f for f in everything if isinstance(f, Resume | Resumed | Cursor)]
 

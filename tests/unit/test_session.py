@@ -16,6 +16,7 @@ from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import closed, needed
+from weft_engine.sync.ending import State
 from weft_engine.sync.fragments import FRAGMENT_BYTES
 from weft_engine.sync.frames import decode_frame, encode
 from weft_engine.sync.interest import Interest
@@ -33,7 +34,7 @@ from weft_engine.sync.messages import (
     Window,
 )
 from weft_engine.sync.questions import ListContexts, Listed, ReadLacking, answer
-from weft_engine.sync.session import Session, State
+from weft_engine.sync.session import Session
 
 NAME = ContextName("c/1")
 HASH = RecordHash(b"\x07" * 32)
@@ -44,7 +45,7 @@ async def meet(a: Store, b: Store) -> tuple[list[bytes], list[bytes]]:
     pair = link(a, b)
     await settle(pair)
     assert [end.session.state for end in pair] == [State.LIVE, State.LIVE]
-    assert [end.session.is_synced for end in pair] == [True, True]
+    assert [end.session.progress.is_synced for end in pair] == [True, True]
     assert await a.fingerprints() == await b.fingerprints()
     cut(pair)
     return pair[0].records_sent, pair[1].records_sent
@@ -66,7 +67,7 @@ def test_empty_and_equal_stores_exchange_nothing() -> None:
             await settle(pair)
             # 600 contexts are two pages; nothing else is said.
             assert [type(m).__name__ for m in pair[0].sent] == ["Hello", "Contexts", "Contexts"]
-            assert pair[0].session.durable_upto() == await a.last_position()
+            assert pair[0].session.progress.durable_upto() == await a.last_position()
 
     asyncio.run(run())
 
@@ -139,7 +140,7 @@ def test_a_record_larger_than_a_frame_goes_in_fragments() -> None:
             fragments = [m for m in pair[0].sent if isinstance(m, Fragment)]
             assert len(fragments) == -(-len(large[0].payload) // FRAGMENT_BYTES)
             assert await b.hashes() == [large[0].hash, small[0].hash]
-            assert pair[0].session.is_synced
+            assert pair[0].session.progress.is_synced
 
     asyncio.run(run())
 
@@ -163,7 +164,7 @@ def test_live_push_both_ways_and_nothing_comes_back() -> None:
             assert await a.fingerprints() == await b.fingerprints()
             assert len(pair[0].records_sent) == 1 + 10
             assert len(pair[1].records_sent) == 20
-            assert all(end.session.is_synced for end in pair)
+            assert all(end.session.progress.is_synced for end in pair)
 
     asyncio.run(run())
 
@@ -193,7 +194,7 @@ def test_links_in_a_ring_come_to_rest() -> None:
                 await store.write("c/1", "from each", "twice")
             await settle(*ring)
             assert await a.fingerprints() == await b.fingerprints() == await c.fingerprints()
-            assert all(end.session.is_synced for pair in ring for end in pair)
+            assert all(end.session.progress.is_synced for pair in ring for end in pair)
 
     asyncio.run(run())
 
@@ -216,8 +217,8 @@ def test_only_the_interest_of_both_is_carried() -> None:
             assert await a.fingerprints(both) == await b.fingerprints(both)
             assert set(await b.fingerprints()) == {"acme/1", "acme/2", "team/1", "team/2", "other"}
             assert (await a.fingerprints())["other"] != (await b.fingerprints())["other"]
-            assert pair[0].session.is_synced
-            assert pair[0].session.durable_upto() == await a.last_position()
+            assert pair[0].session.progress.is_synced
+            assert pair[0].session.progress.durable_upto() == await a.last_position()
 
     asyncio.run(run())
 
@@ -228,7 +229,7 @@ def test_a_fault_free_link_with_nothing_in_common_is_synced() -> None:
             await a.write("x/1", "x")
             pair = link(a, b, interests=(Interest.of(prefixes=["x/"]), Interest.of(prefixes=["y"])))
             await settle(pair)
-            assert pair[0].session.is_synced
+            assert pair[0].session.progress.is_synced
             assert await b.hashes() == []
 
     asyncio.run(run())
@@ -244,9 +245,9 @@ def test_what_is_not_durable_there_is_not_synced_here() -> None:
             pair = link(a, b)
             await settle(pair)
             before = await a.last_position()
-            assert pair[0].session.durable_upto() == before
+            assert pair[0].session.progress.durable_upto() == before
             await a.write("c/1", "y")
-            assert pair[0].session.durable_upto() == before
+            assert pair[0].session.progress.durable_upto() == before
             await pair[0].ask_one()
             pair[0].flush(pair[1])
             while pair[1].read_one():
@@ -255,10 +256,10 @@ def test_what_is_not_durable_there_is_not_synced_here() -> None:
             pair[1].flush(pair[0])
             while pair[0].read_one():
                 pass
-            assert pair[0].session.durable_upto() == before
-            assert not pair[0].session.is_synced
+            assert pair[0].session.progress.durable_upto() == before
+            assert not pair[0].session.progress.is_synced
             await settle(pair)
-            assert pair[0].session.durable_upto() == await a.last_position() == before + 1
+            assert pair[0].session.progress.durable_upto() == await a.last_position() == before + 1
 
     asyncio.run(run())
 
@@ -299,7 +300,7 @@ def test_a_slow_reader_gets_a_window_and_no_more() -> None:
             assert sum(isinstance(m, Records) for m in pair[0].sent) == 3
             assert pair[0].session.next_question() is None
             await settle(pair)
-            assert pair[0].session.is_synced
+            assert pair[0].session.progress.is_synced
             assert await a.fingerprints() == await b.fingerprints()
 
     asyncio.run(run())
@@ -331,7 +332,7 @@ def test_a_signed_stretch_longer_than_a_frame_is_sent_whole() -> None:
             await settle(pair)
             assert await b.hashes() == [r.hash for r in records]
             assert await b.waiting() == 0
-            assert pair[0].session.is_synced
+            assert pair[0].session.progress.is_synced
 
     asyncio.run(run())
 
@@ -359,8 +360,8 @@ def test_a_tail_without_signature_is_withheld_until_it_is_signed() -> None:
             await settle(pair)
             assert await b.hashes() == [r.hash for r in records[:6]]
             assert await b.waiting() == 0
-            assert not pair[0].session.is_synced
-            assert pair[0].session.durable_upto() == 6
+            assert not pair[0].session.progress.is_synced
+            assert pair[0].session.progress.durable_upto() == 6
             own = await a.write("elsewhere", "still flows")
             await settle(pair)
             assert own[0].hash in await b.hashes()
@@ -368,7 +369,7 @@ def test_a_tail_without_signature_is_withheld_until_it_is_signed() -> None:
             await a.admit([signed], [author.key.sign(signed.hash)])
             await settle(pair)
             assert len(await b.hashes()) == 12
-            assert pair[0].session.is_synced
+            assert pair[0].session.progress.is_synced
 
     asyncio.run(run())
 
@@ -462,13 +463,13 @@ def test_what_comes_out_of_order_waits_unacknowledged_and_is_asked_for() -> None
             # It comes without a signature of its own: the one of r3 covers it.
             say(end, records(2, [r2]))
             assert await react(end) == [Want((r1.hash,))]
-            assert not end.session.has_received_all
+            assert not end.session.progress.has_received_all
             say(end, records(3, [r1]))
             answers = await react(end)
             acked = [range(m.first, m.last + 1) for m in answers if isinstance(m, Ack)]
             assert sorted(serial for run in acked for serial in run) == [1, 2, 3]
             assert await a.hashes() == [r1.hash, r2.hash, r3.hash]
-            assert end.session.has_received_all
+            assert end.session.progress.has_received_all
             assert end.session.end is None
 
     asyncio.run(run())
@@ -502,7 +503,7 @@ def test_known_records_are_acknowledged_and_not_sent_back() -> None:
                 say(end, records(serial, [r1], b.key.sign(r1.hash)))
                 assert await react(end) == [Ack(serial, serial, ())]
             assert await a.hashes() == [r1.hash]
-            assert end.session.is_synced
+            assert end.session.progress.is_synced
 
     asyncio.run(run())
 
@@ -581,9 +582,9 @@ def test_what_was_listed_before_we_were_told_is_not_sent_twice() -> None:
             # As if the commit had come between the two looks of the answer.
             end.session.supply(replace(found, position=before))
             say(end, Contexts(tuple((name, print_) for name, print_, _ in found.entries), True))
-            end.session.committed([Stored(Position(1), record, 0)])
+            end.session.following.committed([Stored(Position(1), record, 0)])
             assert not [m for m in await react(end) if isinstance(m, Records)]
-            assert end.session.is_synced
+            assert end.session.progress.is_synced
 
     asyncio.run(run())
 

@@ -39,7 +39,7 @@ async def live(client: Store, relay: Store, *, asks: Interest) -> Pair:
 def assert_synced(pair: Pair) -> None:
     for end in pair:
         assert end.session.end is None
-        assert end.session.is_synced
+        assert end.session.progress.is_synced
 
 
 async def names(store: Store) -> set[str]:
@@ -57,8 +57,8 @@ def test_what_is_newly_covered_comes_and_stays_live() -> None:
             await a.write("c/2", "mine, of before")
             end, _ = pair = await live(a, relay, asks=about("c/1"))
             end.session.ask(about("c/1", "c/2"))
-            assert not end.session.has_received_all
-            assert end.session.durable_upto() is None
+            assert not end.session.progress.has_received_all
+            assert end.session.progress.durable_upto() is None
             await settle(pair)
             assert_synced(pair)
             assert await a.fingerprints() == await relay.fingerprints()

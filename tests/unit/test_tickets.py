@@ -129,7 +129,7 @@ def test_a_ticket_is_kept_before_the_first_record_is_sent() -> None:
                 assert issued.fresh == await last(a, relay)
                 assert issued.fresh != shown.shown
                 assert pair[1].session.tickets.peer_is_current
-                assert pair[0].session.is_synced
+                assert pair[0].session.progress.is_synced
                 cut(pair)
 
     asyncio.run(run())

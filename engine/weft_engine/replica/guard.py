@@ -97,7 +97,7 @@ class Guard:
 async def _received(link: Link) -> None:
     """Return when the link has brought everything, has ended, or takes too long."""
     try:
-        await link.until(lambda: link.session.has_received_all, timeout=FETCH_S)
+        await link.until(lambda: link.session.progress.has_received_all, timeout=FETCH_S)
     except (TimeoutError, LinkLost, LinkRefused, StoreClosed):
         # What did not come now comes as it comes: a record like any other, of an old incarnation.
         return

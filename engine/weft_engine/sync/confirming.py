@@ -23,6 +23,10 @@ class Confirming:
         """The peer has to hold this position before anything can go on."""
         self._received: list[tuple[RecordHash, tuple[bytes, ...]]] = []
 
+    def told(self) -> None:
+        """There are new confirmations of erasures in our store."""
+        self.is_due = True
+
     def next_read(self, interest: Interest, durable: Position | None) -> ReadConfirmations | None:
         """What to ask the store now. `durable`: what the peer holds of our journal."""
         if not self.is_due or durable is None or durable < self._blocked_by:

@@ -12,8 +12,9 @@ from typing import Final
 
 from weft_engine.errors import MalformedFrame
 from weft_engine.limits import FRAME_BYTES_MAX, MESSAGE_BYTES_MAX
-from weft_engine.sync.frames import encode
-from weft_engine.sync.messages import Fragment
+from weft_engine.sync.faults import ProtocolViolation
+from weft_engine.sync.frames import decode_message, encode
+from weft_engine.sync.messages import Fragment, Hello, Message
 
 FRAGMENT_BYTES: Final = FRAME_BYTES_MAX - 64
 """Message bytes in each fragment but the last."""
@@ -47,6 +48,15 @@ class Reassembly:
     def held_bytes(self) -> int:
         """Of the message that is open."""
         return self._size if self._pieces else 0
+
+    def message(self, fragment: Fragment) -> Message | None:
+        """What the fragments carry, once the last is there; None before, and if it says nothing.
+        PeerError if it may not come in fragments, or is none."""
+        whole = self.add(fragment)
+        message = None if whole is None else decode_message(whole)
+        if isinstance(message, (Fragment, Hello)):
+            raise ProtocolViolation(f"a {type(message).__name__.lower()} came in fragments")
+        return message
 
     def add(self, fragment: Fragment) -> bytes | None:
         """The whole message, once its last fragment is there."""

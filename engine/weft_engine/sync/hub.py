@@ -122,7 +122,7 @@ class Hub:
             self._unfollow(ear, group)
         for ears in (self._attentive, self._waiting, self._came):
             ears.pop(ear, None)
-        for hash_ in ear.session.offered:
+        for hash_ in ear.session.incoming.offered:
             self._forget(hash_, ear)
         if not self._ears and self._stop is not None:
             self._stop()
@@ -152,7 +152,7 @@ class Hub:
 
     def admitted(self, ear: Ear, hashes: Iterable[RecordHash]) -> None:
         """The journal has answered; what it parked is still on its way."""
-        still = ear.session.offered
+        still = ear.session.incoming.offered
         for hash_ in hashes:
             if hash_ not in still:
                 self._forget(hash_, ear)
@@ -167,9 +167,9 @@ class Hub:
                 told.update(ears)
                 self._came.update(ears)
         for ear in told:
-            if ear.session.journaled(stored):
+            if ear.session.following.journaled(stored):
                 ear.changed()
-            if not ear.session.awaits_names:
+            if not ear.session.incoming.awaits_names:
                 self._attentive.pop(ear, None)
         if not self._news:
             asyncio.get_running_loop().call_soon(self.flush)
@@ -203,7 +203,7 @@ class Hub:
                 except Exception as error:  # noqa: BLE001 - it ends this link, and no other
                     ear.failed(error)
         for ear in self._came:
-            ear.session.handed_out()
+            ear.session.following.handed_out()
         self._came.clear()
         for ear in tuple(self._waiting):
             ear.changed()
@@ -254,9 +254,9 @@ def give(ear: Ear, bodies: Sequence[Body]) -> None:
     """Hand these to a link, or tell it where they are from the first that it can't take."""
     session = ear.session
     for index, body in enumerate(bodies):
-        if session.came:
-            body = body.without(session.came)
+        if session.following.came:
+            body = body.without(session.following.came)
         if not ear.push(body):
-            session.told([one for some in bodies[index:] for one in some.stored])
+            session.following.told([one for some in bodies[index:] for one in some.stored])
             ear.changed()
             return

@@ -64,6 +64,7 @@ class Incoming:
         self._upto: Position | None = None
         self._announced: dict[RecordHash, ContextName] = {}
         self._wanted: set[RecordHash] = set()
+        self._has_ended = False
 
     @property
     def offered(self) -> Collection[RecordHash]:
@@ -77,7 +78,12 @@ class Incoming:
 
     @property
     def has_admissions(self) -> bool:
-        return bool(self._admissions)
+        """Whether there is a `next_admission`."""
+        return bool(self._admissions) and not self._has_ended
+
+    def end(self) -> None:
+        """The link has ended: nothing more goes to the gate."""
+        self._has_ended = True
 
     @property
     def held_bytes(self) -> int:
@@ -144,7 +150,10 @@ class Incoming:
         self._admissions.append((message, interest))
 
     def next_admission(self) -> Admission | None:
-        if not self._admissions:
+        """Records to check (`inspection.inspect`). Then tell the session that they are `refused`,
+        or `offer` them, pass them through the gate, and tell it what they are `admitted` with.
+        Messages enter the gate in this order."""
+        if not self.has_admissions:
             return None
         message, interest = self._admissions.popleft()
         return Admission(message.serial, message.records, message.items, interest, message.erasers)

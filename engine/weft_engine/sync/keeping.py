@@ -18,12 +18,12 @@ from weft_engine.errors import LinkRefused, StoreError, WeftError
 from weft_engine.limits import RECONNECT_FIRST_S, RECONNECT_LAST_S
 from weft_engine.names import ContextName, Position
 from weft_engine.storage.reading import last_position
+from weft_engine.sync.ending import State
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.link import Link, LinkStore, Transport
 from weft_engine.sync.messages import Window
 from weft_engine.sync.saved import Saved
-from weft_engine.sync.session import State
 
 Dial = Callable[[], AbstractAsyncContextManager[Transport]]
 """Raises LinkRefused where trying again is of no use; LinkLost, OSError or TimeoutError where it
@@ -116,7 +116,8 @@ class KeptLink:
     async def until_synced(self, *, timeout: float | None = None) -> None:
         """As `synced`, and everything that the other side announced and sent is durable here."""
         await self._until(
-            lambda link, position: link.holds(position) and link.session.has_received_all, timeout
+            lambda link, position: link.holds(position) and link.session.progress.has_received_all,
+            timeout,
         )
 
     @property
@@ -130,7 +131,7 @@ class KeptLink:
         known = [saved.of(context) for saved in self._saved.values()]
         if self.link is not None:
             self._meet(self.link)
-            known.append(self.link.session.saved_of(context))
+            known.append(self.link.session.progress.saved_of(context))
         return max((one for one in known if one is not None), default=None)
 
     def saved(self) -> list[Saved]:
@@ -280,7 +281,7 @@ class KeptLink:
         self._peers[self.place] = met
 
     def _note_saved(self, link: Link) -> None:
-        saved = link.session.saved()
+        saved = link.session.progress.saved()
         if saved is not None:
             key = (self.place, saved.interest)
             self._saved[key] = saved.after(self._saved.pop(key, None))

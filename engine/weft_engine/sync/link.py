@@ -8,7 +8,7 @@ decides. A lane runs while there is something to do, so an idle link has none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -16,7 +16,6 @@ from weft_engine.errors import MachineError, StoreClosed
 from weft_engine.limits import (
     ACK_GATHER_S,
     CLOSING_S,
-    FLUSH_BYTES,
     LISTED_CONTEXTS_MAX,
     OUTBOX_BYTES,
     TICKET_BYTES,
@@ -24,6 +23,8 @@ from weft_engine.limits import (
 from weft_engine.names import Position
 from weft_engine.storage import quarantine
 from weft_engine.storage.reading import last_position
+from weft_engine.sync.carrying import Carrying, Lane
+from weft_engine.sync.ending import End, State
 from weft_engine.sync.evidence import Evidence
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -40,12 +41,12 @@ from weft_engine.sync.questions import (
     Writing,
     answer,
 )
-from weft_engine.sync.session import End, Session, State
+from weft_engine.sync.session import Session
 from weft_engine.sync.showing import Showing
 from weft_engine.sync.taking import Permit, Taking
-from weft_engine.sync.transport import DirectTransport
 from weft_engine.sync.transport import Transport as Transport
 from weft_engine.sync.turns import Turns
+from weft_engine.sync.waiting import Waiting
 
 _FRAME_FAULTS = frozenset({ByeCode.MALFORMED, ByeCode.FORMAT, ByeCode.LIMIT})
 
@@ -95,19 +96,20 @@ class Link:
             keeps_cursors=store.guard is None or store.guard.keeps_cursors,
         )
         # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
-        self.session.gathers_acks = region is None
+        self.session.following.gathers_acks = region is None
         self._acking: asyncio.TimerHandle | None = None
-        self._direct = transport if isinstance(transport, DirectTransport) else None
+        self._carrying = Carrying(transport, self.session, begin=self.begin)
+        self._waiting = Waiting(
+            lambda: self.session.end, lambda is_so: store.hub.wait(self, is_waiting=is_so)
+        )
         self._interest = self.session.interest
         """What the hub tells us of."""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[asyncio.Task[None], None] = {}  # in order, so that runs repeat
-        self._is_sending = self._is_asking = self._is_confirming = False
+        self._is_asking = self._is_confirming = False
         """Whether the lane runs that does that."""
         self._closing: asyncio.TimerHandle | None = None
         self._fault: Exception | None = None
-        self._waiters: dict[asyncio.Event, None] = {}
-        self._wishes: list[tuple[Callable[[], bool], Callable[[], None]]] = []
         self._taking = Taking(self, store, permit=permit, pace=pace, turns=turns)
         self.evidence = Evidence()
 
@@ -129,10 +131,7 @@ class Link:
         if guard is not None:
             guard.joined(self)
         stop_confirming = self._store.journal.listen_confirmed(self._confirmed)
-        if self._direct is not None:
-            self._direct.attach(self)
-        else:
-            self.begin(self._receive())
+        self._carrying.start(self)
         self.changed()
         try:
             await self._over
@@ -183,35 +182,22 @@ class Link:
         """As `synced`, and everything that the peer has announced and sent is durable here."""
         position = await self._store.journal.read(last_position)
         await self.until(
-            lambda: self.holds(position) and self.session.has_received_all, timeout=timeout
+            lambda: self.holds(position) and self.session.progress.has_received_all, timeout=timeout
         )
 
     def holds(self, position: Position) -> bool:
         """Whether the peer holds everything up to this position of our journal."""
-        durable = self.session.durable_upto()
+        durable = self.session.progress.durable_upto()
         return durable is not None and durable >= position
 
     async def until(self, holds: Callable[[], bool], *, timeout: float | None = None) -> None:
         """Wait until something is true of the session."""
-        changed = asyncio.Event()
-        self._waiters[changed] = None
-        self._store.hub.wait(self, is_waiting=True)
-        try:
-            async with asyncio.timeout(timeout):
-                while not holds():
-                    if self.session.end is not None:
-                        raise self.session.end.error
-                    changed.clear()
-                    await changed.wait()
-        finally:
-            del self._waiters[changed]
-            if not self._waiters:
-                self._store.hub.wait(self, is_waiting=False)
+        await self._waiting.until(holds, timeout=timeout)
 
     def when(self, holds: Callable[[], bool], then: Callable[[], None]) -> None:
         """Call `then` once something is true of the session that a frame or an answer makes so;
         never, if the link ends before."""
-        self._wishes.append((holds, then))
+        self._waiting.when(holds, then)
 
     # ---- what happens -------------------------------------------------------------------------
 
@@ -226,7 +212,7 @@ class Link:
         if not had_ended:
             self._note_end(frame)
         self._follow()
-        if session.has_confirmed and not self._is_confirming:
+        if session.confirming.has_received and not self._is_confirming:
             self._is_confirming = True
             self.begin(self._confirm())
         self.changed()
@@ -252,25 +238,7 @@ class Link:
     def push(self, body: Body, /) -> bool:
         """Send what is new, as it was made ready for many links; False if something is in front
         of it or there is no room (`sync.hub.Ear`)."""
-        session, direct = self.session, self._direct
-        if not body.shared:
-            return body.shared is not None and session.is_settled
-        if session.has_frames:
-            self._flush()
-        if direct is None:
-            if session.outbox_is_full:
-                return False
-        elif direct.is_congested or session.has_frames:
-            return False
-        head = session.push(body)
-        if head is None:
-            return False
-        if direct is None:
-            session.put_frame(head + body.shared)
-            self._flush()
-        else:
-            direct.write(head, body.shared)
-        return True
+        return self._carrying.push(body)
 
     def tick(self, now_ms: int, /) -> None:
         self.session.tick(now_ms)
@@ -279,7 +247,7 @@ class Link:
     def changed(self) -> None:
         """See what there is to do, and who waited for this."""
         session = self.session
-        self._flush()
+        self._carrying.flush()
         if not self._over.done():
             if not self._is_asking:
                 question = self._next_question()
@@ -287,21 +255,18 @@ class Link:
                     self._is_asking = True
                     self.begin(self._ask(question))
             self._taking.changed()
-            if self._acking is None and session.owes_acks:
+            if self._acking is None and session.following.owes_acks:
                 loop = asyncio.get_running_loop()
                 self._acking = loop.call_later(ACK_GATHER_S, self._acknowledge)
-            if session.awaits_names:
+            if session.incoming.awaits_names:
                 self._store.hub.attend(self)
-        for waiter in self._waiters:
-            waiter.set()
-        if self._wishes and session.end is None:
-            self._look_at_wishes()
+        self._waiting.changed()
         if session.end is not None:
             self._wind_up(session.end)
 
     # ---- lanes: each runs while there is something to do --------------------------------------
 
-    def begin(self, lane: Coroutine[object, object, None]) -> None:
+    def begin(self, lane: Lane) -> None:
         """Run a lane, which ends with the link."""
         task = asyncio.get_running_loop().create_task(lane, name="weft-link")
         self._lanes[task] = None
@@ -319,63 +284,13 @@ class Link:
             self._fault = self._fault or error
             self._finish()
 
-    def _flush(self) -> None:
-        """Send what there is to send."""
-        session, direct = self.session, self._direct
-        if direct is None:
-            if not self._is_sending and not self._over.done():
-                frames = session.frames_to_send()
-                if frames:
-                    self._is_sending = True
-                    self.begin(self._send(frames))
-            return
-        size = 0
-        while not direct.is_congested and size < FLUSH_BYTES:
-            frames = session.frames_to_send(bytes_max=FLUSH_BYTES)
-            if not frames:
-                return
-            for frame in frames:
-                direct.write(frame)
-                size += len(frame)
-        if not direct.is_congested:
-            asyncio.get_running_loop().call_soon(self.changed)
-
-    async def _send(self, frames: list[bytes]) -> None:
-        while frames:
-            try:
-                for frame in frames:
-                    await self._transport.send(frame)
-            except (LinkLost, OSError) as error:
-                self.session.lost(f"the connection failed: {error}")
-                break
-            # What has left makes room for the next question.
-            self.changed()
-            frames = self.session.frames_to_send()
-        self._is_sending = False
-        self.changed()
-
-    async def _receive(self) -> None:
-        while not self._over.done():
-            try:
-                frame = await self._transport.receive()
-            except (LinkLost, OSError) as error:
-                self.session.lost(f"the connection failed: {error}")
-                break
-            if frame is None:
-                self.session.lost("the connection was closed")
-                break
-            self.frame_received(frame)
-        self.changed()
-
     async def _confirm(self) -> None:
         # Nothing is heard meanwhile: a peer may tell much of erasures.
-        if self._direct is not None:
-            self._direct.hold_reading()
-        while confirmed := self.session.take_confirmed():
+        self._carrying.hold_reading()
+        while confirmed := self.session.confirming.take_received():
             await self._store.journal.confirm(confirmed)
         self._is_confirming = False
-        if self._direct is not None:
-            self._direct.go_on_reading()
+        self._carrying.go_on_reading()
 
     async def _ask(self, question: Question | None) -> None:
         while question is not None:
@@ -402,27 +317,20 @@ class Link:
 
     # ---- inside -------------------------------------------------------------------------------
 
-    def _look_at_wishes(self) -> None:
-        wishes, self._wishes = self._wishes, []
-        for holds, then in wishes:
-            if holds():
-                then()
-            else:
-                self._wishes.append((holds, then))
-
     def _wind_up(self, end: End) -> None:
         """The session has ended: at once if the peer said so, else when our goodbye has left."""
-        if end.by_peer or not (self.session.has_frames or self._is_sending):
+        if end.by_peer or not self._carrying.has_more:
             self._finish()
         elif self._closing is None:
             self._closing = asyncio.get_running_loop().call_later(CLOSING_S, self._finish)
 
     def _acknowledge(self) -> None:
         self._acking = None
-        self.session.acknowledge()
+        self.session.following.acknowledge()
         self.changed()
 
     def _finish(self) -> None:
+        self._carrying.stop()
         if not self._over.done():
             self._over.set_result(None)
 
@@ -448,7 +356,7 @@ class Link:
 
     async def _keep_cursor(self) -> None:
         """Keep how far this link came. If that fails the next one compares more, nothing else."""
-        question = self.session.last_cursor()
+        question = self.session.cursors.last()
         if question is not None:
             with suppress(MachineError, StoreClosed):
                 await self._store.journal.write(lambda connection: answer(connection, question))
@@ -465,7 +373,7 @@ class Link:
             await self._store.journal.write(lambda connection: quarantine.keep(connection, entries))
 
     def _confirmed(self) -> None:
-        self.session.confirmed()
+        self.session.confirming.told()
         self.changed()
 
     def _presence_due(self) -> None:
@@ -474,9 +382,7 @@ class Link:
     async def _say_fault(self, fault: Exception) -> None:
         self.session.close(ByeCode.FAULT, f"this end failed: {type(fault).__name__}")
         try:
-            async with asyncio.timeout(CLOSING_S):
-                for frame in self.session.frames_to_send():
-                    await self._transport.send(frame)
+            await self._carrying.send_rest()
         except (LinkLost, OSError, TimeoutError) as error:
             fault.add_note(f"and the peer could not be told: {error}")
 

@@ -76,8 +76,8 @@ class Taking:
 
     def _take(self, *, is_our_turn: bool) -> None:
         """One step if it is our turn, and more if nobody waits for a step."""
-        session, journal, turns = self._link.session, self._store.journal, self._turns
-        while not self._is_waiting and self._writing < _WRITING_MAX and session.has_admissions:
+        incoming, journal, turns = self._link.session.incoming, self._store.journal, self._turns
+        while not self._is_waiting and self._writing < _WRITING_MAX and incoming.has_admissions:
             if journal.is_full:
                 self._wait(journal.room)
                 return
@@ -85,7 +85,7 @@ class Taking:
                 turns.later(self._go_on)
                 return
             is_our_turn = False
-            admission = session.next_admission()
+            admission = incoming.next_admission()
             if admission is None:
                 return
             wait_s = 0.0 if self._pace is None else self._pace(len(admission.records))
@@ -191,7 +191,7 @@ class Taking:
     def _offer(self, serial: int, inspected: Inspected, *, ends_turn: bool = False) -> None:
         session, quota = self._link.session, self._link.quota
         assert quota is not None, "records are taken after the hello only"
-        session.offer(serial, inspected.records)
+        session.incoming.offer(serial, inspected.records)
         self._store.hub.offered(self._link, [one.hash for one in inspected.records])
         self._writing += 1
         done = partial(self._answered, serial, inspected, ends_turn)
