@@ -111,10 +111,12 @@ REASON_BYTES_MAX: Final = 1024
 LISTED_CONTEXTS_MAX: Final = 262_144
 """Contexts that one side of a link may list."""
 CONTEXTS_PER_FRAME: Final = 512
-FRONTIER_HASHES_MAX: Final = 262_144
+FRONTIER_HASHES_MAX: Final = 32_768
+"""Hashes of a frontier that are announced. Who has more announces some: that costs bytes only."""
 SAMPLE_HASHES_MAX: Final = 64
-ANNOUNCED_HASHES_MAX: Final = 1_000_000
-"""Frontier hashes that a peer may announce on one link before their records have come."""
+ANNOUNCED_HASHES_MAX: Final = 131_072
+"""Frontier hashes that a peer may announce on one link before their records have come, one for each
+context aside."""
 RECORDS_PER_FRAME: Final = 512
 """What is read for one frame, unless a signed stretch is longer. With RECORDS_BYTES and one
 signature for each record this stays below FRAME_BYTES_MAX."""
@@ -128,6 +130,8 @@ POSITIONS_PER_ACK_MAX: Final = 64
 WANTED_PER_FRAME_MAX: Final = 1024
 WANTED_HASHES_MAX: Final = 8192
 """Records asked for by hash and not sent or come yet."""
+WANTED_IN_VAIN_MAX: Final = 65_536
+"""Records that a peer may ask for on one link though they are not held, or not the link's."""
 WINDOW_FRAMES: Final = 64
 WINDOW_BYTES: Final = 8 * MIB
 """Unacknowledged Records messages that a receiver takes, and the bytes of their records."""
@@ -186,8 +190,8 @@ CONTEXTS_PER_QUESTION: Final = 64
 LINKS_HELD_BYTES_MAX: Final = 256 * MIB
 """What the links of one relay hold in memory for their peers, all together; beyond it those that
 hold most are ended. Far more than honest ones need at a time."""
-HELD_ENTRY_BYTES: Final = 400
-"""What a listed context counts for in that, its name included."""
+HELD_ENTRY_BYTES: Final = 200
+"""What a listed context counts for in that."""
 HELD_HASH_BYTES: Final = 100
 """What a hash in a set counts for in that."""
 HEARTBEAT_MS: Final = 10_000

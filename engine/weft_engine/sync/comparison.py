@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TypeVar
+from hashlib import blake2b
+from typing import TypeAlias, TypeVar
 
 from weft_engine.limits import (
     CONTEXTS_PER_QUESTION,
@@ -27,6 +28,8 @@ from weft_engine.sync.outgoing import Outgoing
 from weft_engine.sync.questions import ReadFrontiers, ReadLacking
 
 T = TypeVar("T")
+_Digest: TypeAlias = bytes
+"""16 bytes: nobody finds two names with the same."""
 
 
 class Comparison:
@@ -41,12 +44,13 @@ class Comparison:
         self._outgoing = outgoing
         self.was_listed = False
         """The lists were complete once: what is not in comparison may be sent."""
-        self._ours: dict[ContextName, tuple[bytes, Position]] = {}
-        self._theirs: dict[ContextName, bytes] = {}
+        self._ours: dict[_Digest, tuple[ContextName, bytes, Position]] = {}
+        self._theirs: dict[_Digest, bytes] = {}
+        """By the names' digests, for a peer may choose long ones, and many."""
         self._ours_complete = False
         self._theirs_complete = False
         self._to_announce: deque[ContextName] = deque()
-        self._awaited: set[ContextName] = set()
+        self._awaited: set[_Digest] = set()
         self._lacking: deque[Frontier] = deque()
         self._asked = 0
 
@@ -88,7 +92,7 @@ class Comparison:
         """The next page of our own list; returns how the peer hears of it."""
         page: list[tuple[ContextName, bytes]] = []
         for context, fingerprint, position in entries:
-            self._ours[context] = (fingerprint, position)
+            self._ours[_digest(context)] = (context, fingerprint, position)
             self._outgoing.listed(context, position)
             page.append((context, fingerprint))
         if len(self._ours) > self._contexts_max:
@@ -108,9 +112,10 @@ class Comparison:
                 raise OutsideInterest(f"context {context!r} was listed, outside the interest")
             if self._without.covers(context):
                 raise ProtocolViolation(f"context {context!r} was listed, and was compared before")
-            if context in self._theirs:
+            digest = _digest(context)
+            if digest in self._theirs:
                 raise ProtocolViolation(f"context {context!r} was listed twice")
-            self._theirs[context] = fingerprint
+            self._theirs[digest] = fingerprint
         if len(self._theirs) > self._contexts_max:
             raise LimitBroken(
                 f"more than {self._contexts_max} contexts were listed",
@@ -120,9 +125,10 @@ class Comparison:
         self._compare()
 
     def receive_frontier(self, message: Frontier) -> None:
-        if message.context not in self._awaited:
+        digest = _digest(message.context)
+        if digest not in self._awaited:
             raise ProtocolViolation(f"no frontier of context {message.context!r} is due")
-        self._awaited.remove(message.context)
+        self._awaited.remove(digest)
         self._lacking.append(message)
 
     def to_announce(self) -> ReadFrontiers | None:
@@ -151,8 +157,8 @@ class Comparison:
             return
         self.was_listed = True
         self._outgoing.release()
-        for context, (fingerprint, position) in self._ours.items():
-            theirs = self._theirs.get(context)
+        for digest, (context, fingerprint, position) in self._ours.items():
+            theirs = self._theirs.get(digest)
             if theirs == fingerprint:
                 continue
             self._to_announce.append(context)
@@ -160,10 +166,14 @@ class Comparison:
                 self._outgoing.absent(context, position)
             else:
                 self._outgoing.differs(context, position)
-                self._awaited.add(context)
-        self._awaited.update(context for context in self._theirs if context not in self._ours)
+                self._awaited.add(digest)
+        self._awaited.update(self._theirs.keys() - self._ours.keys())
         self._ours = {}
         self._theirs = {}
+
+
+def _digest(context: ContextName) -> _Digest:
+    return blake2b(context.encode(), digest_size=16).digest()
 
 
 def _take(queue: deque[T]) -> list[T]:

@@ -127,6 +127,5 @@ class Following:
         if self.gathers_acks and not at_once and not self._incoming.is_filling:
             return False
         acks = self._incoming.acks()
-        for ack in acks:
-            self._sending.outbox.put_first(ack)
+        self._sending.acknowledge(acks)
         return bool(acks)

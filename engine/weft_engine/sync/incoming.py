@@ -63,6 +63,8 @@ class Incoming:
         self._stated: deque[tuple[int, Position]] = deque()
         self._upto: Position | None = None
         self._announced: dict[RecordHash, ContextName] = {}
+        self._contexts = 0
+        """Of which frontiers were announced."""
         self._wanted: set[RecordHash] = set()
         self._has_ended = False
 
@@ -100,8 +102,12 @@ class Incoming:
 
     def announce(self, context: ContextName, hashes: Iterable[RecordHash]) -> None:
         self._announced.update(dict.fromkeys(hashes, context))
-        if len(self._announced) > ANNOUNCED_HASHES_MAX:
-            raise LimitBroken(f"more than {ANNOUNCED_HASHES_MAX} frontier hashes were announced")
+        self._contexts += 1
+        if len(self._announced) > ANNOUNCED_HASHES_MAX + self._contexts:
+            raise LimitBroken(
+                f"more than {ANNOUNCED_HASHES_MAX} frontier hashes were announced, one for each"
+                " context aside"
+            )
 
     def held(self, hashes: Iterable[RecordHash]) -> None:
         """These are journaled here."""
@@ -126,6 +132,7 @@ class Incoming:
         self._announced = {
             hash_: context for hash_, context in self._announced.items() if interest.covers(context)
         }
+        self._contexts = len(set(self._announced.values()))
         self._stated.clear()
         self._upto = None
         for opened in self._open.values():

@@ -5,11 +5,17 @@ Must never know: what comes, the store.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from itertools import islice
 
-from weft_engine.limits import RECORDS_BYTES, WANTED_HASHES_MAX, WANTED_PER_FRAME_MAX
+from weft_engine.limits import (
+    RECORDS_BYTES,
+    WANTED_HASHES_MAX,
+    WANTED_IN_VAIN_MAX,
+    WANTED_PER_FRAME_MAX,
+)
 from weft_engine.names import Position, RecordHash
+from weft_engine.sync.acks import Acks
 from weft_engine.sync.closure import needed
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.interest import Interest
@@ -26,11 +32,14 @@ class Sending:
 
     def __init__(self, window: Window, told: Head | None, *, outbox_bytes: int) -> None:
         self.outbox = Outbox()
+        self._acks = Acks()
         self._outbox_bytes = outbox_bytes
         self.outgoing = Outgoing(told)
         self.window = window
         self._serial = 0
         self._wanted: dict[RecordHash, None] = {}
+        self._passed_over = 0
+        """Records that were asked for and not sent."""
 
     def greeted(self, window: Window) -> None:
         """The peer's window is as large as this."""
@@ -50,7 +59,22 @@ class Sending:
     @property
     def has_frames(self) -> bool:
         """Whether something waits to leave, presence left out."""
-        return not self.outbox.is_empty
+        return not (self.outbox.is_empty and self._acks.is_empty)
+
+    def acknowledge(self, acks: Iterable[Ack]) -> None:
+        """Behind `tell_acks` they leave before everything else."""
+        for ack in acks:
+            self._acks.add(ack)
+
+    def tell_acks(self) -> None:
+        """What is to be sent leaves now: what is acknowledged, with it."""
+        for ack in self._acks.take():
+            self.outbox.put_first(ack)
+
+    def clear(self) -> None:
+        """Nothing of what waits is to be sent any more."""
+        self.outbox.clear()
+        self._acks.clear()
 
     def wanted(self, message: Want) -> None:
         """The peer asks for these."""
@@ -82,11 +106,17 @@ class Sending:
         return self.outgoing.next_read(self.window)
 
     def wanted_read(self, answer: RecordsRead, question: ReadWanted, interest: Interest) -> None:
+        """PeerError if the peer asks and asks for what it can't get: whoever goes by what was sent
+        to it asks for what is held, and once."""
         left = set(answer.left)
         for hash_ in question.hashes:
             if hash_ not in left:
                 self._wanted.pop(hash_, None)
         stored = [s for s in answer.all if interest.covers(s.record.envelope.context)]
+        known = left.union(one.record.hash for one in stored)
+        self._passed_over += sum(hash_ not in known for hash_ in question.hashes)
+        if self._passed_over > WANTED_IN_VAIN_MAX:
+            raise LimitBroken(f"more than {WANTED_IN_VAIN_MAX} records were asked for in vain")
         if stored:
             records = tuple(one.record for one in stored)
             items = needed(stored, answer.items)

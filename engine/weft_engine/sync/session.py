@@ -37,6 +37,7 @@ from weft_engine.limits import (
     FORMAT_VERSION,
     LISTED_CONTEXTS_MAX,
     OUTBOX_BYTES,
+    POSITIONS_PER_ACK_MAX,
     WINDOW_BYTES,
     WINDOW_FRAMES,
 )
@@ -47,7 +48,7 @@ from weft_engine.sync.asking import Asking
 from weft_engine.sync.comparison import Comparison
 from weft_engine.sync.confirming import Confirming
 from weft_engine.sync.ending import End, State, code_of
-from weft_engine.sync.faults import ProtocolViolation
+from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.following import Following
 from weft_engine.sync.fragments import Reassembly
 from weft_engine.sync.frames import VERSION, decode_frame, encode
@@ -95,7 +96,7 @@ class Session:
     region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
     `showing` is its share in presence; None: it has none. `told` is what all links of the store
     were told of, where they are told together. `contexts_max`: more than this the link may not be
-    about. `outbox_bytes`: nothing is read for the peer while more than this waits."""
+    about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
 
     def __init__(
         self,
@@ -181,6 +182,7 @@ class Session:
     def frames_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[bytes]:
         """Frames for the transport, in this order: about `bytes_max` of them. Call again until
         there are none."""
+        self.sending.tell_acks()
         frames = self._outbox.take(bytes_max=bytes_max)
         if not frames and self._showing is not None and self.end is None:
             # One at a time, and only when nothing else is to leave: presence delays nobody.
@@ -223,21 +225,19 @@ class Session:
                 self._outbox.put_first(want)
         except PeerError as error:
             self._fail(code_of(error), error)
-            return
-        self.following.answered()
+        else:
+            self.following.answered()
 
     def refused(self, error: PeerError) -> None:
-        """The message is not sound: nothing of it was stored, and the link ends."""
+        """A message is not sound: nothing of it was stored, and the link ends."""
         self._fail(code_of(error), error)
 
-    # ---- what the link is about ---------------------------------------------------------------
+    # ---- what the link is about, time, and the end --------------------------------------------
 
     def ask(self, interest: Interest) -> None:
         """From now on this end asks for `interest` instead. CallerError at an end with a region."""
         self._subject.rounds.ask(interest)
         self._check_round()
-
-    # ---- time and end -------------------------------------------------------------------------
 
     def tick(self, now_ms: int) -> None:
         """Call about once a second, with any clock that never steps back."""
@@ -250,10 +250,10 @@ class Session:
         match self._pulse.tick(now_ms):
             case Beat.DEAD:
                 self.close(ByeCode.SILENT, f"nothing was heard for {self._pulse.silent_ms} ms")
-            case Beat.DUE:
+            case Beat.DUE if not self.sending.has_frames:
                 self._outbox.put_first(Heartbeat())
-            case Beat.NONE:
-                pass
+            case _:
+                pass  # What waits to leave will be heard as well.
 
     def close(self, code: ByeCode, reason: str, hint: str = "") -> None:
         """End the session from this side; the bye is the last of `frames_to_send`."""
@@ -361,15 +361,17 @@ class Session:
         self.incoming.restate(interest)
         self.regions.clear()
         self.confirming.again()
+        self.cursors.restart(peer, interest)
         if self._showing is not None:
             self._showing.follow(interest)
-        self.cursors.restart(peer, interest)
 
     def _acked(self, ack: Ack) -> None:
         self.sending.acked(ack)
         if self._subject.is_listed:  # Else it is about another interest.
             for region, position in ack.regions:
                 self.regions[region] = max(self.regions.get(region, Position(0)), position)
+            if len(self.regions) > POSITIONS_PER_ACK_MAX:
+                raise LimitBroken(f"more than {POSITIONS_PER_ACK_MAX} regions were named in acks")
 
     # ---- inside: cursors, and the end -----------------------------------------------------------
 
@@ -390,7 +392,7 @@ class Session:
         self.following.end()
         self.incoming.end()
         self.end = end
-        self._outbox.clear()
+        self.sending.clear()
         self._reassembly = Reassembly()
         if self._showing is not None:
             peer_is_relay = self.peer is not None and self.peer.region is not None

@@ -7,15 +7,18 @@ frame. Must never know: what the values mean.
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Final
+from itertools import chain
+from operator import ge
+from struct import Struct
+from typing import Final, cast
 
 from weft_engine.errors import MalformedFrame
 from weft_engine.names import RecordHash
 
 UINT_MAX: Final = 2**64 - 1
 _HASH_HEAD: Final = b"\xc4\x20"
-_HASH_BYTES: Final = 34
+_HASHES: Final = Struct("2x32s")
+_HASH_BYTES: Final = _HASHES.size
 
 
 class Reader:
@@ -104,10 +107,13 @@ class Reader:
         count = self.array(what, count_min=count_min, count_max=count_max, item_bytes=_HASH_BYTES)
         data, start = self._data, self._at
         self._at = end = start + count * _HASH_BYTES
-        if any(data[i : i + 2] != _HASH_HEAD for i in range(start, end, _HASH_BYTES)):
+        # No step of Python for each: a message may have many thousands.
+        heads = (data[start:end:_HASH_BYTES], data[start + 1 : end : _HASH_BYTES])
+        if heads != tuple(bytes((byte,)) * count for byte in _HASH_HEAD):
             raise MalformedFrame(f"{what} are not hashes of 32 bytes")
-        found = tuple(RecordHash(data[i : i + 32]) for i in range(start + 2, end + 2, _HASH_BYTES))
-        if ascending and any(a >= b for a, b in pairwise(found)):
+        unpacked = chain.from_iterable(_HASHES.iter_unpack(data[start:end]))
+        found = cast("tuple[RecordHash, ...]", tuple(unpacked))
+        if ascending and any(map(ge, found, found[1:])):
             raise MalformedFrame(f"{what} do not ascend")
         if not ascending and len(set(found)) != len(found):
             raise MalformedFrame(f"{what} repeat themselves")
