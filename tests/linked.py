@@ -276,7 +276,7 @@ class End:
         if admission is None:
             return False
         try:
-            inspected = inspect(admission, admission.interest)
+            inspected = inspect(admission)
         except PeerError as error:
             self.session.refused(error)
             return True

@@ -45,7 +45,6 @@ async def test_a_stand_in_needs_the_rights_of_its_eraser(place: Path, author: st
                 EVERYTHING,
                 ((eraser.envelope_bytes, eraser.payload, items[eraser.hash]),),
             ),
-            EVERYTHING,
         )
         if author == "himself":
             refuse_foreign_erasures(offered)

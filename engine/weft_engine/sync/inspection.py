@@ -40,9 +40,9 @@ class Inspected:
     """Of each record whose payload is a stand-in: the erasers that prove it."""
 
 
-def inspect(admission: Admission, interest: Interest) -> Inspected:
+def inspect(admission: Admission) -> Inspected:
     """The records and signatures of a message, or a PeerError that says what is wrong."""
-    steps = inspecting(admission, interest)
+    steps = inspecting(admission)
     while True:
         try:
             next(steps)
@@ -58,7 +58,7 @@ def is_large(admission: Admission) -> bool:
     return size > _STEP_BYTES or bool(admission.erasers)
 
 
-def inspecting(admission: Admission, interest: Interest) -> Generator[bool, None, Inspected]:
+def inspecting(admission: Admission) -> Generator[bool, None, Inspected]:
     """As `inspect`, in steps of less than a millisecond with a pause before each but the first. A
     pause gives True if the step that follows may take longer, by what a hostile peer can put into
     so many bytes, and should not hold up an event loop."""
@@ -73,7 +73,8 @@ def inspecting(admission: Admission, interest: Interest) -> Generator[bool, None
         if room < 0:
             yield len(payload) > _STEP_BYTES
             room = _STEP_BYTES - cost
-        records.append(_inspected(envelope, payload, _of_context(erasers, envelope), interest))
+        its = _of_context(erasers, envelope)
+        records.append(_inspected(envelope, payload, its, admission.interest))
     by_hash = {record.hash: record for record in records}
     for item in admission.items:
         room -= _SIGNATURE_BYTES

@@ -92,7 +92,7 @@ class Taking:
             if wait_s:
                 self._wait(partial(self._take_late, admission, wait_s))
                 return
-            steps = inspecting(admission, admission.interest)
+            steps = inspecting(admission)
             if is_large(admission):
                 self._wait(partial(self._take_large, admission.serial, steps))
                 return
@@ -148,7 +148,7 @@ class Taking:
     async def _take_late(self, admission: Admission, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
         if self._link.session.end is None:
-            steps = inspecting(admission, admission.interest)
+            steps = inspecting(admission)
             await self._take_large(admission.serial, steps)
 
     async def _take_asked(self, serial: int, asking: _Asking) -> None:

@@ -6,10 +6,8 @@ Must never know: what clients say.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import ctypes.util
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from weft_engine.limits import (
@@ -25,6 +23,7 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.binding import GOING_AWAY
 from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest
+from weft_server.heap import trim_heap
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import NOBODY
@@ -164,13 +163,4 @@ class Rooms:
         if self._ended >= _TRIM_AFTER or (self._ended and not self._rooms):
             self._ended = 0
             gc.collect()
-            _TRIM(0)
-
-
-def _trimmer() -> Callable[[int], object]:
-    """What gives free memory back to the system: on glibc, which keeps it otherwise."""
-    found = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return (lambda _: None) if found is None else found
-
-
-_TRIM: Final = _trimmer()
+            trim_heap()
