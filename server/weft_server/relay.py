@@ -25,6 +25,7 @@ from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest, Guests
 from weft_server.heap import trim_heap
 from weft_server.holdings import LOOK_EVERY_S, Holding, too_large
+from weft_server.link_contexts import LinkContexts
 from weft_server.offers import Offers
 from weft_server.permission import Doorkeeper, Permission
 from weft_server.relay_limits import DEFAULTS, RelayLimits
@@ -36,6 +37,7 @@ READY_S: Final = 2.0
 """What the journal's writer may take to answer before the relay counts as not ready."""
 _LOOKED_AT_ONCE: Final = 500
 """Links whose memory is counted before others have their turn."""
+_LOOK_AT_CONTEXTS_S: Final = 3.0
 GOODBYE_S: Final = 2.0
 """What a peer may take to read its goodbye when the relay stops."""
 
@@ -71,6 +73,7 @@ class Relay:
         self.guests = Guests(doorkeeper, limits, self._now_s, proxies=proxies)
         """Who is inside, whatever they speak."""
         self._sizes = ContextSizes(replica.journal, bytes_max=limits.context_bytes)
+        self._contexts = LinkContexts(replica.journal, contexts_max=limits.link_contexts)
         self._links: dict[Link, tuple[RelayTransport, asyncio.Future[None]]] = {}
         self._is_closing = False
         self._turns = Turns()
@@ -183,6 +186,15 @@ class Relay:
         )
         return self._links[link][1]
 
+    async def keep_contexts_bounded(self) -> None:
+        """Look again and again, until it is cancelled, how many contexts the links are about."""
+        while True:
+            await asyncio.sleep(_LOOK_AT_CONTEXTS_S)
+            found = await self._contexts.too_large([one.session.interest for one in self._links])
+            for link in tuple(self._links) if found else ():
+                if (contexts := found.get(link.session.interest)) is not None:
+                    _end_wide(link, contexts, self.limits)
+
     async def close(self) -> None:
         """Say goodbye on every link and wait until they are gone; who does not read its goodbye in
         a few seconds is cut off."""
@@ -249,9 +261,13 @@ def _check_hello(link: Link, limits: RelayLimits) -> None:
             hint="ask for other contexts, or for a token that covers these",
         )
     elif len(session.interest.contexts) > limits.link_contexts:
-        link.close(
-            f"the link is about {len(session.interest.contexts)} contexts, more than this relay's"
-            f" limit link_contexts, {limits.link_contexts}",
-            code=ByeCode.LIMIT,
-            hint="link with a smaller interest",
-        )
+        _end_wide(link, len(session.interest.contexts), limits)
+
+
+def _end_wide(link: Link, contexts: int, limits: RelayLimits) -> None:
+    link.close(
+        f"the link is about {contexts} contexts or more, and this relay's limit link_contexts is"
+        f" {limits.link_contexts}",
+        code=ByeCode.LIMIT,
+        hint="link with a smaller interest",
+    )

@@ -151,8 +151,12 @@ async def serve(
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="weft-relay-server")
     watching = asyncio.create_task(relay.guests.keep_watch(refresh), name="weft-relay-watch")
     watching.add_done_callback(lambda _: stop.set())
-    bounding = asyncio.create_task(relay.keep_memory_bounded(), name="weft-relay-memory")
-    bounding.add_done_callback(lambda _: stop.set())
+    bounding = (
+        asyncio.create_task(relay.keep_memory_bounded(), name="weft-relay-memory"),
+        asyncio.create_task(relay.keep_contexts_bounded(), name="weft-relay-contexts"),
+    )
+    for task in bounding:
+        task.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: up.set())
     try:
@@ -165,15 +169,17 @@ async def serve(
         for accepting in server.servers if server.started else ():
             accepting.close()
         watching.cancel()
-        bounding.cancel()
+        for task in bounding:
+            task.cancel()
         await relay.close()
         server.should_exit = True
         await serving
         with suppress(asyncio.CancelledError):
             await watching
-        await asyncio.wait([bounding])
-    if not bounding.cancelled():
-        bounding.result()
+        await asyncio.wait(bounding)
+    for task in bounding:
+        if not task.cancelled():
+            task.result()
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

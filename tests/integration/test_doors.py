@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -321,9 +322,38 @@ def test_too_many_contexts_by_name_are_told_so(tmp_path: Path) -> None:
             link = store.connect(relay.url, contexts=[f"c/{n}" for n in range(11)])
 
             async def is_told() -> bool:
-                return link.error is not None and "link_contexts, 10" in str(link.error)
+                return link.error is not None and "link_contexts is 10" in str(link.error)
 
             await until(is_told, what="there are too many contexts")
+
+    with running_relay(tmp_path / "relay", more=limited("link_contexts=10")) as relay:
+        asyncio.run(run(relay))
+
+
+def test_contexts_that_come_later_count_too(tmp_path: Path) -> None:
+    """Those that are made on an open link, and those that a subscription adds."""
+
+    async def run(relay: RunningRelay) -> None:
+        async with weft.open(tmp_path / "a.db") as store, weft.open(tmp_path / "b.db") as reader:
+            for number in range(6):
+                await store.context(f"a/{number}").append("one")
+                await store.context(f"b/{number}").append("one")
+            a, b = (store.connect(relay.url, prefixes=[prefix]) for prefix in ("a/", "b/"))
+            await a.synced(timeout=DEADLINE_S)
+            await b.synced(timeout=DEADLINE_S)
+            both = reader.connect(relay.url, prefixes=["a/"])
+            await both.synced(received=True, timeout=DEADLINE_S)
+            both.subscribe(prefixes=["b/"])
+
+            async def is_told(link: weft.Link) -> bool:
+                return link.error is not None and "link_contexts is 10" in str(link.error)
+
+            await until(partial(is_told, both), what="a subscription to too many contexts")
+            assert a.error is b.error is None
+            for number in range(6, 11):
+                await store.context(f"a/{number}").append("one")
+            await until(partial(is_told, a), what="one context too many is made")
+            assert b.error is None
 
     with running_relay(tmp_path / "relay", more=limited("link_contexts=10")) as relay:
         asyncio.run(run(relay))
