@@ -196,6 +196,9 @@ HELD_HASH_BYTES: Final = 100
 """What a hash in a set counts for in that."""
 HEARTBEAT_MS: Final = 10_000
 LINK_DEAD_MS: Final = 25_000
+ANSWER_MS: Final = 60_000
+"""What a peer may take for the answer that everything else on a link waits for. A relay to which
+thousands come back at once needs some of it."""
 TICKET_BYTES: Final = 16
 TICKETS_MAX: Final = 1024
 """Relays whose last ticket is kept."""

@@ -380,7 +380,7 @@ class Link:
         self.changed()
 
     async def _say_fault(self, fault: Exception) -> None:
-        self.session.close(ByeCode.FAULT, f"this end failed: {type(fault).__name__}")
+        self.session.close(ByeCode.FAULT, f"the other side failed: {type(fault).__name__}")
         try:
             await self._carrying.send_rest()
         except (LinkLost, OSError, TimeoutError) as error:

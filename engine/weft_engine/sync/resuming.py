@@ -49,6 +49,13 @@ class Resuming:
         """Whether it is known how the link begins."""
         return self._step is _Step.SETTLED
 
+    @property
+    def awaited(self) -> str | None:
+        """The message of the peer that this end waits for before it begins."""
+        if self._step is not _Step.ASKING:
+            return None
+        return "resumed" if self._is_client else "resume"
+
     def greeted(self, ours: Hello, peer: Hello, interest: Interest) -> None:
         self._interest = interest
         if (ours.region is None) == (peer.region is None):

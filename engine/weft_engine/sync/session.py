@@ -247,9 +247,9 @@ class Session:
             self._showing.tick(now_ms)
         self.cursors.tick(now_ms)
         self._tell_cursor()
-        match self._pulse.tick(now_ms):
+        match self._pulse.tick(now_ms, self.tickets.awaited or self._subject.resuming.awaited):
             case Beat.DEAD:
-                self.close(ByeCode.SILENT, f"nothing was heard for {self._pulse.silent_ms} ms")
+                self.close(ByeCode.SILENT, self._pulse.why)
             case Beat.DUE if not self.sending.has_frames:
                 self._outbox.put_first(Heartbeat())
             case _:
@@ -360,7 +360,7 @@ class Session:
         interest = self.interest
         self.incoming.restate(interest)
         self.regions.clear()
-        self.confirming.again()
+        self.confirming.again(self._subject.before)
         self.cursors.restart(peer, interest)
         if self._showing is not None:
             self._showing.follow(interest)

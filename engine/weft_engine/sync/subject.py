@@ -31,8 +31,8 @@ class Subject:
         """What both ends agree on."""
         self.accepts = NOTHING
         """What the peer may send records of: of what was dropped some may be under way."""
-        self._without = NOTHING
-        """What the present comparison is not about."""
+        self.before = NOTHING
+        """What it was about before, which the present comparison leaves out."""
         self.comparison: Comparison | None = None
         """None before the peer's hello."""
         self.listing: ListContexts | None = None
@@ -57,7 +57,7 @@ class Subject:
 
     def is_held(self, context: ContextName) -> bool:
         """Whether it is being compared for the first time, and not to be sent before that."""
-        return self.was_listed and not self.is_listed and not self._without.covers(context)
+        return self.was_listed and not self.is_listed and not self.before.covers(context)
 
     # ---- beginning ----------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Subject:
         before = self.interest
         self.comparison.begin(interest, before)
         self.interest = interest
-        self._without = before
+        self.before = before
         self.accepts = before.union(interest)
         self._outgoing.narrow(interest)
         self.listing = ListContexts(interest.beyond(before), 0, "", before)

@@ -58,6 +58,11 @@ class Tickets:
         """Whether records may be sent already."""
         return self._may_send
 
+    @property
+    def awaited(self) -> str | None:
+        """The message of the peer that this end waits for before it sends records."""
+        return "issue" if self._shown is _Shown.YES else None
+
     def greeted(self, peer: Hello) -> None:
         self._peer = peer.store
         if peer.region is not None:
