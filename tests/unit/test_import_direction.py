@@ -22,13 +22,29 @@ MAY_IMPORT = {
 }
 PURE_FOLDERS = ("records", "events", "views", "yjs", "formats")
 PURE_FILES = (
-    "sync/session.py",
     "sync/frames.py",
     "sync/wire.py",
     "sync/fragments.py",
-    "sync/tickets.py",
+    "sync/messages.py",
+    "sync/session.py",
+    "sync/subject.py",
+    "sync/comparison.py",
     "sync/resuming.py",
     "sync/rounds.py",
+    "sync/incoming.py",
+    "sync/following.py",
+    "sync/outgoing.py",
+    "sync/sending.py",
+    "sync/outbox.py",
+    "sync/acks.py",
+    "sync/asking.py",
+    "sync/cursors.py",
+    "sync/link_cursors.py",
+    "sync/tickets.py",
+    "sync/confirming.py",
+    "sync/progress.py",
+    "sync/ending.py",
+    "sync/pulse.py",
     "replica/wall_clock.py",
     "replica/covering.py",
     "replica/open_calls.py",
@@ -38,6 +54,8 @@ PURE_FILES = (
     "storage/search_text.py",
     "storage/search_words.py",
 )
+DRIVING = ("link", "carrying", "waiting", "taking", "turns", "link_store", "hub", "keeping")
+"""The files of `sync/` that drive sessions."""
 IMPURE = {"asyncio", "time", "random", "os", "socket", "secrets", "datetime"}
 IMPURE |= {"sqlite3", "subprocess", "tempfile", "uuid"}
 OF_THIS_PYTHON = {"locale", "unicodedata"}
@@ -92,6 +110,20 @@ def test_pure_modules_take_time_randomness_and_the_world_as_arguments() -> None:
         for path in files
         for module in imported(path)
         if top(module) in IMPURE
+    ]
+    assert not wrong
+
+
+def test_a_session_knows_nothing_of_what_drives_it() -> None:
+    engine = PACKAGES["weft_engine"]
+    files = [engine / name for name in PURE_FILES if name.startswith("sync/")]
+    driving = {f"weft_engine.sync.{name}" for name in DRIVING}
+    assert all((engine / "sync" / f"{name}.py").exists() for name in DRIVING)
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in files
+        for module in imported(path)
+        if module in driving
     ]
     assert not wrong
 
