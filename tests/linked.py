@@ -365,7 +365,7 @@ def cut(pair: tuple[End, End]) -> None:
 
 
 class PipeEnd:
-    """One end of an in-memory connection (`sync.link.Transport`). Holds at most a few frames."""
+    """One end of an in-memory connection (a `Transport`). Holds at most a few frames."""
 
     def __init__(
         self, incoming: asyncio.Queue[bytes | None], outgoing: asyncio.Queue[bytes | None]

@@ -25,8 +25,8 @@ _TEXT_CODE: Final = 1003
 
 
 class AcceptedTransport:
-    """The server's side of a connection (`weft_engine.sync.transport.DirectTransport`), once it is
-    accepted. `closing_code` overrides what a bye would close with; `message_bytes_max` what the
+    """The server's side of a connection, once it is accepted: a `DirectTransport` of links.
+    `closing_code` overrides what a bye would close with; `message_bytes_max` what the
     server takes elsewhere. A larger message closes the connection with 1009, a text with 1003."""
 
     def __init__(self, websocket: WebSocket, *, message_bytes_max: int | None = None) -> None:

@@ -37,7 +37,7 @@ class Lane:
 
 
 class WireEnd:
-    """One end of a connection (`sync.link.Transport`, `weft_server.relay.RelayTransport`)."""
+    """One end of a connection (a `Transport`, `RelayTransport`)."""
 
     def __init__(self, wire: Wire, machine: str, life: Life) -> None:
         self.wire = wire

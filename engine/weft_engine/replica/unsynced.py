@@ -31,7 +31,7 @@ _FORMER_MAX: Final = 16
 
 
 class SavedAt(Protocol):
-    """Somebody who knows what relays hold (`sync.keeping.KeptLink`, `sync.saved.Saved`)."""
+    """Somebody who knows what relays hold (`KeptLink`, `Saved`)."""
 
     def of(self, context: ContextName, /) -> Position | None:
         """Up to which position of our journal they hold all of a context; None: it is not known."""

@@ -51,7 +51,7 @@ class Following:
         self.handed_out()
 
     def journaled(self, stored: Sequence[Stored]) -> bool:
-        """The first half of `committed`, for links that are told together (`sync.hub`): what the
+        """The first half of `committed`, for links that are told together (by a `Hub`): what the
         peer offered is here. Due where `Incoming.offered` names one of these, or while it
         `awaits_names`; before their admission is answered. Whether something is to be acknowledged
         for that."""

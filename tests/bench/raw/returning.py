@@ -1,7 +1,7 @@
 """A relay restarts, and all its clients come back.
 
 Each client dials again as the real ones do: a Yjs client after 100 ms, doubled up to 2.5 s, without
-jitter (y-websocket); a native one as `weft_engine.sync.keeping` does. A refused or cut connection
+jitter (y-websocket); a native one as the engine's `keeping` does. A refused or cut connection
 is what a restart looks like; any other end is an error that would reach an application. Must never
 know: what clients edit.
 """
