@@ -1,6 +1,6 @@
 """What the two ends of a link say to each other, as values. docs/PROTOCOL.md says what each means.
 
-Must never know: bytes (the module `frames` has these), whether a message makes sense where it comes.
+Must never know: bytes (the module `frames` has these), whether a message may come now.
 """
 
 from __future__ import annotations
