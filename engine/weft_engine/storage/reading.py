@@ -205,13 +205,21 @@ def positions_of(
 def sample(connection: sqlite3.Connection, state: ContextState) -> list[RecordHash]:
     """Hashes of a context's records at distances 0, 1, 2, 4, 8 ... from the newest: enough for a
     peer that knows none of the frontier to find a common past at most twice as far back."""
-    wanted = 0
     found: list[RecordHash] = []
-    for distance, (_, hash_, _) in enumerate(backwards(connection, state.id, state.position)):
-        if distance == wanted:
-            found.append(hash_)
-            wanted = max(1, wanted * 2)
-    return found
+    position, distance, step = state.position, 0, 0
+    while True:
+        # The index is walked, no record but the one that is taken is looked at.
+        row = connection.execute(
+            "SELECT position, hash FROM records WHERE context = ? AND position <= ?"
+            " ORDER BY position DESC LIMIT 1 OFFSET ?",
+            (state.id, position, step),
+        ).fetchone()
+        if row is None:
+            return found
+        position = Position(row[0])
+        found.append(RecordHash(row[1]))
+        distance += step
+        step = max(1, distance)
 
 
 def backwards(
