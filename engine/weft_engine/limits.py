@@ -187,6 +187,18 @@ KNOWN_POSITIONS_MAX: Final = 4096
 """Records of one context that came from the peer and must not go back to it; more are forgotten,
 which costs bytes, nothing else."""
 CONTEXTS_PER_QUESTION: Final = 64
+PAGES_BYTES_MAX: Final = 32 * MIB
+"""What is kept in memory of what was read of the journal for one link, for others that ask for the
+same: records, the messages made of them, and PAGE_RECORD_BYTES for each record."""
+PAGE_RECORD_BYTES: Final = KIB
+"""What a record that was read takes beside its bytes, about."""
+PAGE_BYTES: Final = 232 * KIB
+"""Records of one message that many links share: more than RECORDS_BYTES, where the signatures leave
+room in the frame."""
+PAGES_PER_READING: Final = 4
+"""Messages' worth of one context that is read at once."""
+PAGES_IDLE_TICKS: Final = 10
+"""TICK_S after which it is dropped, if nobody asks for it."""
 LINKS_HELD_BYTES_MAX: Final = 256 * MIB
 """What the links of one relay hold in memory for their peers, all together; beyond it those that
 hold most are ended. Far more than honest ones need at a time."""

@@ -108,7 +108,7 @@ class Replica:
         self._overlay: _Overlay | None = None
         self._closed = False
         self._region: RegionKey | None = None
-        self._forgetting: list[Callable[[ContextName], None]] = []
+        self._forgetting: list[Callable[[ContextName], None]] = [self.hub.pages.forget]
 
     @classmethod
     def open(

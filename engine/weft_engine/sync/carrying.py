@@ -46,6 +46,11 @@ class Carrying:
         self._is_over = True
 
     @property
+    def is_congested(self) -> bool:
+        """What was written has not left yet, where that can be said."""
+        return self._direct is not None and self._direct.is_congested
+
+    @property
     def has_more(self) -> bool:
         """Something has not left yet."""
         return self._session.sending.has_frames or self._is_sending
@@ -66,12 +71,12 @@ class Carrying:
             return
         size = 0
         while not direct.is_congested and size < FLUSH_BYTES:
-            frames = session.frames_to_send(bytes_max=FLUSH_BYTES)
-            if not frames:
+            pieces = session.pieces_to_send(bytes_max=FLUSH_BYTES)
+            if not pieces:
                 return
-            for frame in frames:
-                direct.write(frame)
-                size += len(frame)
+            for frame in pieces:
+                direct.write(*frame)
+                size += sum([len(piece) for piece in frame])
         if not direct.is_congested:
             asyncio.get_running_loop().call_soon(hearer.transport_drained)
 

@@ -42,6 +42,7 @@ from weft_engine.limits import (
 from weft_engine.names import ContextName, Position, RecordHash, context_name
 from weft_engine.records.certificate import Certificate
 from weft_engine.records.envelope import ENVELOPE_BYTES_MAX
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.interest import Interest
 from weft_engine.sync.messages import (
@@ -108,8 +109,7 @@ def _fields(message: Message) -> tuple[object, ...]:
         case Records():
             items = [item_fields(item) for item in message.items]
             erasers = [
-                (envelope, payload, (i.public_key, i.tip, i.signature))
-                for envelope, payload, i in message.erasers
+                (envelope, payload, _bare(item)) for envelope, payload, item in message.erasers
             ]
             return (4, message.serial, message.upto, message.records, items, erasers)
         case Ack():
@@ -267,6 +267,15 @@ def item_fields(item: SignatureItem) -> tuple[bytes, ...]:
     fields = (item.public_key, item.tip, item.signature)
     certificate = item.certificate
     return fields if certificate is None else (*fields, certificate.region, certificate.signature)
+
+
+def eraser_fields(eraser: Eraser) -> tuple[bytes, bytes, tuple[bytes, ...]]:
+    """An eraser as it stands in a message."""
+    return (eraser.record.envelope_bytes, eraser.record.payload, _bare(eraser.item))
+
+
+def _bare(item: SignatureItem) -> tuple[bytes, ...]:
+    return (item.public_key, item.tip, item.signature)
 
 
 def _item(reader: Reader) -> SignatureItem:

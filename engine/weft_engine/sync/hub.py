@@ -23,12 +23,14 @@ from typing import Protocol
 
 from weft_engine.limits import CURSOR_BYTES, LINKS_PER_TURN, TICK_S
 from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.envelope import Kind
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.audience import Audience
 from weft_engine.sync.interest import Interest
 from weft_engine.sync.live import Body, News, Sign, compose, news_of
 from weft_engine.sync.outgoing import Head
+from weft_engine.sync.pages import Pages
 from weft_engine.sync.session import Session
 
 CommitListener = Callable[[Sequence[Stored], Sequence[SignatureItem]], None]
@@ -73,6 +75,8 @@ class Hub:
 
     def __init__(self, commits: Commits, *, sign: Sign | None = None) -> None:
         self.head = Head(Position(0))
+        self.pages = Pages()
+        """What links have read."""
         self._commits = commits
         self._sign = sign
         self._stop: Callable[[], None] | None = None
@@ -128,6 +132,7 @@ class Hub:
             self._stop()
             self._stop = None
             self._news = []
+            self.pages.clear()
             if self._ticking is not None:
                 self._ticking.cancel()
 
@@ -162,6 +167,8 @@ class Hub:
     def _committed(self, stored: Sequence[Stored], items: Sequence[SignatureItem]) -> None:
         told: dict[Ear, None] = dict(self._attentive)
         for one in stored:
+            if one.record.envelope.kind is Kind.ERASE:
+                self.pages.forget(one.record.envelope.context)
             ears = self._offered.pop(one.record.hash, None)
             if ears is not None:
                 told.update(ears)
@@ -222,6 +229,7 @@ class Hub:
             self._ticking = loop.call_later(0, self._tick, rest)
         else:
             self._plan_tick()
+            self.pages.tick()
         now_ms = int(loop.time() * 1000)
         for ear in ears[:LINKS_PER_TURN]:
             if ear in self._ears:

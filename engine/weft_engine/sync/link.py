@@ -34,7 +34,9 @@ from weft_engine.sync.messages import ByeCode, Window
 from weft_engine.sync.questions import (
     Answer,
     Question,
+    ReadRecords,
     ReadTicket,
+    ReadWanted,
     RecordsRead,
     RenewIdentity,
     TicketRead,
@@ -250,10 +252,7 @@ class Link:
         self._carrying.flush()
         if not self._over.done():
             if not self._is_asking:
-                question = self._next_question()
-                if question is not None:
-                    self._is_asking = True
-                    self.begin(self._ask(question))
+                self._look_for_questions()
             self._taking.changed()
             if self._acking is None and session.following.owes_acks:
                 loop = asyncio.get_running_loop()
@@ -292,12 +291,36 @@ class Link:
         self._is_confirming = False
         self._carrying.go_on_reading()
 
-    async def _ask(self, question: Question | None) -> None:
-        while question is not None:
-            self.session.supply(await self._answer(question))
-            self.changed()
-            question = self._next_question()
+    def _look_for_questions(self) -> None:
+        """Ask the store what there is to ask, at once where the answer is at hand. Nothing while
+        what was read before is still on its way out."""
+        if self._carrying.is_congested:
+            return
+        question = self._next_question()
+        if question is None:
+            return
+        if isinstance(question, ReadRecords):
+            pages = self._store.hub.pages
+            page = pages.get(question)
+            if page is not None:
+                ahead = pages.ahead(question)
+                if ahead is not None:
+                    self.begin(self._read_ahead(ahead))
+                self.session.supply(page)
+                # What is left, when the others had their turn.
+                asyncio.get_running_loop().call_soon(self.changed)
+                self._carrying.flush()
+                return
+        self._is_asking = True
+        self.begin(self._ask(question))
+
+    async def _read_ahead(self, question: ReadRecords) -> None:
+        await self._store.hub.pages.read(question, self._read_records)
+
+    async def _ask(self, question: Question) -> None:
+        self.session.supply(await self._answer(question))
         self._is_asking = False
+        self.changed()
 
     async def _answer(self, question: Question) -> Answer:
         guard = self._store.guard
@@ -309,9 +332,15 @@ class Link:
             is_shown = guard.may_show(self, question.peer)
             if not is_shown:
                 return TicketRead(None, is_shown)
+        if isinstance(question, ReadRecords):
+            return await self._store.hub.pages.read(question, self._read_records)
+        if isinstance(question, ReadWanted):
+            return await self._read_records(question)
+        return await self._store.journal.read(lambda connection: answer(connection, question))
+
+    async def _read_records(self, question: ReadRecords | ReadWanted) -> RecordsRead:
         found = await self._store.journal.read(lambda connection: answer(connection, question))
-        if not isinstance(found, RecordsRead):
-            return found
+        assert isinstance(found, RecordsRead), "the answer to such a question"
         items = await self._store.signature_items(found.all)
         return replace(found, items=tuple(items))
 

@@ -22,10 +22,11 @@ import msgpack
 from weft_engine.limits import FRAME_BYTES_MAX, RECORDS_BYTES, RECORDS_PER_FRAME
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Kind
+from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.sync.closure import closed, needed
-from weft_engine.sync.frames import VERSION, item_fields
+from weft_engine.sync.frames import VERSION, eraser_fields, item_fields
 
 _HEAD = bytes((VERSION, 0x96, 4))
 """Version, an array of six, type 4: the beginning of a Records message."""
@@ -121,6 +122,51 @@ class Body:
         return _body(self.news, kept, self.upto)
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Records that were read of the journal, all in one message: the same for every peer that lacks
+    all of them. `shared` is what stands behind its `whole_head`."""
+
+    shared: bytes
+    sent: Sent
+    hashes: frozenset[RecordHash]
+    lasts: tuple[Position, ...]
+    """Where the last record of each part of the question stands that was reached."""
+
+
+def whole(
+    parts: Sequence[Sequence[Stored]],
+    items: Sequence[SignatureItem],
+    beside: Mapping[RecordHash, Sequence[Eraser]],
+) -> Whole | None:
+    """These records with what they need of the signatures and of the erasers `beside` them; None if
+    they don't fit in a frame. They are closed, and no part of them is empty."""
+    stored = [one for part in parts for one in part]
+    hashes = [one.record.hash for one in stored]
+    erasers = {e.record.hash: e for hash_ in hashes for e in beside.get(hash_, ())}
+    chosen = needed(stored, items)
+    packb, pack_array = msgpack.packb, msgpack.Packer().pack_array_header
+    shared = b"".join(
+        [
+            pack_array(len(stored)),
+            *[packb((one.record.envelope_bytes, one.record.payload)) for one in stored],
+            pack_array(len(chosen)),
+            *[packb(item_fields(item)) for item in chosen],
+            pack_array(len(erasers)),
+            *[packb(eraser_fields(eraser)) for eraser in erasers.values()],
+        ]
+    )
+    if len(shared) > FRAME_BYTES_MAX - _ROOM_BYTES:
+        return None
+    firsts: dict[ContextName, Position] = {}
+    for one in stored:
+        firsts.setdefault(one.record.envelope.context, one.position)
+    size = sum([one.record.size for one in stored])
+    size += sum([eraser.record.size for eraser in erasers.values()])
+    lasts = tuple(part[-1].position for part in parts)
+    return Whole(shared, Sent(min(firsts.values()), size, firsts), frozenset(hashes), lasts)
+
+
 def news_of(
     stored: Sequence[Stored], items: Sequence[SignatureItem], *, sign: Sign | None = None
 ) -> list[News]:
@@ -164,6 +210,12 @@ def head_of(serial: int) -> bytes:
         return _HEAD + bytes((serial,))
     width = 1 if serial < 1 << 8 else 2 if serial < 1 << 16 else 4 if serial < 1 << 32 else 8
     return _HEAD + bytes((0xCB + width.bit_length(),)) + serial.to_bytes(width, "big")
+
+
+def whole_head(serial: int, upto: Position | None) -> bytes:
+    """What stands before the shared bytes of a `Whole`."""
+    said: bytes = msgpack.packb(upto)
+    return head_of(serial) + said
 
 
 def _body(news: tuple[News, ...], kept: Sequence[News], upto: Position) -> Body:

@@ -13,13 +13,17 @@ from weft_engine.sync.fragments import cut
 from weft_engine.sync.frames import encode
 from weft_engine.sync.messages import Message
 
+Pieces = tuple[bytes, ...]
+"""The bytes of one message or frame, one behind the other: what several links send is one object in
+memory."""
+
 
 class Outbox:
     def __init__(self) -> None:
         self.size = 0
         """Bytes that have not begun to leave, those that overtake left out: they are small."""
         self._urgent: list[bytes] = []
-        self._ordered: deque[bytes] | None = None  # An empty one takes 600 bytes.
+        self._ordered: deque[Pieces] | None = None  # An empty one takes 600 bytes.
         self._cutting: Iterator[bytes] | None = None
         self._message_id = 0
 
@@ -31,11 +35,12 @@ class Outbox:
     def put(self, message: Message) -> None:
         self.put_encoded(encode(message))
 
-    def put_encoded(self, message: bytes) -> None:
+    def put_encoded(self, *message: bytes) -> None:
+        """One in several pieces fits in a frame."""
         if self._ordered is None:
             self._ordered = deque()
         self._ordered.append(message)
-        self.size += len(message)
+        self.size += sum(map(len, message))
 
     def put_first(self, message: Message) -> None:
         """Behind other urgent ones, before everything else, even between two fragments."""
@@ -52,29 +57,31 @@ class Outbox:
         self._cutting = None
         self.size = 0
 
-    def take(self, *, bytes_max: int) -> list[bytes]:
+    def take(self, *, bytes_max: int) -> list[Pieces]:
         """The next frames, about so many bytes of them, urgent ones aside."""
-        frames, self._urgent = self._urgent, []
+        frames: list[Pieces] = [(frame,) for frame in self._urgent]
+        self._urgent = []
         size = 0
         while size < bytes_max and (frame := self._next()) is not None:
             frames.append(frame)
-            size += len(frame)
+            size += sum(map(len, frame))
         return frames
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> Pieces | None:
         if self._cutting is not None:
             frame = next(self._cutting, None)
             if frame is not None:
-                return frame
+                return (frame,)
             self._cutting = None
         if self._ordered is None:
             return None
         message = self._ordered.popleft()
-        self.size -= len(message)
+        size = sum(map(len, message))
+        self.size -= size
         if not self._ordered:
             self._ordered = None
-        if len(message) <= FRAME_BYTES_MAX:
+        if size <= FRAME_BYTES_MAX:
             return message
         self._message_id += 1
-        self._cutting = cut(message, id_=self._message_id)
-        return next(self._cutting)
+        self._cutting = cut(b"".join(message), id_=self._message_id)
+        return (next(self._cutting),)

@@ -15,7 +15,7 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -34,7 +34,7 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.closure import closed, needed
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.live import Sent
+from weft_engine.sync.live import Sent, Whole
 from weft_engine.sync.messages import Window
 from weft_engine.sync.questions import Part, ReadRecords, RecordsRead
 
@@ -63,6 +63,12 @@ class Pending:
         return not (self.comparing or self.held) and (
             bool(self.positions) or self.newest > self.after
         )
+
+    def goes_on_from(self, position: Position) -> bool:
+        """What is to be sent next is just what stands behind `position`."""
+        if self.comparing or self.held or self.withheld or self.positions or self.known:
+            return False
+        return self.after == position
 
     @property
     def floor(self) -> Position | None:
@@ -288,6 +294,23 @@ class Outgoing:
                 Part(context, tuple(pending.withheld), positions, pending.after, self.head)
             )
         return ReadRecords(tuple(parts), RECORDS_PER_FRAME, RECORDS_BYTES)
+
+    def pass_on(self, question: ReadRecords, whole: Whole, known: Collection[RecordHash]) -> bool:
+        """Move on behind all that was read, if the peer is to get all of it: then it may be sent as
+        it is. False if it has to be composed."""
+        reached = list(zip(question.parts, whole.lasts, strict=False))
+        for part, _ in reached:
+            pending = self._pending.get(part.context)
+            if pending is None or not pending.goes_on_from(part.after):
+                return False
+        if not whole.hashes.isdisjoint(known):
+            return False
+        for part, last in reached:
+            pending = self._pending[part.context]
+            pending.after = last
+            self._ready.pop(part.context, None)
+            self._settle(part.context, pending)
+        return True
 
     def compose(self, read: RecordsRead, known: Container[RecordHash]) -> Composed | None:
         """The message in what was read; moves on behind it. `known` came from the peer just now."""

@@ -36,6 +36,7 @@ from weft_engine.sync.cursor_questions import (
     answer_cursor,
 )
 from weft_engine.sync.interest import NOTHING, Interest
+from weft_engine.sync.live import Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,8 @@ class RecordsRead:
 
     erasers: Mapping[RecordHash, tuple[Eraser, ...]] = field(default_factory=dict)
     """Those that prove stand-ins among the records, by the records that need them."""
+    whole: Whole | None = None
+    """All of this in one message, if it is closed as it is (`sync.pages`)."""
 
     @property
     def all(self) -> list[Stored]:

@@ -5,7 +5,7 @@ Must never know: what comes, the store.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 from weft_engine.limits import (
@@ -19,7 +19,7 @@ from weft_engine.sync.acks import Acks
 from weft_engine.sync.closure import needed
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.live import Body, Sent, head_of
+from weft_engine.sync.live import Body, Sent, head_of, whole_head
 from weft_engine.sync.messages import Ack, Records, Want, Window
 from weft_engine.sync.outbox import Outbox
 from weft_engine.sync.outgoing import Composed, Head, Outgoing, beside, firsts
@@ -124,10 +124,18 @@ class Sending:
             self._send(Composed(records, items, firsts(stored), erasers), None)
 
     def records_read(
-        self, answer: RecordsRead, known: Container[RecordHash], *, states: bool
+        self, answer: RecordsRead, known: Collection[RecordHash], *, states: bool
     ) -> None:
         """`known` came from the peer just now. `states`: the peer is told up to where it was sent
         everything."""
+        whole = answer.whole
+        assert isinstance(answer.question, ReadRecords), "who supplies it has looked"
+        if whole is not None and self.outgoing.pass_on(answer.question, whole, known):
+            upto = self.outgoing.stated() if states else None
+            self._serial += 1
+            self.outgoing.sent(self._serial, whole.sent)
+            self.outbox.put_encoded(whole_head(self._serial, upto), whole.shared)
+            return
         composed = self.outgoing.compose(answer, known)
         if composed is not None:
             self._send(composed, self.outgoing.stated() if states else None)

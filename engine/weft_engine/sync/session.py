@@ -80,6 +80,7 @@ from weft_engine.sync.messages import (
     Window,
     bye,
 )
+from weft_engine.sync.outbox import Pieces
 from weft_engine.sync.outgoing import Head
 from weft_engine.sync.progress import Progress
 from weft_engine.sync.pulse import Beat, Pulse
@@ -182,13 +183,17 @@ class Session:
     def frames_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[bytes]:
         """Frames for the transport, in this order: about `bytes_max` of them. Call again until
         there are none."""
+        return [b"".join(frame) for frame in self.pieces_to_send(bytes_max=bytes_max)]
+
+    def pieces_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[Pieces]:
+        """As `frames_to_send`, for who writes a frame piece by piece."""
         self.sending.tell_acks()
         frames = self._outbox.take(bytes_max=bytes_max)
         if not frames and self._showing is not None and self.end is None:
             # One at a time, and only when nothing else is to leave: presence delays nobody.
             shown = self._showing.next()
             if shown is not None:
-                frames.append(encode(shown))
+                frames.append((encode(shown),))
         self._pulse.has_sent = self._pulse.has_sent or bool(frames)
         return frames
 
