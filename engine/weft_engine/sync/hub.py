@@ -32,6 +32,7 @@ from weft_engine.sync.live import Body, News, Sign, compose, news_of
 from weft_engine.sync.outgoing import Head
 from weft_engine.sync.pages import Pages
 from weft_engine.sync.session import Session
+from weft_engine.sync.turns import Turns
 
 CommitListener = Callable[[Sequence[Stored], Sequence[SignatureItem]], None]
 
@@ -77,6 +78,8 @@ class Hub:
         self.head = Head(Position(0))
         self.pages = Pages()
         """What links have read."""
+        self.turns = Turns()
+        """In which order they send it."""
         self._commits = commits
         self._sign = sign
         self._stop: Callable[[], None] | None = None

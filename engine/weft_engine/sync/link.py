@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from weft_engine.errors import MachineError, StoreClosed
 from weft_engine.limits import (
@@ -299,26 +300,36 @@ class Link:
         question = self._next_question()
         if question is None:
             return
-        if isinstance(question, ReadRecords):
-            pages = self._store.hub.pages
-            page = pages.get(question)
-            if page is not None:
-                ahead = pages.ahead(question)
-                if ahead is not None:
-                    self.begin(self._read_ahead(ahead))
-                self.session.supply(page)
-                # What is left, when the others had their turn.
-                asyncio.get_running_loop().call_soon(self.changed)
-                self._carrying.flush()
-                return
         self._is_asking = True
-        self.begin(self._ask(question))
+        page = self._store.hub.pages.get(question) if isinstance(question, ReadRecords) else None
+        if page is None:
+            self.begin(self._ask(question))
+        elif self._store.hub.turns.may_step():
+            self._give(page)
+        else:
+            self._store.hub.turns.later(partial(self._give, page))
+
+    def _give(self, page: RecordsRead) -> None:
+        """A page for the last question; what comes behind it when the others had their turn."""
+        if self._over.done():
+            return
+        assert isinstance(page.question, ReadRecords), "that is what pages answer"
+        ahead = self._store.hub.pages.ahead(page.question)
+        if ahead is not None:
+            self.begin(self._read_ahead(ahead))
+        self.session.supply(page)
+        self._is_asking = False
+        asyncio.get_running_loop().call_soon(self.changed)
+        self._carrying.flush()
 
     async def _read_ahead(self, question: ReadRecords) -> None:
         await self._store.hub.pages.read(question, self._read_records)
 
     async def _ask(self, question: Question) -> None:
-        self.session.supply(await self._answer(question))
+        found = await self._answer(question)
+        if isinstance(found, RecordsRead):
+            await self._store.hub.turns.step()
+        self.session.supply(found)
         self._is_asking = False
         self.changed()
 

@@ -1,4 +1,5 @@
-"""Turns: in which order the links of a relay have their messages inspected and written.
+"""Turns: in which order the links of a relay have their messages inspected and written, and are
+sent what they have to catch up with.
 
 A small message is inspected at once, as long as there is time for it in this turn of the event
 loop; those for which there was none come first in the next one, a link after the other. Large
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 _LARGE_AT_ONCE: Final = 2
@@ -46,6 +48,14 @@ class Turns:
         self._later[go_on] = None
         self._plan()
 
+    async def step(self) -> None:
+        """Return when there is time for a step."""
+        if self.may_step():
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.later(partial(_begin, turn))
+        await turn
+
     async def wait(self) -> None:
         """Return when it is the turn of a large message, which lasts until `end`."""
         await self._large.acquire()
@@ -67,3 +77,8 @@ class Turns:
             go_on()
         if self._later:
             self._plan()
+
+
+def _begin(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
