@@ -21,7 +21,9 @@ from weft_engine.replica import erasing
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints
 from weft_engine.storage.checkpoints import Checkpoint
+from weft_engine.sync.ending import End
 from weft_engine.sync.link import Link
+from weft_engine.sync.transport import Transport
 from weft_engine.yjs.encoder import encode_event_append
 
 CHAT = ContextName("a/b")
@@ -245,3 +247,55 @@ async def test_a_read_only_store_is_told_of_confirmations_in_vain(place: Path) -
                 await asyncio.sleep(0.02)
             links[1].close()
             assert {end.code for end in await asyncio.gather(*running)} == {"closed"}
+
+
+class Overheard:
+    """One end of a pipe; `said` is what came out of it."""
+
+    def __init__(self, end: Transport) -> None:
+        self._end = end
+        self.said = b""
+
+    async def send(self, frame: bytes, /) -> None:
+        await self._end.send(frame)
+
+    async def receive(self) -> bytes | None:
+        frame = await self._end.receive()
+        self.said += frame or b""
+        return frame
+
+    async def close(self, code: str, reason: str, /) -> None:
+        await self._end.close(code, reason)
+
+
+async def test_what_was_read_for_links_goes_with_what_is_erased(place: Path) -> None:
+    """Who joins after an erasure is sent none of the words, though many joined just before."""
+    running: list[asyncio.Task[End]] = []
+
+    async def join(name: str) -> bytes:
+        async with open_replica(place / name, seed=len(running) + 1) as joiner:
+            left, right = pipe()
+            overheard = Overheard(right)
+            running.append(asyncio.create_task(Link(left, replica).run()))
+            link = Link(overheard, joiner)
+            joining = asyncio.create_task(link.run())
+            await link.until_synced(timeout=20)
+            link.close()
+            await joining
+            return overheard.said
+
+    async with open_replica(place / "a.db") as replica:
+        chat = replica.context(CHAT)
+        (event,) = await chat.append("SECRET")
+        # So much that what was read first would not be read again for what comes behind it.
+        for _ in range(4):
+            await chat.append("something else" + "." * 60_000)
+        async with open_replica(place / "stays.db", seed=9) as stays, linked(replica, stays) as two:
+            await two.settled()
+            assert b"SECRET" in await join("early.db")
+            assert replica.hub.pages.size > 0
+            await chat.erase(event=event, reason="private")
+            said = await join("late.db")
+            assert b"something else" in said
+            assert b"SECRET" not in said
+        await asyncio.gather(*running)

@@ -77,6 +77,7 @@ from weft_engine.sync.interest import NOTHING, Interest
 from weft_engine.sync.live import Body
 from weft_engine.sync.messages import Cursor
 from weft_engine.sync.outgoing import Outgoing
+from weft_engine.sync.pages import Pages
 from weft_engine.views import build
 from weft_engine.yjs.reader import read_update
 
@@ -103,6 +104,11 @@ def _patch(owner: Any, name: str, value: Any) -> None:
 
 
 # ---- how each one is broken -----------------------------------------------------------------
+
+
+def pages_outlive() -> None:
+    """What was read for many links is given after something of it was erased."""
+    _patch(Pages, "forget", lambda self, context: None)
 
 
 def no_gate() -> None:
@@ -602,6 +608,13 @@ MUTANTS: Final = (
     Mutant("erasing goes on after a crash", "it is forgotten", forget_to_erase),
     Mutant("what is erased is in no file", "it stays in the log", erase_without_the_log),
     Mutant("a stand-in comes with its eraser", "it is taken without", take_any_stand_in),
+    Mutant(
+        "what is erased is sent to nobody",
+        "what many read outlives it",
+        pages_outlive,
+        test="tests/integration/test_erasing_meanwhile.py::"
+        "test_what_was_read_for_links_goes_with_what_is_erased",
+    ),
     Mutant("a checkpoint is verified", "it is believed", believe_checkpoints),
     Mutant("a chain goes on where it ended", "behind what never was", move_the_head_first),
     Mutant(

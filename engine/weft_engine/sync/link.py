@@ -37,7 +37,6 @@ from weft_engine.sync.questions import (
     Question,
     ReadRecords,
     ReadTicket,
-    ReadWanted,
     RecordsRead,
     RenewIdentity,
     TicketRead,
@@ -323,7 +322,7 @@ class Link:
         self._carrying.flush()
 
     async def _read_ahead(self, question: ReadRecords) -> None:
-        await self._store.hub.pages.read(question, self._read_records)
+        await self._read_page(question)
 
     async def _ask(self, question: Question) -> None:
         found = await self._answer(question)
@@ -344,16 +343,22 @@ class Link:
             if not is_shown:
                 return TicketRead(None, is_shown)
         if isinstance(question, ReadRecords):
-            return await self._store.hub.pages.read(question, self._read_records)
-        if isinstance(question, ReadWanted):
-            return await self._read_records(question)
-        return await self._store.journal.read(lambda connection: answer(connection, question))
-
-    async def _read_records(self, question: ReadRecords | ReadWanted) -> RecordsRead:
+            return await self._read_page(question)
         found = await self._store.journal.read(lambda connection: answer(connection, question))
-        assert isinstance(found, RecordsRead), "the answer to such a question"
+        if not isinstance(found, RecordsRead):
+            return found
         items = await self._store.signature_items(found.all)
         return replace(found, items=tuple(items))
+
+    async def _read_page(self, question: ReadRecords) -> RecordsRead:
+        return await self._store.hub.pages.read(
+            question, self._read_records, self._store.signature_items
+        )
+
+    async def _read_records(self, question: ReadRecords) -> RecordsRead:
+        found = await self._store.journal.read(lambda connection: answer(connection, question))
+        assert isinstance(found, RecordsRead), "the answer to such a question"
+        return found
 
     # ---- inside -------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from weft_engine.limits import (
@@ -40,7 +40,9 @@ from weft_engine.sync.questions import ReadRecords, RecordsRead
 
 Key = tuple[tuple[ContextName, Position], ...]
 Fetch = Callable[[ReadRecords], Awaitable[RecordsRead]]
-"""Reads the journal, and adds the signatures."""
+"""Reads the journal; signatures are not in it."""
+Sign = Callable[[Sequence[Stored]], Awaitable[Sequence[SignatureItem]]]
+"""The signatures for a message of these: those that are kept, and of our own over the last."""
 
 
 @dataclass(slots=True)
@@ -95,11 +97,11 @@ class Pages:
             return None
         return replace(question, parts=(replace(part, after=page.last),))
 
-    async def read(self, question: ReadRecords, fetch: Fetch) -> RecordsRead:
+    async def read(self, question: ReadRecords, fetch: Fetch, sign: Sign) -> RecordsRead:
         """The answer, from memory or by `fetch`: one at a time of those that ask the same."""
         key = _key(question)
         if key is None:
-            return await fetch(question)
+            return await _signed(await fetch(question), sign)
         while (reading := self._reading.get(key)) is not None:
             await reading.wait()
             page = self.get(question)
@@ -108,7 +110,7 @@ class Pages:
         done = self._reading[key] = asyncio.Event()
         forgotten = self._forgotten
         try:
-            pages = list(_pages(await fetch(_ahead(question)), question))
+            pages = await _pages(await fetch(_ahead(question)), question, sign)
             if forgotten == self._forgotten:
                 for page in reversed(pages):
                     self._keep(page)
@@ -149,11 +151,9 @@ class Pages:
             return None
         size = len(read.whole.shared) + read.whole.sent.size
         size += PAGE_RECORD_BYTES * len(read.whole.hashes)
-        records_max, bytes_max = read.question.records_max, read.question.bytes_max
-        is_full = 2 * len(read.whole.hashes) > records_max or 2 * read.whole.sent.size > bytes_max
         upto, last = read.question.parts[0].upto, max(read.whole.lasts)
         self._drop(key)
-        page = self._pages[key] = _Page(read, upto, last, is_full, size, self._ticks)
+        page = self._pages[key] = _Page(read, upto, last, _is_full(read), size, self._ticks)
         for context, _ in key:
             self._by_context.setdefault(context, {})[key] = None
         self.size += size
@@ -210,36 +210,51 @@ def _ahead(question: ReadRecords) -> ReadRecords:
     return replace(
         question,
         records_max=PAGES_PER_READING * question.records_max,
-        bytes_max=PAGES_PER_READING * question.bytes_max,
+        bytes_max=PAGES_PER_READING * PAGE_BYTES,
     )
 
 
-def _pages(read: RecordsRead, question: ReadRecords) -> Iterator[RecordsRead]:
+async def _pages(read: RecordsRead, question: ReadRecords, sign: Sign) -> list[RecordsRead]:
     """What was read, a page at a time: the first answers `question`, the next what comes behind.
     Of what is not closed one page at most, which is the first."""
-    if len(question.parts) > 1:
-        yield _cut(replace(read, question=question))
-        return
+    if len(question.parts) > 1 or not read.all:
+        return [_cut(await _signed(replace(read, question=question), sign))]
     (part,), left = question.parts, read.all
-    is_first = True
-    while left or is_first:
-        page = _fullest(replace(read, question=question, stored=(tuple(left),)), question)
-        if page.whole is None and not is_first:
-            return
-        yield page
-        is_first = False
+    pages: list[RecordsRead] = []
+    while left:
+        asked = replace(read, question=question, stored=(tuple(left),))
+        page = await _fullest(asked, question, sign)
+        # What was read last ended where there was enough: what is there is the beginning of a page.
+        is_cut = len(page.all) == len(left) and not _is_full(page) and left[-1].position < part.upto
+        if pages and (page.whole is None or is_cut):
+            break
+        pages.append(page)
         if page.whole is None:
-            return
+            break
         left = left[len(page.all) :]
         question = replace(question, parts=(replace(part, after=page.whole.lasts[-1]),))
+    return pages
 
 
-def _fullest(read: RecordsRead, question: ReadRecords) -> RecordsRead:
+async def _signed(read: RecordsRead, sign: Sign) -> RecordsRead:
+    return replace(read, items=tuple(await sign(read.all)))
+
+
+def _is_full(read: RecordsRead) -> bool:
+    """Whether it goes as it is, however much follows by now."""
+    assert isinstance(read.question, ReadRecords), "that is what pages answer"
+    if read.whole is None:
+        return False
+    records_max, bytes_max = read.question.records_max, read.question.bytes_max
+    return 2 * len(read.whole.hashes) > records_max or 2 * read.whole.sent.size > bytes_max
+
+
+async def _fullest(read: RecordsRead, question: ReadRecords, sign: Sign) -> RecordsRead:
     """The page that `read` begins with: as much as a frame holds, if signatures leave the room."""
     stored = read.all
     for bytes_max in (PAGE_BYTES, question.bytes_max):
         count = _within(stored, records_max=question.records_max, bytes_max=bytes_max)
-        page = _cut(replace(read, stored=(tuple(stored[:count]),)))
+        page = _cut(await _signed(replace(read, stored=(tuple(stored[:count]),)), sign))
         if page.whole is not None:
             break
     return page
