@@ -75,6 +75,8 @@ class Relay:
         self._sizes = ContextSizes(replica.journal, bytes_max=limits.context_bytes)
         self._contexts = LinkContexts(replica.journal, contexts_max=limits.link_contexts)
         self._links: dict[Link, tuple[RelayTransport, asyncio.Future[None]]] = {}
+        self._of_store: dict[bytes, dict[Link, None]] = {}
+        """The links on which a store has said hello."""
         self._is_closing = False
         self._turns = Turns()
         self._rooms = Rooms(replica, self._sizes)
@@ -136,7 +138,7 @@ class Relay:
         self._links[link] = (transport, ended)
         session = link.session
         waiting = loop.call_later(self.limits.hello_s, _miss_hello, link, self.limits)
-        link.when(lambda: session.peer is not None, partial(_check_hello, link, self.limits))
+        link.when(lambda: session.peer is not None, partial(self._greeted, link))
         link.when(lambda: session.tickets.peer_is_current, partial(self._replace_stale, link))
         if guest is not None:
             guest.ends_by(partial(_let_go, link, transport))
@@ -150,6 +152,7 @@ class Relay:
         finally:
             waiting.cancel()
             del self._links[link]
+            self._forget_store(link)
             ended.set_result(None)
 
     async def serve_yjs(
@@ -210,15 +213,28 @@ class Relay:
             await asyncio.wait(ends)
         await self._rooms.close()
 
+    def _greeted(self, link: Link) -> None:
+        peer = link.session.peer
+        assert peer is not None, "it has said hello"
+        self._of_store.setdefault(peer.store, {})[link] = None
+        _check_hello(link, self.limits)
+
+    def _forget_store(self, link: Link) -> None:
+        peer = link.session.peer
+        links = {} if peer is None else self._of_store.get(peer.store, {})
+        links.pop(link, None)
+        if peer is not None and not links:
+            self._of_store.pop(peer.store, None)
+
     def _replace_stale(self, link: Link) -> None:
         """A store has one link here: who shows its ticket on a new one has left the others, or is
         a copy of who is on them."""
         peer = link.session.peer
-        for other in tuple(self._links):
-            its = other.session
-            if other is link or peer is None or its.peer is None or its.peer.store != peer.store:
+        assert peer is not None, "it has shown its ticket"
+        for other in tuple(self._of_store.get(peer.store, ())):
+            if other is link:
                 continue
-            if its.tickets.peer_is_current:
+            if other.session.tickets.peer_is_current:
                 other.close(
                     "the same store has opened a newer link",
                     hint="this one was left behind; if it was not, the store was copied",

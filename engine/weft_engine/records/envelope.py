@@ -122,20 +122,48 @@ def decode_envelope(data: bytes) -> Envelope:
     of_kind = _KINDS.get(kind) if type(kind) is int else None
     if of_kind is None:
         raise MalformedRecord(f"an envelope has the unknown kind {kind!r}")
-    _check(_is_bytes(origin, 16), "origin is not 16 bytes")
-    _check(type(seq) is int and 1 <= seq < 1 << 64, "seq is not a positive integer")
-    _check(prev is None or _is_bytes(prev, 32), "prev is neither nil nor 32 bytes")
-    _check((prev is None) == (seq == 1), "prev and seq disagree on whether it is a chain's first")
-    _check(type(hlc) is int and 0 <= hlc <= HLC_MAX, "hlc is not an unsigned 64-bit integer")
-    _check(_is_bytes(payload_hash, 32), "payload hash is not 32 bytes")
-    _check(type(deps) is tuple and len(deps) <= DEPS_MAX, f"deps are not up to {DEPS_MAX} hashes")
+    if not (
+        type(origin) is bytes
+        and len(origin) == 16
+        and type(seq) is int
+        and 1 <= seq < 1 << 64
+        and ((prev is None) if seq == 1 else (type(prev) is bytes and len(prev) == 32))
+        and type(hlc) is int
+        and 0 <= hlc <= HLC_MAX
+        and type(payload_hash) is bytes
+        and len(payload_hash) == 32
+        and type(deps) is tuple
+        and len(deps) <= DEPS_MAX
+    ):
+        raise _complaint(origin, seq, prev, hlc, payload_hash)
     if deps:
         _check(all(_is_bytes(dep, 32) for dep in deps), "deps are not hashes of 32 bytes")
         _check(all(a < b for a, b in pairwise(deps)), "deps do not ascend")
         _check(prev is None or prev not in deps, "prev stands among deps")
     again = _pack((FORMAT_VERSION, *fields[1:]))
     _check(again == data, "the encoding is not the shortest form")
-    return Envelope(name, origin, seq, prev, deps, Hlc(hlc), of_kind, payload_hash)
+    return Envelope(name, Incarnation(origin), seq, prev, deps, Hlc(hlc), of_kind, payload_hash)
+
+
+def _complaint(
+    origin: object, seq: object, prev: object, hlc: object, payload_hash: object
+) -> MalformedRecord:
+    """What is wrong with fields of which one is."""
+    if not _is_bytes(origin, 16):
+        why = "origin is not 16 bytes"
+    elif not (type(seq) is int and 1 <= seq < 1 << 64):
+        why = "seq is not a positive integer"
+    elif not (prev is None or _is_bytes(prev, 32)):
+        why = "prev is neither nil nor 32 bytes"
+    elif (prev is None) != (seq == 1):
+        why = "prev and seq disagree on whether it is a chain's first"
+    elif not (type(hlc) is int and 0 <= hlc <= HLC_MAX):
+        why = "hlc is not an unsigned 64-bit integer"
+    elif not _is_bytes(payload_hash, 32):
+        why = "payload hash is not 32 bytes"
+    else:
+        why = f"deps are not up to {DEPS_MAX} hashes"
+    return MalformedRecord(f"an envelope is not sound: {why}")
 
 
 @lru_cache(maxsize=_NAMES_CACHED_MAX)

@@ -1,8 +1,8 @@
 """The writing side of the journal tables: positions, context heads, rows of the open batch.
 
-Lives on the writer thread. Rows are gathered and written with one statement per power of two,
-because every SQLite call gives the interpreter lock away and has to win it back from a busy event
-loop.
+Lives on the writer thread. Rows are gathered and written with one statement, because every SQLite
+call gives the interpreter lock away and has to win it back from a busy event loop. So that there
+are few statements to keep prepared, rows of nothing fill them up.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ ERASED = 2
 _HEADS_MAX = 4096
 _MAXIMAL_MAX = 8192
 _NOTED_MAX = 65_536
-_ROWS_PER_STATEMENT = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+_ROWS_PER_STATEMENT = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 @dataclass(frozen=True, slots=True)
 class _Statements:
-    """One statement for each number of rows that are written together."""
+    """One statement for each number of rows that are written together. It passes over rows that
+    begin with NULL."""
 
     columns: int
     by_rows: dict[int, str]
@@ -45,16 +46,22 @@ class _Statements:
         )
 
     def run(self, connection: sqlite3.Connection, values: Sequence[object]) -> None:
-        start = 0
-        for rows in _ROWS_PER_STATEMENT:
-            width = rows * self.columns
-            while len(values) - start >= width:
-                connection.execute(self.by_rows[rows], values[start : start + width])
-                start += width
+        width = _ROWS_PER_STATEMENT[-1] * self.columns
+        for start in range(0, len(values), width):
+            some = values[start : start + width]
+            wanted = len(some) // self.columns
+            rows = next(rows for rows in _ROWS_PER_STATEMENT if rows >= wanted)
+            nothing = (None,) * ((rows - wanted) * self.columns)
+            connection.execute(self.by_rows[rows], (*some, *nothing))
 
 
-_RECORDS = _Statements.of("INSERT INTO records VALUES {rows}", 8)
-_SIGNATURES = _Statements.of("INSERT OR IGNORE INTO signatures VALUES {rows}", 2)
+_RECORDS = _Statements.of(
+    "INSERT INTO records SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL", 8
+)
+_SIGNATURES = _Statements.of(
+    "INSERT OR IGNORE INTO signatures SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL",
+    2,
+)
 _CONTEXTS = _Statements.of(
     "WITH new (id, frontier, records, position, hlc) AS (VALUES {rows})"
     " UPDATE contexts SET frontier = new.frontier, records = new.records,"

@@ -80,6 +80,9 @@ class Writer:
         self._room = asyncio.Event()
         self._room.set()
         self._hand_over_planned = False
+        self._is_working = False
+        """The lane looks at what waits, or is about to, so it need not be woken. Set on the loop
+        before it is, cleared on the lane, which then looks once more."""
         self._closed = False
         self.on_failure: Callable[[], None] = lambda: None
         self._last_batch = 1
@@ -126,7 +129,7 @@ class Writer:
             raise StoreClosed("the store is closed")
         self._waiting.append(_Submitted(job, size, self._failures, done, is_alone))
         self._queued_bytes += size
-        if not self._hand_over_planned:
+        if not self._hand_over_planned and not self._is_working:
             self._hand_over_planned = True
             if self._last_batch > 1:
                 self._loop.call_soon(self._hand_over)
@@ -145,16 +148,20 @@ class Writer:
 
     def _hand_over(self) -> None:
         self._hand_over_planned = False
+        self._is_working = True
         self._lane.run(self._work)
 
     # ---- on the lane --------------------------------------------------------------------------
 
     def _work(self) -> None:
         while self._waiting:
-            if self._waiting[0].is_alone:
-                self._run_alone(self._waiting.popleft())
-            else:
-                self._commit(self._take())
+            while self._waiting:
+                if self._waiting[0].is_alone:
+                    self._run_alone(self._waiting.popleft())
+                else:
+                    self._commit(self._take())
+            # Who submits from here on wakes the lane; who did so just before is seen now.
+            self._is_working = False
 
     def _take(self) -> list[_Submitted]:
         batch: list[_Submitted] = []

@@ -28,7 +28,7 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.audience import Audience
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.live import Body, News, Sign, compose, news_of
+from weft_engine.sync.live import Body, News, Sign, compose, news_of, nothing_of
 from weft_engine.sync.outgoing import Head
 from weft_engine.sync.pages import Pages
 from weft_engine.sync.session import Session
@@ -195,23 +195,30 @@ class Hub:
         if head > self.head.position:
             self.head.position = head
             self.head.row = newest.record.hash[:CURSOR_BYTES]
-        contexts = dict.fromkeys([one.context for one in news])
+        of: dict[ContextName, list[News]] = {}
+        for one in news:
+            of.setdefault(one.context, []).append(one)
         covered: dict[_Group, list[ContextName]] = {}
-        for context in contexts:
+        for context in of:
             for group in self._audience.of(context):
                 covered.setdefault(group, []).append(context)
         composed: dict[tuple[ContextName, ...], list[Body]] = {}
         for group, names in covered.items():
             key = tuple(names)
+            if len(key) == 1:
+                some: Sequence[News] = of[key[0]]
+            else:
+                some = news if len(key) == len(of) else _within(news, frozenset(key))
+            ears = tuple(group.ears)
+            if len(ears) == 1 and all(one.hashes <= ears[0].session.came for one in some):
+                # Who writes alone in a context is told of its own only: no bytes are made for it.
+                self._give(ears[0], [nothing_of(some, head)])
+                continue
             bodies = composed.get(key)
             if bodies is None:
-                some = news if len(key) == len(contexts) else _within(news, frozenset(key))
                 bodies = composed[key] = compose(some, head)
-            for ear in tuple(group.ears):
-                try:
-                    give(ear, bodies)
-                except Exception as error:  # noqa: BLE001 - it ends this link, and no other
-                    ear.failed(error)
+            for ear in ears:
+                self._give(ear, bodies)
         for ear in self._came:
             ear.session.following.handed_out()
         self._came.clear()
@@ -242,6 +249,12 @@ class Hub:
                     ear.failed(error)
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _give(self, ear: Ear, bodies: Sequence[Body]) -> None:
+        try:
+            give(ear, bodies)
+        except Exception as error:  # noqa: BLE001 - it ends this link, and no other
+            ear.failed(error)
 
     def _unfollow(self, ear: Ear, group: _Group) -> None:
         del group.ears[ear]

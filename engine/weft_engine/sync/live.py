@@ -204,6 +204,11 @@ def compose(news: Sequence[News], head: Position) -> list[Body]:
     return bodies
 
 
+def nothing_of(news: Sequence[News], upto: Position) -> Body:
+    """A body for a peer that has all of the news; no bytes are made for it."""
+    return Body(tuple(news), upto, b"", _sent(news))
+
+
 def head_of(serial: int) -> bytes:
     """What stands before the shared bytes of a body."""
     if serial < 0x80:
@@ -219,10 +224,7 @@ def whole_head(serial: int, upto: Position | None) -> bytes:
 
 
 def _body(news: tuple[News, ...], kept: Sequence[News], upto: Position) -> Body:
-    firsts: dict[ContextName, Position] = {}
-    for one in kept:
-        firsts.setdefault(one.context, one.stored[0].position)
-    sent = Sent(min(firsts.values()), sum([one.size for one in kept]), firsts)
+    sent = _sent(kept)
     parts: list[Parts] = []
     for one in kept:
         if one.parts is None:
@@ -240,6 +242,13 @@ def _body(news: tuple[News, ...], kept: Sequence[News], upto: Position) -> Body:
         ]
     )
     return Body(news, upto, shared, sent)
+
+
+def _sent(news: Sequence[News]) -> Sent:
+    firsts: dict[ContextName, Position] = {}
+    for one in news:
+        firsts.setdefault(one.context, one.stored[0].position)
+    return Sent(min(firsts.values()), sum([one.size for one in news]), firsts)
 
 
 def _parts(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> Parts | None:
