@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol, cast
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-from weft_engine.limits import FRAMES_PER_TURN
+from weft_engine.limits import FRAMES_PER_TURN, KIB
+from weft_server.large_messages import LargeMessages
 
 try:
     from websockets.speedups import apply_mask
@@ -43,6 +45,8 @@ _TINY_TURN_BYTES: Final = 24 * FRAMES_PER_TURN
 which a window has few."""
 _LAST_TURNS: Final = 8
 """Turns of a connection that has ended."""
+_LARGE_BYTES: Final = 32 * KIB
+"""Reading such a message can take a millisecond."""
 _TURN_S: Final = 0.01
 _TURN_S_MAX: Final = 0.1
 
@@ -61,6 +65,10 @@ class ConnectionUser(Protocol):
 
     def writing_resumed(self) -> None:
         """What waited to be written has shrunk to little."""
+
+
+_large_of: WeakKeyDictionary[object, LargeMessages] = WeakKeyDictionary()
+"""By server."""
 
 
 def binary_header(size: int) -> bytes:
@@ -95,6 +103,8 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self._is_held = False
         """The user can't take more now."""
         self._message_bytes_max: int = self.config.ws_max_size
+        self._large = _large_of.setdefault(self.config, LargeMessages())
+        self._is_over = False
 
     # ---- for the user -------------------------------------------------------------------------
 
@@ -192,6 +202,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 self.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over = True
         for _ in range(_LAST_TURNS):
             # What came whole before the end is taken, too; of a flood, its beginning.
             if self._is_waiting_turn:
@@ -253,6 +264,11 @@ class WeftProtocol(WebSocketsSansIOProtocol):
             if turns_left == 0:
                 self._full_turns = self._full_turns + 1 if at < _TINY_TURN_BYTES else 0
                 self._wait_turn()
+                break
+            if size > _LARGE_BYTES and not self._is_over and not self._large.may_come(size):
+                self._is_waiting_turn = True
+                self.transport.pause_reading()
+                self._large.later(self._take_turn)
                 break
             turns_left -= 1
             if is_plain:

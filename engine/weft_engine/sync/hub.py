@@ -210,7 +210,7 @@ class Hub:
             else:
                 some = news if len(key) == len(of) else _within(news, frozenset(key))
             ears = tuple(group.ears)
-            if len(ears) == 1 and all(one.hashes <= ears[0].session.came for one in some):
+            if len(ears) == 1 and all(one.hashes <= ears[0].session.following.came for one in some):
                 # Who writes alone in a context is told of its own only: no bytes are made for it.
                 self._give(ears[0], [nothing_of(some, head)])
                 continue

@@ -208,7 +208,11 @@ class Link:
         session = self.session
         had_ended = session.end is not None
         is_first = session.peer is None
-        session.receive(frame)
+        calls_for_more = session.receive(frame)
+        if not calls_for_more and not self._waiting.has_any:
+            # A hundred readers of an update acknowledge it, and it makes room, nothing else.
+            self._acknowledge_soon()
+            return
         if is_first and session.peer is not None and self._store.guard is not None:
             self._store.guard.greeted(self)
         if not had_ended:
@@ -254,9 +258,8 @@ class Link:
             if not self._is_asking:
                 self._look_for_questions()
             self._taking.changed()
-            if self._acking is None and session.following.owes_acks:
-                loop = asyncio.get_running_loop()
-                self._acking = loop.call_later(ACK_GATHER_S, self._acknowledge)
+            if session.following.owes_acks:
+                self._acknowledge_soon()
             if session.incoming.awaits_names:
                 self._store.hub.attend(self)
         self._waiting.changed()
@@ -368,6 +371,12 @@ class Link:
             self._finish()
         elif self._closing is None:
             self._closing = asyncio.get_running_loop().call_later(CLOSING_S, self._finish)
+
+    def _acknowledge_soon(self) -> None:
+        """And look at what acknowledgements of the peer have changed."""
+        if self._acking is None and not self._over.done():
+            loop = asyncio.get_running_loop()
+            self._acking = loop.call_later(ACK_GATHER_S, self._acknowledge)
 
     def _acknowledge(self) -> None:
         self._acking = None

@@ -149,6 +149,10 @@ class Session:
         self._showing = showing
         self._reassembly = Reassembly()
         self._pulse = Pulse()
+        self._acks = 0
+        """Acknowledgements that came."""
+        self._serves = False
+        """This end has a region and the peer has none."""
         self._outbox.put(self.hello)
 
     @property
@@ -166,11 +170,14 @@ class Session:
 
     # ---- frames -------------------------------------------------------------------------------
 
-    def receive(self, frame: bytes) -> None:
-        """Take a frame of the peer. What is wrong with it ends the session, it does not raise."""
+    def receive(self, frame: bytes) -> bool:
+        """Take a frame of the peer. What is wrong with it ends the session, it does not raise.
+        False if nothing is to be done for it soon: an acknowledgement of a client, and nothing
+        waits for it."""
         if self.end is not None:
-            return
+            return True
         self._pulse.was_heard = True
+        acks = self._acks
         try:
             self._take(frame)
             self._tell_cursor()
@@ -179,6 +186,12 @@ class Session:
             self._fail(ByeCode.FORMAT if is_old else ByeCode.MALFORMED, error)
         except PeerError as error:
             self._fail(code_of(error), error)
+        return (
+            acks == self._acks
+            or not self._serves
+            or not self.following.is_settled
+            or self.sending.has_frames
+        )
 
     def frames_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[bytes]:
         """Frames for the transport, in this order: about `bytes_max` of them. Call again until
@@ -347,6 +360,7 @@ class Session:
             )
             return
         self.peer = hello
+        self._serves = self.hello.region is not None and hello.region is None
         self.sending.greeted(hello.window)
         self.tickets.greeted(hello)
         self._subject.greeted(hello)
@@ -371,6 +385,7 @@ class Session:
             self._showing.follow(interest)
 
     def _acked(self, ack: Ack) -> None:
+        self._acks += 1
         self.sending.acked(ack)
         if self._subject.is_listed:  # Else it is about another interest.
             for region, position in ack.regions:

@@ -41,6 +41,11 @@ class Waiting:
             if not self._waiters:
                 self._is_waited_for(False)
 
+    @property
+    def has_any(self) -> bool:
+        """Whether somebody waits in `until`."""
+        return bool(self._waiters)
+
     def when(self, holds: Callable[[], bool], then: Callable[[], None]) -> None:
         """Call `then` once it holds after a change; never, if the link ends before."""
         self._wishes.append((holds, then))
