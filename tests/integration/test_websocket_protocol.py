@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import uvicorn
@@ -153,3 +153,15 @@ async def test_what_ends_a_connection(data: bytes, code: int) -> None:
         assert await raw.read() == (0x82, b"before")
         raw.writer.write(data)
         assert await raw.closed_with() == code
+
+
+async def test_large_messages_of_many_connections_come_whole_and_in_order() -> None:
+    messages = [bytes((number,)) * (40_000 + number) for number in range(6)]
+    async with _server() as port, AsyncExitStack() as stack:
+        raws = [await stack.enter_async_context(_Raw.connect(port)) for _ in range(8)]
+        data = b"".join([_frame(one) + _frame(b"and %d" % one[0]) for one in messages])
+        for raw in raws:
+            raw.writer.write(data)
+        wanted = [(0x82, one) for large in messages for one in (large, b"and %d" % large[0])]
+        for raw in raws:
+            assert [await raw.read() for _ in wanted] == wanted

@@ -30,6 +30,7 @@ from weft_engine.sync.messages import (
     Heartbeat,
     Message,
     Records,
+    Resume,
     Want,
     Window,
 )
@@ -489,6 +490,24 @@ def test_what_is_asked_for_is_sent_if_the_link_is_about_it() -> None:
             assert isinstance(answers[0], Records)
             assert [e for e, _ in answers[0].records] == [inside[0].envelope_bytes]
             assert end.session.next_question() is None
+
+    asyncio.run(run())
+
+
+def test_an_acknowledgement_of_a_client_calls_for_nothing_when_nothing_is_left() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            (first,) = await a.write("c/1", "x")
+            end = End(a, region="here")
+            hello = Session(b.identity, interest=Interest.of(prefixes=[""]), now_ms=NOW_MS).hello
+            say(end, hello, Resume(None), Contexts((), True))
+            said = await react(end)
+            assert [m.serial for m in said if isinstance(m, Records)] == [1]
+            assert not end.session.receive(encode(Ack(1, 1, ())))
+            assert end.session.progress.is_synced
+            assert end.session.receive(encode(Want((first.hash,))))
+            assert end.session.receive(encode(Ack(1, 1, ()))), "it is wrong, and ends the link"
+            assert end.session.end is not None
 
     asyncio.run(run())
 
