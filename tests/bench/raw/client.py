@@ -82,7 +82,8 @@ class Conn(Structure):
         ("pongs", c_uint64), ("follow", c_uint64), ("base", c_uint64), ("greeted", c_int),
         ("listed", c_int), ("issued", c_int), ("synced", c_int), ("dump_fd", c_int),
         ("ticket", c_uint8 * 16), ("said", c_char * 200), ("ack_first", c_uint64),
-        ("ack_last", c_uint64), ("group", c_void_p), ("sender", c_void_p), ("in_", _Buffer),
+        ("ack_last", c_uint64), ("ack_bytes", c_uint64), ("ack_since_s", c_double),
+        ("group", c_void_p), ("sender", c_void_p), ("in_", _Buffer),
         ("out", _Buffer), ("part", _Buffer), ("pieces", _Buffer),
         ("opening", _Buffer), ("wants_out", c_int),
     )  # fmt: skip

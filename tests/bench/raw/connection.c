@@ -217,7 +217,7 @@ static void read_some(struct pool *p, struct conn *c) {
     if ((size_t)n < room) break;
   }
   if (c->state == OPEN) {
-    answer(c);
+    answer(p, c);
     if (!c->wants_out) flush_out(p, c);
   }
 }
@@ -243,6 +243,14 @@ void turn(struct pool *p, int timeout_ms) {
     }
     if (events[i].events & EPOLLOUT) flush_out(p, c);
     if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_some(p, c);
+  }
+  if (p->looked_s - p->acked_s < 0.01) return;
+  p->acked_s = p->looked_s;
+  for (int i = 0; i < p->conns_count; i++) {
+    struct conn *c = &p->conns[i];
+    if (c->state != OPEN || !c->ack_last) continue;
+    answer(p, c);
+    if (!c->wants_out) flush_out(p, c);
   }
 }
 

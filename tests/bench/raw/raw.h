@@ -53,7 +53,8 @@ struct conn {
   int greeted, listed, issued, synced, dump_fd;
   uint8_t ticket[16];
   char said[200]; /* the last complaint of the server, or ours about it */
-  uint64_t ack_first, ack_last;
+  uint64_t ack_first, ack_last, ack_bytes;
+  double ack_since_s; /* what is to be acknowledged is gathered since then */
   struct group *group;
   struct sender *sender;
   struct buffer in, out, part, pieces, opening;
@@ -64,7 +65,7 @@ struct pool {
   int epoll, conns_count, ready, open;
   struct conn *conns;
   uint8_t *scratch;
-  double looked_s, worst_pong_s, pinged_s;
+  double looked_s, worst_pong_s, pinged_s, acked_s;
 };
 
 double now_s(void);
@@ -77,7 +78,7 @@ int flush_out(struct pool *p, struct conn *c);
 void turn(struct pool *p, int timeout_ms);
 /* One websocket message; what it means (dialects.c). */
 void heard(struct pool *p, struct conn *c, const uint8_t *bytes, size_t size, double at_s);
-void answer(struct conn *c);
+void answer(struct pool *p, struct conn *c);
 void become_ready(struct pool *p, struct conn *c, double at_s);
 /* `updates` of content `hash` have come (rounds.c). */
 void delivered(struct conn *c, uint64_t updates, double at_s);
