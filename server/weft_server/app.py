@@ -27,6 +27,7 @@ def relay_app(relay: Relay) -> Starlette:
         try:
             guest = enter(relay, websocket, bearer(websocket.headers.get("authorization", "")))
         except TurnedAway as error:
+            relay.guests.tell_refusal(error.message, _address(websocket))
             await websocket.send_denial_response(refusal(error))
             return
         try:
@@ -46,13 +47,31 @@ def relay_app(relay: Relay) -> Starlette:
     async def yjs(websocket: WebSocket) -> None:
         await serve_yjs(relay, websocket)
 
+    async def nowhere(websocket: WebSocket) -> None:
+        # A websocket that is closed before it is accepted gets 403, as if a token were missing.
+        await websocket.send_denial_response(
+            PlainTextResponse(
+                f"there is nothing at this path (links are at {SYNC_PATH}, Yjs clients at"
+                f" {YJS_PATH}<context>)",
+                HTTPStatus.NOT_FOUND,
+            )
+        )
+
+    async def not_upgraded(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(
+            "links are websockets (connect to this address with ws:// or wss://)",
+            HTTPStatus.UPGRADE_REQUIRED,
+            headers={"upgrade": "websocket"},
+        )
+
     async def live(_: Request) -> JSONResponse:
         return JSONResponse({"status": "live", "region": relay.region})
 
     async def ready(_: Request) -> JSONResponse:
-        if await relay.is_ready():
+        why = await relay.why_not_ready()
+        if why is None:
             return JSONResponse({"status": "ready", "region": relay.region, "links": relay.links})
-        return JSONResponse({"status": "not ready"}, HTTPStatus.SERVICE_UNAVAILABLE)
+        return JSONResponse({"status": "not ready", "why": why}, HTTPStatus.SERVICE_UNAVAILABLE)
 
     return Starlette(
         routes=[
@@ -60,6 +79,9 @@ def relay_app(relay: Relay) -> Starlette:
             Route("/health/ready", ready),
             WebSocketRoute(SYNC_PATH, sync),
             WebSocketRoute(YJS_PATH + "{context:path}", yjs),
+            WebSocketRoute("/{path:path}", nowhere),
+            Route(SYNC_PATH, not_upgraded),
+            Route(YJS_PATH + "{context:path}", not_upgraded),
         ]
     )
 
@@ -71,7 +93,7 @@ def enter(relay: Relay, websocket: WebSocket, token: str | None) -> Guest:
         raise TurnedAway(
             HTTPStatus.SERVICE_UNAVAILABLE, "the relay is going away", hint="try again"
         )
-    guest = relay.guests.enter(token, None if websocket.client is None else websocket.client.host)
+    guest = relay.guests.enter(token, _address(websocket))
     if not guest.permission.may_read:
         relay.guests.leave(guest)
         raise TurnedAway(
@@ -80,6 +102,10 @@ def enter(relay: Relay, websocket: WebSocket, token: str | None) -> Guest:
             hint="ask for a token with the right read",
         )
     return guest
+
+
+def _address(websocket: WebSocket) -> str | None:
+    return None if websocket.client is None else websocket.client.host
 
 
 def refusal(error: TurnedAway) -> PlainTextResponse:

@@ -13,11 +13,12 @@ from typing import Final
 from weft_engine.errors import CallerError, LinkRefused
 from weft_engine.sync.interest import Interest
 from weft_server import tokens
+from weft_server.operator_log import LOGGER
 from weft_server.permission import ANYTHING, Permission, quota_of
 from weft_server.revoked import read_revoked
 from weft_server.token_keys import read_keys
 
-_LOG: Final = logging.getLogger("weft.relay")
+_LOG: Final = logging.getLogger(LOGGER)
 
 
 def let_everybody_in(token: str | None, now_s: int) -> Permission:

@@ -9,6 +9,7 @@ Must never know: what is asked for, tokens.
 from __future__ import annotations
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,7 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from weft_server.guests import Guests, TurnedAway
+from weft_server.operator_log import LOGGER
 
+_LOG: Final = logging.getLogger(LOGGER)
 LINE_BYTES_MAX: Final = 8192
 """One header, or the request line, of an upgrade: the websocket library reads no more."""
 AGAIN_S: Final = 5
@@ -151,6 +154,7 @@ class Doorstep(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         """Say why and close; what comes meanwhile is read and thrown away."""
         self._is_refused = True
+        _LOG.warning("a connection is refused, %d: %s", status, reason)
         self._stop_clock()
         if self.transport.is_closing():
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
@@ -16,10 +17,12 @@ from typing import ClassVar, Final
 
 from weft_engine.errors import LinkRefused, PeerError
 from weft_engine.sync.binding import UNAUTHORISED
+from weft_server.operator_log import LOGGER
 from weft_server.permission import Doorkeeper, Permission
 from weft_server.record_rate import RecordRate
 from weft_server.relay_limits import RelayLimits
 
+_LOG: Final = logging.getLogger(LOGGER)
 WATCH_S: Final = 1.0
 """How often tokens are looked at again: a link outlives its token by no more than this, and what
 the files of keys and revoked tokens take to be read."""
@@ -168,6 +171,10 @@ class Guests:
         if quota is not None:
             self._by_token[quota] += 1
         return guest
+
+    def tell_refusal(self, reason: str, address: str | None) -> None:
+        """Tell the operator that somebody was turned away."""
+        _LOG.warning("a link is refused: %s, from %s", reason, address or "this machine")
 
     def leave(self, guest: Guest) -> None:
         del self._inside[guest]

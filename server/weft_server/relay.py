@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from functools import partial
 from typing import Final, Protocol
 
 from weft_engine.errors import MachineError, WeftError
-from weft_engine.limits import LINKS_HELD_BYTES_MAX, WINDOW_FRAMES
+from weft_engine.limits import LINKS_HELD_BYTES_MAX, MIB, WINDOW_FRAMES
 from weft_engine.names import ContextName
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
@@ -27,19 +28,26 @@ from weft_server.heap import trim_heap
 from weft_server.holdings import LOOK_EVERY_S, Holding, too_large
 from weft_server.link_contexts import LinkContexts
 from weft_server.offers import Offers
+from weft_server.operator_log import LOGGER
 from weft_server.permission import Doorkeeper, Permission
 from weft_server.relay_limits import DEFAULTS, RelayLimits
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs.rooms import Rooms
 
-_LOG: Final = logging.getLogger("weft.relay")
+_LOG: Final = logging.getLogger(LOGGER)
 READY_S: Final = 2.0
 """What the journal's writer may take to answer before the relay counts as not ready."""
+READY_FREE_BYTES: Final = 16 * MIB
+"""What the disk has to have left: two links' windows of records, as they are by default."""
 _LOOKED_AT_ONCE: Final = 500
 """Links whose memory is counted before others have their turn."""
 _LOOK_AT_CONTEXTS_S: Final = 3.0
 GOODBYE_S: Final = 2.0
 """What a peer may take to read its goodbye when the relay stops."""
+_TOLD_ENDS: Final = frozenset(
+    (ByeCode.DENIED, ByeCode.FORMAT, ByeCode.MALFORMED, ByeCode.RECORD, ByeCode.LIMIT)
+)
+"""Ends of links that this relay had cause for and its operator may want to know of."""
 
 
 class RelayTransport(Transport, Protocol):
@@ -95,16 +103,25 @@ class Relay:
     def is_closing(self) -> bool:
         return self._is_closing
 
-    async def is_ready(self) -> bool:
-        """Whether the journal is open and its writer can begin and end a transaction."""
+    async def why_not_ready(self) -> str | None:
+        """Why it could not take records in now; None if the journal's writer can begin and end a
+        transaction, and the disk has room."""
         if self._is_closing:
-            return False
+            return "the relay is going away"
         try:
             async with asyncio.timeout(READY_S):
                 await self._replica.journal.write(lambda _: None)
-        except (WeftError, TimeoutError):
-            return False
-        return True
+                # Of an empty transaction nothing is written.
+                disk = await asyncio.to_thread(shutil.disk_usage, self._replica.path.parent)
+        except WeftError as error:
+            return error.message
+        except OSError as error:
+            return f"the disk of the store can't be looked at: {error}"
+        except TimeoutError:
+            return f"the store has not answered in {READY_S:g} s"
+        if disk.free < READY_FREE_BYTES:
+            return f"the disk of the store has {disk.free} bytes left"
+        return None
 
     async def serve(
         self, transport: RelayTransport, permission: Permission, *, guest: Guest | None = None
@@ -151,6 +168,9 @@ class Relay:
             _LOG.error("a link ended by a fault of this machine: %s", error)
         finally:
             waiting.cancel()
+            if (end := session.end) is not None and not end.by_peer and end.code in _TOLD_ENDS:
+                whose = "" if guest is None else f", of {guest.place}"
+                _LOG.warning("a link is ended, %s: %s%s", end.code, end.reason, whose)
             del self._links[link]
             self._forget_store(link)
             ended.set_result(None)
@@ -202,6 +222,7 @@ class Relay:
         """Say goodbye on every link and wait until they are gone; who does not read its goodbye in
         a few seconds is cut off."""
         self._is_closing = True
+        _LOG.info("the relay stops, its links are told so: %d", self.links)
         self._sizes.close()
         for link, (transport, _) in self._links.items():
             self._send_away(link, transport)

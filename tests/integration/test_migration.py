@@ -18,7 +18,10 @@ from tests.stores import open_replica
 from weft_engine.errors import RendererMismatch
 from weft_engine.storage.verify import verify
 
-STORES = sorted((Path(__file__).parents[1] / "data").glob("store-format-*.db"))
+DATA = Path(__file__).parents[1] / "data"
+STORES = [DATA / "store-format-1.db"]
+BEFORE_LINKS_WERE_REMEMBERED = DATA / "store-format-3.db"
+"""Of today's format, by code that kept no cursors and nothing of what relays hold."""
 
 
 @pytest.fixture(params=STORES, ids=lambda path: path.stem)
@@ -59,6 +62,24 @@ async def test_everything_is_as_it_was_and_goes_on(old_store: Path) -> None:
     assert after[: len(before)] == before
     assert len(after) == len(before) + 1
     assert verify(old_store, progress=lambda *_: None).is_sound
+
+
+async def test_a_store_that_remembers_nothing_of_links_goes_on(tmp_path: Path) -> None:
+    path = Path(shutil.copy(BEFORE_LINKS_WERE_REMEMBERED, tmp_path / "old.db"))
+    before = records(path)
+    for readonly in (True, False):
+        async with weft.open(path, readonly=readonly) as store:
+            chat = store.context("acme/chat-1")
+            assert len([said async for said in chat.history()]) == 82
+            waiting = await chat.unsynced()
+            assert waiting.records > 0
+            assert not waiting.is_known
+    async with weft.open(path) as store:
+        await store.context("acme/chat-1").append("And now with links.")
+    after = records(path)
+    assert after[: len(before)] == before
+    assert len(after) == len(before) + 1
+    assert verify(path, progress=lambda *_: None).is_sound
 
 
 async def test_a_migrated_store_has_the_tables_of_a_new_one(

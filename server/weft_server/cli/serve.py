@@ -169,6 +169,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
     from weft_engine.sync.messages import region_name
     from weft_server.doorkeeping import TokenDoorkeeper, let_everybody_in
     from weft_server.open_files import make_room_for
+    from weft_server.operator_log import told_to
     from weft_server.region_key import key_file_beside, public_key, region_key
     from weft_server.relay import Relay
     from weft_server.revoked import revoked_file
@@ -234,13 +235,14 @@ async def _serve(config: RelayConfig, output: Output) -> int:
                 proxies=proxies,
             )
             _settle_collector()
-            await serve(
-                relay,
-                listener,
-                announce=announce,
-                refresh=doorkeeper.refresh if doorkeeper else lambda: False,
-                proxies=proxies,
-            )
+            with told_to(output.note):
+                await serve(
+                    relay,
+                    listener,
+                    announce=announce,
+                    refresh=doorkeeper.refresh if doorkeeper else lambda: False,
+                    proxies=proxies,
+                )
     output.note(f"relay {region} has stopped; what it acknowledged is stored")
     return 0
 

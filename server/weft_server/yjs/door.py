@@ -34,8 +34,10 @@ async def serve_yjs(relay: Relay, websocket: WebSocket) -> None:
     )
     await websocket.accept(subprotocol=subprotocol)
     transport = AcceptedTransport(websocket, message_bytes_max=relay.limits.yjs_message_bytes)
+    address = None if websocket.client is None else websocket.client.host
 
     async def turn_away(code: int, reason: str) -> None:
+        relay.guests.tell_refusal(reason, address)
         transport.send_prebuilt(frame(wire.denied(reason)))
         await transport.close_with(code, close_reason(reason))
 
@@ -47,7 +49,6 @@ async def serve_yjs(relay: Relay, websocket: WebSocket) -> None:
     if relay.is_closing:
         await turn_away(TRY_AGAIN, "the relay is going away")
         return
-    address = None if websocket.client is None else websocket.client.host
     try:
         guest = relay.guests.enter(token, address)
     except TurnedAway as error:
