@@ -21,7 +21,7 @@ from websockets.exceptions import (
 
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX
-from weft_engine.sync.binding import close_code, close_reason
+from weft_engine.sync.binding import close_code, close_reason, why_unreachable
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.link import Transport
 
@@ -59,7 +59,7 @@ class DialledTransport:
 @asynccontextmanager
 async def dial(url: str, token: str | None) -> AsyncIterator[Transport]:
     """A connection to the links' address `url` (`sync_url`). LinkRefused if the relay does not
-    accept the token, LinkLost or OSError if there is no relay to be reached now."""
+    accept the token, LinkLost if there is no relay to be reached now."""
     try:
         connection = await connect(
             url,
@@ -78,6 +78,8 @@ async def dial(url: str, token: str | None) -> AsyncIterator[Transport]:
                 hint="check the address and the token",
             ) from error
         raise LinkLost(f"{url} answered with status {status}: {said}") from error
+    except OSError as error:
+        raise LinkLost(f"{url} can't be reached: {why_unreachable(error)}") from error
     except WebSocketException as error:
         raise LinkLost(f"{url} does not speak the websocket protocol: {error}") from error
     try:

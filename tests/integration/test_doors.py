@@ -528,3 +528,48 @@ def name_beyond_loopback() -> str | None:
     except OSError:
         return None
     return None if str(address).startswith("127.") or address == "::1" else name
+
+
+# ---- what its operator sees ---------------------------------------------------------------------
+
+
+async def test_refusals_are_logged_once_with_their_reason_and_no_token(
+    keys: Path, tmp_path: Path
+) -> None:
+    good, token_id = minted(keys, "--context", "acme/")
+    other, _ = minted(keys, "--append")
+    with running_relay(tmp_path, key=public(keys)) as relay:
+        for _ in range(20):
+            for bearer in ("nonsense", other):
+                with pytest.raises(InvalidStatus):
+                    async with raw(relay, bearer=bearer):
+                        pass
+            with connected(relay) as connection:
+                connection.sendall(b"\x16\x03\x01 hello TLS\r\n\r\n")
+                answer_on(connection)
+        for path in ("/v1/sync", "/elsewhere"):
+            with connected(relay) as connection:
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: relay\r\n\r\n".encode())
+                status = connection.recv(100).split()[1]
+            assert status == (b"426" if path == "/v1/sync" else b"404")
+        with connected(relay) as connection:
+            connection.sendall(upgrade(path="/elsewhere"))
+            assert connection.recv(100).split()[1] == b"404"
+        async with raw(relay, bearer=good) as peer:
+            run_weft("token", "revoke", token_id, "--data", tmp_path)
+            bye, code = await last_words(peer)
+        assert (bye is not None, code) == (True, 4401)
+        relay.signal()
+        ended, said = relay.wait()
+    assert ended == 0
+    lines = said.splitlines()
+    assert (
+        sum("a link is refused: the token is refused: it is malformed" in it for it in lines) == 1
+    )
+    assert sum("the right to read" in line for line in lines) == 1
+    assert sum("Invalid HTTP request" in line for line in lines) == 1
+    assert sum("a link is ended, denied: the token is refused" in line for line in lines) == 1
+    assert any("the relay stops" in line for line in lines)
+    assert "has stopped" in lines[-1]
+    assert len(lines) == 6, said
+    assert not any(bearer in said for bearer in (good, other, "Traceback"))

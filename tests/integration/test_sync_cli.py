@@ -91,7 +91,38 @@ def test_a_relay_that_is_not_there_is_named_after_the_timeout(tmp_path: Path) ->
     assert run.code == 1
     assert "ws://127.0.0.1:9" in run.err
     assert "0.5 s" in run.err
+    assert "nobody listens there; it is tried again" in run.err
     assert "Traceback" not in run.err
+
+
+def test_what_the_token_does_not_cover_is_named(
+    relay: RunningRelay, key_file: Path, tmp_path: Path
+) -> None:
+    store = imported(tmp_path / "one.db", conversation("mine/a", "Hi"), conversation("b", "Yo"))
+    token = weft("token", "--key", key_file, "--context", "mine/").out.strip()
+    words = ("sync", "--store", store, "--until-synced", "--token", token, relay.url)
+    run = weft(*words)
+    assert run.code == 0, run.err
+    assert "1 contexts" in run.out
+    assert "does not cover" in run.err
+    assert "'b'" in run.err
+    said = weft(*words, "--json").json()
+    assert (said["contexts"], said["contexts_not_allowed"]) == (1, 1)
+    assert weft(*words, "--prefix", "mine/").err == ""
+
+
+def test_a_refusal_is_no_reason_to_wait_and_a_wrong_path_no_refused_token(
+    relay: RunningRelay, tmp_path: Path
+) -> None:
+    store = imported(tmp_path / "one.db", conversation("a", "Hi"))
+    run = weft("sync", "--store", store, "--until-synced", relay.url + "/elsewhere")
+    assert run.code == 1
+    assert "there is nothing at this path" in run.err
+    assert "tried again" not in run.err
+    tls = relay.url.replace("ws:", "wss:")
+    run = weft("sync", "--store", store, "--until-synced", "--timeout", "1", tls)
+    assert run.code == 1
+    assert "there is no TLS at that port" in run.err
 
 
 @pytest.mark.parametrize(
@@ -100,6 +131,7 @@ def test_a_relay_that_is_not_there_is_named_after_the_timeout(tmp_path: Path) ->
         (["--url", "ftp://host", "--until-synced"], 1),
         (["--url", "ws://host", "--until-synced", "--token-file", "/nowhere"], 1),
         (["--url", "ws://host", "--until-synced", "--timeout", "-1"], 2),
+        (["--url", "http://host:7300", "--until-synced"], 1),
         (["--url", "ws://host"], 2),
     ],
 )

@@ -5,6 +5,7 @@ Facts that both ends share. Must never know: sockets, websocket libraries.
 
 from __future__ import annotations
 
+import errno
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -40,10 +41,23 @@ def close_reason(text: str) -> str:
     return text.encode(errors="replace")[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
 
 
+def why_unreachable(error: OSError) -> str:
+    """What a failed attempt to connect means, in words."""
+    if error.errno == errno.ECONNREFUSED:
+        return "nobody listens there"
+    if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
+        return "there is no TLS at that port; without TLS an address begins with ws://"
+    return getattr(error, "verify_message", None) or error.strerror or str(error)
+
+
 def sync_url(address: str) -> str:
     """The websocket URL of a relay's links, from what people write: ``ws://host:port``, with or
     without the path. CallerError if it is no such address."""
+    scheme, _, rest = address.rpartition("://")
+    meant = {"": "ws", "http": "ws", "https": "wss"}.get(scheme)
     hint = "write ws://host:port or wss://host"
+    if meant and rest.strip("/"):
+        hint = f"write {meant}://{rest}"
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port

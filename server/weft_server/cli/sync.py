@@ -14,12 +14,13 @@ from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 
-from weft_engine.errors import CallerError
+from weft_engine.errors import CallerError, LinkRefused
 from weft_engine.limits import MIB
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_store, open_to_write
 
 if TYPE_CHECKING:
+    from weft_engine.names import ContextName
     from weft_engine.replica.replica import Replica
     from weft_engine.storage.ledger import Stored
     from weft_engine.sync.interest import Interest
@@ -28,6 +29,8 @@ NAME: Final = "sync"
 HELP: Final = "bring a store and a relay in step"
 
 _TIMEOUT_S: Final = 60.0
+_FAILURES_MAX: Final = 8
+_NAMED_MAX: Final = 3
 _TOKEN_BYTES_MAX: Final = MIB // 16
 
 
@@ -71,6 +74,27 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return asyncio.run(_sync(arguments, output))
 
 
+class _Failures:
+    """Says why there is no link yet, each reason once: with patience it may come about."""
+
+    def __init__(self, output: Output, timeout_s: float) -> None:
+        self._output = output
+        self._timeout_s = timeout_s
+        self._said: set[str] = set()
+        self.is_over = False
+        """Whether it did come about, or is not tried any more."""
+
+    def note(self, error: Exception | None) -> None:
+        if self.is_over or error is None or isinstance(error, LinkRefused):
+            return
+        if len(self._said) == _FAILURES_MAX:
+            return
+        said = str(error)
+        if said not in self._said:
+            self._said.add(said)
+            self._output.note(f"{said}; it is tried again, for {self._timeout_s:g} s in all")
+
+
 class _Arrivals:
     """Counts what the relay brings, and shows it."""
 
@@ -96,6 +120,7 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
     token = _token(arguments)
     interest = _interest(arguments.prefix)
     began_s = time.monotonic()
+    failures = _Failures(output, arguments.timeout)
     async with await open_to_write(arguments.store) as replica:
         arrivals = _Arrivals(output)
         stop_counting = replica.journal.listen(arrivals.committed)
@@ -105,6 +130,7 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
                 replica,
                 random=SystemRandom().random,
                 interest=interest,
+                changed=lambda: failures.note(link.error),
             ) as link:
                 try:
                     await link.until_synced(timeout=arguments.timeout)
@@ -114,8 +140,12 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
                         f" {arguments.timeout:g} s: {link.error or link.status}",
                         hint="check that the relay runs and can be reached; what arrived is kept",
                     ) from link.error
+                finally:
+                    failures.is_over = True
                 url = urls[link.place]
-            contexts = await _contexts(replica, interest)
+                saved = link.saved_last()
+            carried = interest if saved is None else saved.interest
+            contexts, outside = await _contexts(replica, interest, carried)
         finally:
             stop_counting()
     took_s = round(time.monotonic() - began_s, 3)
@@ -123,11 +153,19 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
         f"{arguments.store} and {url} are in step: {contexts:,} contexts,"
         f" {arrivals.records:,} records received, {took_s} s"
     )
+    if outside:
+        named = ", ".join(map(repr, outside[:_NAMED_MAX]))
+        more = ", ..." if len(outside) > _NAMED_MAX else ""
+        output.note(
+            f"contexts that the token does not cover, they are only in {arguments.store}:"
+            f" {len(outside):,} ({named}{more})"
+        )
     output.data(
         {
             "synced": True,
             "url": url,
             "contexts": contexts,
+            "contexts_not_allowed": len(outside),
             "records_received": arrivals.records,
             "seconds": took_s,
         }
@@ -135,14 +173,23 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-async def _contexts(replica: Replica, interest: Interest) -> int:
-    """How many contexts of the link the store holds now."""
+async def _contexts(
+    replica: Replica, asked: Interest, carried: Interest
+) -> tuple[int, list[ContextName]]:
+    """Of the contexts that the store holds now and that were asked for: how many the link carries,
+    and the names of those that it may not."""
     count = 0
+    outside: list[ContextName] = []
     after = ""
     while page := await replica.contexts(after=after):
-        count += sum(1 for state in page if state.records and interest.covers(state.name))
+        for state in page:
+            if state.records and asked.covers(state.name):
+                if carried.covers(state.name):
+                    count += 1
+                else:
+                    outside.append(state.name)
         after = page[-1].name
-    return count
+    return count, outside
 
 
 def _interest(prefixes: Sequence[str] | None) -> Interest:
