@@ -133,10 +133,20 @@ class Link:
 
         Raises TimeoutError, LinkRefused with the relay's reason, or LinkLost if it is closed.
         """
-        if received:
-            await self._kept.until_synced(timeout=timeout)
-        else:
-            await self._kept.synced(timeout=timeout)
+        try:
+            if received:
+                await self._kept.until_synced(timeout=timeout)
+            else:
+                await self._kept.synced(timeout=timeout)
+        except TimeoutError:
+            raise TimeoutError(f"not in step after {timeout} s: {self.how_it_is()}") from None
+
+    def how_it_is(self) -> str:
+        """In a few words, for an error: the address and why it is not reached, or the state."""
+        state = self._connection()
+        if state in (Connection.OFFLINE, Connection.REFUSED) and self._kept.error is not None:
+            return _said(self._kept.error)
+        return f"{self.url} is {state}"
 
     async def aclose(self) -> None:
         """Say goodbye and end. May be repeated; what is not synced stays for the next link."""

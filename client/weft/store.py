@@ -170,14 +170,18 @@ class Store:
                 f"the store has {len(links)} links, {wanted} can't be synced",
                 hint="connect it to a relay first",
             )
-        async with asyncio.timeout(timeout):
-            waits = [asyncio.create_task(link.synced(received=received)) for link in links]
-            try:
-                await _succeeded(waits, wanted)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-                await asyncio.gather(*waits, return_exceptions=True)
+        try:
+            async with asyncio.timeout(timeout):
+                waits = [asyncio.create_task(link.synced(received=received)) for link in links]
+                try:
+                    await _succeeded(waits, wanted)
+                finally:
+                    for wait in waits:
+                        wait.cancel()
+                    await asyncio.gather(*waits, return_exceptions=True)
+        except TimeoutError:
+            how = "; ".join(link.how_it_is() for link in links)
+            raise TimeoutError(f"not in step after {timeout} s: {how}") from None
 
     async def status(self) -> StoreStatus:
         """Whether the store is offline, connecting, live or refused, why, and how every link is."""

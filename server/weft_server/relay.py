@@ -169,7 +169,7 @@ class Relay:
         finally:
             waiting.cancel()
             if (end := session.end) is not None and not end.by_peer and end.code in _TOLD_ENDS:
-                whose = "" if guest is None else f", of {guest.place}"
+                whose = "" if guest is None else f", from {guest.place}"
                 _LOG.warning("a link is ended, %s: %s%s", end.code, end.reason, whose)
             del self._links[link]
             self._forget_store(link)

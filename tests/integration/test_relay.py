@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,12 +24,15 @@ from tests.command_line import weft as run_weft
 from tests.linked import Store as Writer
 from tests.linked import stores
 from tests.running_relay import RunningRelay, running_relay, until
+from tests.stores import open_replica
 from weft_engine.limits import FORMAT_VERSION, FRAME_BYTES_MAX
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.frames import decode_frame, encode
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.sync.messages import Bye, Contexts, Fragment, Hello, Records, Resume, Window
+from weft_server.permission import ANYTHING
+from weft_server.relay import READY_FREE_BYTES, Relay
 from weft_server.token_keys import make_key_file, read_keys
 from weft_server.tokens import mint
 
@@ -120,6 +124,22 @@ def test_it_tells_whether_it_lives_and_is_ready(relay: RunningRelay) -> None:
     assert relay.get("/health/live") == (200, {"status": "live", "region": "test"})
     status, said = relay.get("/health/ready")
     assert (status, said["status"]) == (200, "ready")
+
+
+async def test_it_is_not_ready_when_its_disk_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = shutil.disk_usage(tmp_path)
+    async with open_replica(tmp_path / "relay.db") as replica:
+        relay = Relay(replica, region="eu", doorkeeper=lambda *_: ANYTHING)
+        for free, why in ((READY_FREE_BYTES, None), (READY_FREE_BYTES - 1, "bytes left")):
+            left = disk._replace(free=free)
+            monkeypatch.setattr(shutil, "disk_usage", lambda _, left=left: left)
+            said = await relay.why_not_ready()
+            assert said is None if why is None else why in (said or "")
+        monkeypatch.undo()
+        await relay.close()
+        assert "going away" in (await relay.why_not_ready() or "")
 
 
 # ---- its beginning ------------------------------------------------------------------------------

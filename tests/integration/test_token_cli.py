@@ -108,6 +108,7 @@ def test_a_token_is_revoked_by_its_id_or_itself(said: Said, key: Path, tmp_path:
     [
         (["--data", "d", "--listen", "127.0.0.1:0", "--region", "eu"], "who may link"),
         (["--data", "d", "--region", "eu", "--insecure"], "--listen is missing"),
+        (["--insecure"], "--data and --listen and --region are missing"),
         (["--listen", "127.0.0.1:0", "--region", "eu", "--insecure"], "--data is missing"),
         (["--config", "no.toml"], "there is no file no.toml"),
         (["--limit", "links=0"], "limit links"),

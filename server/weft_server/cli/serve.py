@@ -10,7 +10,7 @@ import asyncio
 import gc
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import CallerError, MissingExtra, StoreError
 from weft_server.cli.output import Output
@@ -18,8 +18,6 @@ from weft_server.cli.store_file import open_to_write
 
 if TYPE_CHECKING:
     from weft_server.config_file import RelayConfig
-
-T = TypeVar("T")
 
 NAME: Final = "serve"
 HELP: Final = "run a relay that devices and regions link to"
@@ -156,13 +154,19 @@ def _config(arguments: argparse.Namespace) -> RelayConfig:
     return config.over(given, arguments.limits)
 
 
-def _needed(value: T | None, name: str) -> T:
-    if value is None:
-        option = name.replace("_", "-")
-        raise CallerError(
-            f"--{option} is missing", hint=f"give it here, or {name} in the [relay] of --config"
-        )
-    return value
+def _needed(config: RelayConfig) -> tuple[Path, str, str]:
+    """Folder, address and region. CallerError that names all that is missing of them."""
+    data, listen, region = config.data, config.listen, config.region
+    if data is not None and listen is not None and region is not None:
+        return data, listen, region
+    values = {"data": data, "listen": listen, "region": region}
+    missing = [name for name, value in values.items() if value is None]
+    options = " and ".join(f"--{name}" for name in missing)
+    raise CallerError(
+        f"{options} {'is' if len(missing) == 1 else 'are'} missing",
+        hint="give it here, or in the [relay] of --config, such as: weft serve --data relay"
+        " --listen 127.0.0.1:7300 --region eu --token-key token.key.pub",
+    )
 
 
 async def _serve(config: RelayConfig, output: Output) -> int:
@@ -175,9 +179,8 @@ async def _serve(config: RelayConfig, output: Output) -> int:
     from weft_server.revoked import revoked_file
     from weft_server.serving import listen, read_address, read_proxies, serve
 
-    data = _needed(config.data, "data")
-    where = _needed(config.listen, "listen")
-    region = region_name(_needed(config.region, "region"))
+    data, where, region = _needed(config)
+    region = region_name(region)
     trusted = frozenset(public_key(text) for text in config.trust_region)
     proxies = read_proxies(config.proxies)
     host, port = read_address(where)

@@ -157,8 +157,8 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
         named = ", ".join(map(repr, outside[:_NAMED_MAX]))
         more = ", ..." if len(outside) > _NAMED_MAX else ""
         output.note(
-            f"contexts that the token does not cover, they are only in {arguments.store}:"
-            f" {len(outside):,} ({named}{more})"
+            f"contexts of {arguments.store} that the token does not cover, nothing of them was"
+            f" synced: {len(outside):,} ({named}{more})"
         )
     output.data(
         {
