@@ -116,7 +116,7 @@ async def test_a_store_is_synced_when_so_many_relays_have_it(
         store.connect(NOWHERE)
         await store.context("many/chat").append("Hi")
         await store.synced(timeout=TIMEOUT_S, relays=1)
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match=f"after 0.1 s: .*{NOWHERE}"):
             await store.synced(timeout=0.1)
         with pytest.raises(CallerError, match="2 links"):
             await store.synced(relays=3)
