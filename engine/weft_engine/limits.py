@@ -176,6 +176,11 @@ PRESENCE_ALL_MAX: Final = 200_000
 """Clients that are shown, or have just left, in all contexts of a replica; then nobody new is."""
 PRESENCE_PER_CLIENT_LINK_MAX: Final = 4096
 """Of these, who a link speaks for that is no relay's."""
+PRESENCE_STATE_BYTES: Final = KIB
+"""What each client that a link may speak for shows on the average at most."""
+PRESENCE_CONTEXT_BYTES_MAX: Final = 16 * MIB
+PRESENCE_ALL_BYTES_MAX: Final = 128 * MIB
+"""What is shown in one context, and in all of a replica; what would be more is not."""
 PRESENCE_PER_CLIENT_LINK_S: Final = 400
 """States a second that are taken from such a link: each of its clients can be told anew in time."""
 PRESENCE_PER_RELAY_LINK_S: Final = 20_000
@@ -274,6 +279,16 @@ YJS_HEARTBEAT_S: Final = 20.0
 """Something is sent at least so often: clients leave after 30 s of silence."""
 YJS_AWARENESS_CLIENTS_MAX: Final = 1024
 """Clients in one awareness message."""
+YJS_AWARENESS_BYTES_MAX: Final = 512 * KIB
+"""One awareness message that a client sends. Clients say again what they hear, so what they are
+sent is cut into messages of half of this and of the clients above."""
+YJS_AWARENESS_BYTES_S: Final = 256 * KIB
+"""Bytes of awareness that are taken from a client in a second, after a burst of sixteen times that;
+beyond it they are passed over, as clients tell it anew."""
+YJS_AWARENESS_STATE_BYTES: Final = 640
+"""What each state in it counts for beside its bytes."""
+YJS_MESSAGES_MAX: Final = 1024
+"""Messages of the protocol in one websocket message; clients send one."""
 YJS_STATE_CLIENTS_MAX: Final = 262_144
 """Clients in a state vector."""
 

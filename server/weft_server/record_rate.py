@@ -24,6 +24,14 @@ class RecordRate:
         self._left -= records
         return max(0.0, -self._left / self._per_s)
 
+    def try_take(self, records: int, now_s: float) -> bool:
+        """Count these in if anything is left; otherwise they are to be passed over."""
+        self._fill(now_s)
+        if self._left <= 0:
+            return False
+        self._left -= records
+        return True
+
     def give_back(self, records: int) -> None:
         """What was counted in did not come."""
         self._left = min(self._burst, self._left + records)

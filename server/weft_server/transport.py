@@ -54,6 +54,13 @@ class AcceptedTransport:
         return self._protocol.buffered_bytes
 
     @property
+    def held_bytes(self) -> int:
+        """What has come and was not received, of messages that are not whole yet too, and what
+        waits to be sent."""
+        protocol = self._protocol
+        return protocol.unread_bytes + self._inbox_bytes + protocol.buffered_bytes
+
+    @property
     def is_congested(self) -> bool:
         """More is buffered than the event loop's limit, 64 KiB."""
         return not self._protocol.writable.is_set()

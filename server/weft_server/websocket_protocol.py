@@ -156,6 +156,11 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         """Written and not yet taken by the system."""
         return self.transport.get_write_buffer_size()
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of messages that are not whole yet."""
+        return len(self._rest) + sum(map(len, self.frames)) + len(self.conn.reader.buffer)
+
     # ---- what comes ---------------------------------------------------------------------------
 
     async def run_asgi(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from weft_engine.document.assembly import Assembly
 from weft_engine.document.authoring import candidate_ids, changed, unchanged
@@ -34,6 +35,8 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import Id, ranges
 
+_ENCODED_KEPT: Final = 4
+"""What many ask for at once, after a restart for example, they ask for in the same words."""
 _UPDATES = (Kind.NATIVE, Kind.FOREIGN)
 
 
@@ -150,7 +153,11 @@ class LiveDocument:
         """As an update: all of it, or what it has beyond a state vector. Made once per version."""
         found = self._encoded.get(since)
         if found is None:
-            found = self._encoded[since] = self._assembly.document.encoded(since)
+            found = self._assembly.document.encoded(since)
+            if since is not None and len(self._encoded) > _ENCODED_KEPT:
+                # Clients may claim to have whatever they like.
+                del self._encoded[next(one for one in self._encoded if one is not None)]
+            self._encoded[since] = found
         return found
 
     @property
@@ -183,7 +190,7 @@ class LiveDocument:
         self._encoded.clear()
 
     async def _take(self, record: Record) -> bool:
-        await self._turn()
+        await self.turn()
         self._count(record)
         update = None
         if record.envelope.kind in _UPDATES and len(record.payload) > YJS_INLINE_BYTES:
@@ -225,7 +232,7 @@ class LiveDocument:
         has_changed = False
         found: list[Id] = []
         for data in offered.slices:
-            await self._turn()
+            await self.turn()
             update = read_update(data)
             found += candidate_ids(update)
             delta = self._assembly.offer(data, update, self._assembly.document.observed)
@@ -252,7 +259,7 @@ class LiveDocument:
             self._held = held
         return self._held
 
-    async def _turn(self) -> None:
+    async def turn(self) -> None:
         """Let others have theirs if we have had ours."""
         loop = asyncio.get_running_loop()
         if loop.time() > self._turn_ends_s:

@@ -15,12 +15,20 @@ Must never know: frames, links, what time it is.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from weft_engine.errors import MalformedFrame
-from weft_engine.limits import PRESENCE_ALL_MAX, PRESENCE_CLIENTS_MAX, PRESENCE_LASTS_MS
+from weft_engine.limits import (
+    PRESENCE_ALL_BYTES_MAX,
+    PRESENCE_ALL_MAX,
+    PRESENCE_CLIENTS_MAX,
+    PRESENCE_CONTEXT_BYTES_MAX,
+    PRESENCE_LASTS_MS,
+    PRESENCE_STATE_BYTES,
+)
 from weft_engine.names import ContextName
 from weft_engine.sync.audience import Audience
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -50,6 +58,10 @@ class Presence:
         self._oldest: dict[tuple[ContextName, int], _Shown] = {}
         """All that is in the rooms, as told, from the longest ago on."""
         self._spoken: dict[object, dict[tuple[ContextName, int], None]] = {}
+        self._bytes_in: Counter[ContextName] = Counter()
+        self._bytes_by: Counter[object] = Counter()
+        """Of the states in each context, and of those for which each source spoke last."""
+        self._bytes = 0
         self._listeners: Audience[Told] = Audience()
         self._now_ms = 0
 
@@ -95,9 +107,13 @@ class Presence:
             if shown is None:
                 if told.state is None or not self._has_room(room, source, clients_max):
                     continue
+                if not self._has_bytes(context, told, source, clients_max):
+                    continue
             elif not _is_newer(told, shown.state):
                 if told == shown.state and told.state is not None:
                     self._told_again(context, shown, source)
+                continue
+            elif told.state is not None and not self._has_bytes(context, told, source, clients_max):
                 continue
             self._put(context, told, source)
             news[told.client] = told
@@ -122,7 +138,10 @@ class Presence:
         """A source has ended that only passed on what others said: who it spoke for stays until
         somebody says otherwise, or nobody anything in time."""
         for context, client in list(self._spoken.get(source, ())):
-            self._rooms[context][client].source = None
+            shown = self._rooms[context][client]
+            self._count(context, shown, -1)
+            shown.source = None
+            self._count(context, shown, 1)
         self._spoken.pop(source, None)
 
     def expire(self, now_ms: int) -> None:
@@ -149,12 +168,36 @@ class Presence:
             and (source is None or len(self._spoken.get(source, ())) < clients_max)
         )
 
+    def _has_bytes(
+        self, context: ContextName, told: PresenceState, source: object, clients_max: int
+    ) -> bool:
+        """Whether there is room for what a client shows. Who may speak for few may say little."""
+        size = _size(told)
+        of_source = PRESENCE_STATE_BYTES * clients_max
+        return (
+            self._bytes_in[context] + size <= PRESENCE_CONTEXT_BYTES_MAX
+            and self._bytes + size <= PRESENCE_ALL_BYTES_MAX
+            and (source is None or self._bytes_by[source] + size <= of_source)
+        )
+
+    def _count(self, context: ContextName, shown: _Shown, sign: int) -> None:
+        size = sign * _size(shown.state)
+        if size:
+            self._bytes += size
+            self._bytes_in[context] += size
+            self._bytes_by[shown.source] += size
+            if not self._bytes_in[context]:
+                del self._bytes_in[context]
+            if not self._bytes_by[shown.source]:
+                del self._bytes_by[shown.source]
+
     def _put(self, context: ContextName, state: PresenceState, source: object) -> None:
         room = self._rooms[context]
         if state.client in room:
             self._drop(context, state.client, keep_room=True)
         key = (context, state.client)
-        room[state.client] = self._oldest[key] = _Shown(state, self._now_ms, source)
+        shown = room[state.client] = self._oldest[key] = _Shown(state, self._now_ms, source)
+        self._count(context, shown, 1)
         if source is not None:
             self._spoken.setdefault(source, {})[key] = None
 
@@ -163,12 +206,15 @@ class Presence:
             self._put(context, shown.state, source)
         elif shown.source is None:
             # It lasts no longer for that: otherwise two could keep somebody alive for each other.
+            self._count(context, shown, -1)
             shown.source = source
+            self._count(context, shown, 1)
             self._spoken.setdefault(source, {})[context, shown.state.client] = None
 
     def _drop(self, context: ContextName, client: int, *, keep_room: bool = False) -> None:
         key = (context, client)
         shown = self._oldest.pop(key)
+        self._count(context, shown, -1)
         del self._rooms[context][client]
         if not self._rooms[context] and not keep_room:
             del self._rooms[context]
@@ -216,6 +262,10 @@ def checked(state: PresenceState) -> PresenceState:
         return PresenceState(state.client, state.clock, None)
     left = read_state(state.state) is None
     return PresenceState(state.client, state.clock, None) if left else state
+
+
+def _size(state: PresenceState) -> int:
+    return len(state.state.encode()) if state.state else 0
 
 
 def _is_newer(one: PresenceState, than: PresenceState) -> bool:

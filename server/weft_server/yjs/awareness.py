@@ -8,12 +8,16 @@ Must never know: who says it, who hears it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from weft_engine.errors import InvalidMessage, MalformedFrame, MalformedUpdate
 from weft_engine.json_depth import check_depth
-from weft_engine.limits import PRESENCE_BYTES_MAX, YJS_AWARENESS_CLIENTS_MAX
+from weft_engine.limits import (
+    PRESENCE_BYTES_MAX,
+    YJS_AWARENESS_BYTES_MAX,
+    YJS_AWARENESS_CLIENTS_MAX,
+)
 from weft_engine.sync.messages import PresenceState
 from weft_engine.sync.presence import read_state
 from weft_engine.yjs.lib0 import check_count, read_string, read_var_uint, var_uint
@@ -21,10 +25,14 @@ from weft_engine.yjs.lib0 import check_count, read_string, read_var_uint, var_ui
 NOBODY: Final = b"\x00"
 """An awareness of no client: a sign of life."""
 _LEFT: Final = b"null"
+_HEAD_BYTES: Final = 24
+"""Client, clock and length before a state, at most."""
 
 
 def read_awareness(data: bytes) -> list[PresenceState]:
     """The states in `data`, or MalformedFrame."""
+    if len(data) > YJS_AWARENESS_BYTES_MAX:
+        raise MalformedFrame(f"an awareness of {len(data)} bytes")
     try:
         count, position = read_var_uint(data, 0)
         check_count(data, position, count, bytes_each=3, what="clients")
@@ -49,6 +57,21 @@ def write_awareness(states: Iterable[PresenceState]) -> bytes:
         text = _LEFT if one.state is None else one.state.encode()
         pieces += (var_uint(one.client), var_uint(one.clock), var_uint(len(text)), text)
     return b"".join((var_uint(len(pieces) // 4), *pieces))
+
+
+def awareness_messages(states: Sequence[PresenceState]) -> Iterator[bytes]:
+    """All of these in messages that a client may send back as they came; at least one."""
+    some: list[PresenceState] = []
+    size = 0
+    for one in states:
+        state_bytes = _HEAD_BYTES + len((one.state or "").encode())
+        is_full = size + state_bytes > YJS_AWARENESS_BYTES_MAX // 2
+        if some and (is_full or len(some) >= YJS_AWARENESS_CLIENTS_MAX // 2):
+            yield write_awareness(some)
+            some, size = [], 0
+        some.append(one)
+        size += state_bytes
+    yield write_awareness(some)
 
 
 def _state(text: str) -> str | None:

@@ -21,7 +21,7 @@ from weft_engine.sync.interest import Interest
 from weft_engine.sync.messages import PresenceState
 from weft_engine.sync.presence import Presence
 from weft_server.yjs import wire
-from weft_server.yjs.awareness import write_awareness
+from weft_server.yjs.awareness import awareness_messages
 from weft_server.yjs.first_state import FirstState
 from weft_server.yjs.framing import fragments, frame
 from weft_server.yjs.member import Member
@@ -134,6 +134,11 @@ class Circle:
         if member not in self._members or member.is_pouring:
             # Who asks again while it is being answered is told what is new when it has read that.
             return
+        if not member.keeps_up:
+            # Who asks and does not read is answered when it has read what was written.
+            self._in_step.pop(member, None)
+            member.pour((), lambda: self._ask(member, since, making))
+            return
         update = None
         if since != wire.EMPTY_STATE:
             update = self._live.encoded(since)
@@ -201,14 +206,20 @@ class Circle:
 
     def show_awareness(self, member: Member) -> None:
         """Tell a member who asks who is here."""
-        if not member.is_pouring:
-            member.write(frame(wire.aware(write_awareness(self._presence.of(self._name)))))
+        self.show(member, self._presence.of(self._name))
+
+    def show(self, member: Member, states: Sequence[PresenceState]) -> None:
+        """Tell one member of these; of whom it does not read it hears when they say it anew."""
+        for message in awareness_messages(states):
+            if member.is_pouring or not member.keeps_up:
+                return
+            member.write(frame(wire.aware(message)))
 
     def _show_others(self, member: Member) -> None:
         """Tell a member of those who are here, if anybody is."""
         states = self._presence.of(self._name)
         if states:
-            member.write(frame(wire.aware(write_awareness(states))))
+            self.show(member, states)
 
     def _aware_of(self, _: ContextName, states: tuple[PresenceState, ...], __: object) -> None:
         if not self._news:
@@ -218,7 +229,8 @@ class Circle:
     def _tell_news(self) -> None:
         states = sorted(self._news.values(), key=lambda one: one.client)
         self._news.clear()
-        frames = frame(wire.aware(write_awareness(states)))
-        for member in self._in_step:
-            if member.keeps_up:
-                member.write(frames)
+        for message in awareness_messages(states):
+            frames = frame(wire.aware(message))
+            for member in self._in_step:
+                if member.keeps_up:
+                    member.write(frames)

@@ -6,14 +6,18 @@ Must never know: documents, how tokens are borne.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from contextlib import suppress
 from typing import Final
 
 from weft_engine.document.offered import Offered, read_offered
-from weft_engine.errors import LinkRefused, MalformedFrame, MalformedUpdate, PeerError
+from weft_engine.errors import LinkRefused, MalformedFrame, MalformedUpdate, PeerError, WeftError
 from weft_engine.limits import (
     PRESENCE_PER_CLIENT_LINK_MAX,
     QUARANTINE_ENTRY_BYTES_MAX,
+    YJS_AWARENESS_BYTES_S,
+    YJS_AWARENESS_STATE_BYTES,
     YJS_INLINE_BYTES,
     YJS_QUEUED_BYTES_MAX,
 )
@@ -22,11 +26,13 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage import quarantine
 from weft_engine.storage.quarantine import Refused
 from weft_engine.sync.binding import UNAUTHORISED, close_reason
+from weft_engine.yjs.lib0 import read_var_uint
 from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest
+from weft_server.record_rate import RecordRate
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire
-from weft_server.yjs.awareness import read_awareness, write_awareness
+from weft_server.yjs.awareness import read_awareness
 from weft_server.yjs.framing import frame
 from weft_server.yjs.member import Member
 from weft_server.yjs.rights import permitted
@@ -36,6 +42,7 @@ REFUSED: Final = 4400
 """It said what no one can take: it would be refused again."""
 FORBIDDEN: Final = 4403
 TRY_AGAIN: Final = 1013
+_LOG: Final = logging.getLogger("weft.relay")
 
 
 class Connection:
@@ -65,8 +72,25 @@ class Connection:
         """There was no room for what it offered last."""
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self._is_over = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
         self._ending: tuple[int, str] | None = None
         self._evidence: list[Refused] = []
+        self._awareness = RecordRate(
+            per_s=YJS_AWARENESS_BYTES_S,
+            burst=16 * YJS_AWARENESS_BYTES_S,
+            now_s=asyncio.get_running_loop().time(),
+        )
+        """In bytes."""
+
+    @property
+    def held_bytes(self) -> int:
+        """What it makes the relay hold for it."""
+        return self._queued_bytes + self._transport.held_bytes
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ending is not None
 
     async def serve(self) -> None:
         """Until the connection ends."""
@@ -83,9 +107,17 @@ class Connection:
         finally:
             self._room.leave(self.member)
             self._replica.presence.gone(self)
+            await self._close()
+            if self._closing is not None:
+                await self._closing
             if self._evidence:
                 entries = tuple(self._evidence)
-                await self._replica.journal.write(lambda c: quarantine.keep(c, entries))
+                try:
+                    await self._replica.journal.write(lambda c: quarantine.keep(c, entries))
+                except WeftError as error:
+                    _LOG.error("what a Yjs client sent could not be kept: %s", error)
+
+    async def _close(self) -> None:
         code, reason = self._ending or (self._transport.closing_code or 1000, "")
         await self._transport.close_with(code, close_reason(reason))
 
@@ -93,11 +125,16 @@ class Connection:
         """Close it; the first reason counts."""
         if self._ending is None:
             self._ending = (code, reason)
+            # It hears nothing more, whatever it still waits for.
+            self._room.leave(self.member)
+            self._is_over.set()
+            self._has_room.set()
             self._transport.connection_ended()
 
     def expire(self, reason: str, _: str) -> None:
         """Its token is no longer good."""
         self.end(UNAUTHORISED, reason)
+        self._closing = asyncio.create_task(self._close(), name="weft-yjs-closing")
 
     # ---- what it says -------------------------------------------------------------------------
 
@@ -125,7 +162,11 @@ class Connection:
     async def _offer(self, update: bytes, *, is_step2: bool) -> None:
         if update == wire.EMPTY_UPDATE:
             return
-        await self._guest.pace(1)
+        wait_s = self._guest.delay_s(1)
+        if wait_s > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._is_over.wait()
         await self._has_room.wait()
         added = {self._room.name: len(update)}
         self._is_full = (
@@ -136,7 +177,7 @@ class Connection:
         else:
             async with self._reading:
                 offered = await asyncio.to_thread(read_offered, update, time.thread_time)
-        if not self.member.is_here:
+        if self._ending is not None or not self.member.is_here:
             # It was sent before it left, but nobody waits for it; the client has it still.
             return
         self._queued_bytes += len(update)
@@ -145,6 +186,9 @@ class Connection:
         self._room.offer(self, offered, is_step2=is_step2)
 
     def _aware(self, data: bytes) -> None:
+        weighs = len(data) + read_var_uint(data, 0)[0] * YJS_AWARENESS_STATE_BYTES
+        if not self._awareness.try_take(weighs, asyncio.get_running_loop().time()):
+            return
         states = read_awareness(data)
         presence, name = self._replica.presence, self._room.name
         now_ms = int(asyncio.get_running_loop().time() * 1000)
@@ -158,8 +202,8 @@ class Connection:
         # Who comes back with the clock it had when it left hears that it has left, and says that
         # it has not.
         newer = presence.newer(name, states)
-        if newer and not self.member.is_pouring:
-            self.member.write(frame(wire.aware(write_awareness(newer))))
+        if newer:
+            self._room.show(self.member, newer)
 
     # ---- what its room says -------------------------------------------------------------------
 
@@ -180,6 +224,11 @@ class Connection:
             self._deny(error)
         else:
             self._refuse(error, offered.sent)
+
+    def end_large(self) -> None:
+        """It holds more than there is room for: what it says now is of no use any more."""
+        self.end(TRY_AGAIN, "the relay's memory is short, and this client holds most of it")
+        self._closing = asyncio.create_task(self._close(), name="weft-yjs-closing")
 
     def try_again(self, reason: str) -> None:
         self.end(TRY_AGAIN, reason)

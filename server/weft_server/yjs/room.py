@@ -29,6 +29,7 @@ from weft_engine.names import ContextName
 from weft_engine.replica.live import LiveDocument
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
+from weft_engine.sync.messages import PresenceState
 from weft_server.yjs import wire
 from weft_server.yjs.circle import Circle, Making
 from weft_server.yjs.framing import frame
@@ -63,15 +64,6 @@ class _Offer:
     is_step2: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """`since`: what the member has, as a state vector."""
-
-    member: Member
-    since: bytes
-    making: Making
-
-
 class Room:
     """`close` ends it. `loading` bounds how many documents are loaded at once."""
 
@@ -86,7 +78,8 @@ class Room:
         self._is_stale = True
         self._is_committing = False
         self._offers: deque[_Offer] = deque()
-        self._asking: deque[_Asking] = deque()
+        self._asking: dict[tuple[Member, Making], bytes] = {}
+        """What each member has that waits for an answer, as a state vector."""
         self._working: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -128,6 +121,10 @@ class Room:
     def show_awareness(self, member: Member) -> None:
         """Tell a member who asks who is here."""
         self._circle.show_awareness(member)
+
+    def show(self, member: Member, states: Sequence[PresenceState]) -> None:
+        """Tell one member of these."""
+        self._circle.show(member, states)
 
     def sign_of_life(self, frames: bytes) -> None:
         """Write something harmless to everybody to whom something can be written."""
@@ -213,11 +210,14 @@ class Room:
             return
         self._circle.tell(updates)
         while self._asking and not live.is_torn:
-            asking = self._asking.popleft()
-            self._circle.answer(asking.member, asking.since, asking.making)
+            (member, making), since = next(iter(self._asking.items()))
+            del self._asking[member, making]
+            self._circle.answer(member, since, making)
+            await live.turn()
 
     def _ask(self, member: Member, since: bytes, making: Making) -> None:
-        self._asking.append(_Asking(member, since, making))
+        # Who asks again before it is answered had no more when it asked first.
+        self._asking.setdefault((member, making), since)
         self._work()
 
     async def _take(self, batch: Sequence[_Offer]) -> list[bytes]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from weft_engine.errors import MalformedFrame, MalformedUpdate
-from weft_engine.limits import REASON_BYTES_MAX, YJS_STATE_CLIENTS_MAX
+from weft_engine.limits import REASON_BYTES_MAX, YJS_MESSAGES_MAX, YJS_STATE_CLIENTS_MAX
 from weft_engine.yjs.lib0 import check_count, read_span, read_var_uint, var_uint
 
 EMPTY_UPDATE: Final = b"\x00\x00"
@@ -78,7 +78,9 @@ def messages(data: bytes) -> Iterator[Message]:
         raise MalformedFrame("a message of no bytes")
     position = 0
     try:
-        while position < len(data):
+        for _ in range(YJS_MESSAGES_MAX):
+            if position == len(data):
+                return
             kind, position = read_var_uint(data, position)
             if kind == _SYNC:
                 step, position = read_var_uint(data, position)
@@ -102,6 +104,8 @@ def messages(data: bytes) -> Iterator[Message]:
                 return
     except MalformedUpdate as error:
         raise MalformedFrame(f"a message can't be read: {error.message}") from None
+    if position < len(data):
+        raise MalformedFrame(f"more than {YJS_MESSAGES_MAX} messages in one")
 
 
 def step1(state_vector: bytes) -> bytes:
