@@ -25,13 +25,14 @@ from weft_engine.sync.turns import Turns
 from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest, Guests
 from weft_server.heap import trim_heap
-from weft_server.holdings import LOOK_EVERY_S, Holding, too_large
+from weft_server.holdings import LOOK_EVERY_S, LOOK_OFTEN_S, Holding, too_large
 from weft_server.link_contexts import LinkContexts
 from weft_server.offers import Offers
 from weft_server.operator_log import LOGGER
 from weft_server.permission import Doorkeeper, Permission
 from weft_server.relay_limits import DEFAULTS, RelayLimits
 from weft_server.transport import AcceptedTransport
+from weft_server.yjs.connection import Connection
 from weft_server.yjs.rooms import Rooms
 
 _LOG: Final = logging.getLogger(LOGGER)
@@ -184,19 +185,29 @@ class Relay:
     async def keep_memory_bounded(self) -> None:
         """Look again and again, until it is cancelled, what the links hold."""
         ending: list[asyncio.Future[None]] = []
+        held_bytes = 0
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            is_much = held_bytes > LINKS_HELD_BYTES_MAX // 4
+            await asyncio.sleep(LOOK_OFTEN_S if is_much else LOOK_EVERY_S)
             if ending and all(ended.done() for ended in ending):
                 ending.clear()
                 trim_heap()
-            holdings = []
+            holdings: list[Holding[Link | Connection]] = []
+            holdings += [Holding(one, one.held_bytes) for one in self._rooms.clients()]
             for number, link in enumerate(tuple(self._links)):
                 if number % _LOOKED_AT_ONCE == 0:
                     await asyncio.sleep(0)
                 if link.session.end is None:
                     holdings.append(Holding(link, link.session.held_bytes))
+            held_bytes = sum(one.held_bytes for one in holdings)
             for one in too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX):
-                if one.who in self._links:
+                if isinstance(one.who, Connection):
+                    _LOG.warning(
+                        "a Yjs client is sent away that makes this relay hold %d bytes",
+                        one.held_bytes,
+                    )
+                    ending.append(one.who.end_large())
+                elif one.who in self._links:
                     ending.append(self._end_large(one.who, one.held_bytes))
 
     def _end_large(self, link: Link, held_bytes: int) -> asyncio.Future[None]:

@@ -136,6 +136,12 @@ class AcceptedTransport:
             self._is_paused = False
             self._protocol.go_on_reading()
 
+    def discard(self) -> None:
+        """Take nothing more in, and drop what was not received."""
+        self._inbox, self._inbox_bytes = None, 0
+        self.hold_reading()
+        self._protocol.discard()
+
     # ---- the protocol's user ------------------------------------------------------------------
 
     def message_received(self, message: bytes, /) -> None:

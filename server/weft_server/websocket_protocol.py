@@ -138,6 +138,13 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         else:
             self.transport.resume_reading()
 
+    def discard(self) -> None:
+        """Drop what was read of messages that are not whole yet; nothing comes after it."""
+        self._is_odd = True
+        self._rest.clear()
+        self.frames.clear()
+        self.conn.reader.buffer.clear()
+
     def outlive(self, work: Coroutine[Any, Any, None]) -> None:
         """Go on with `work` when the application has returned; the connection ends with it."""
         self._work = work

@@ -225,10 +225,13 @@ class Connection:
         else:
             self._refuse(error, offered.sent)
 
-    def end_large(self) -> None:
-        """It holds more than there is room for: what it says now is of no use any more."""
+    def end_large(self) -> asyncio.Future[None]:
+        """It makes the relay hold more than there is room for. What it says now is of no use any
+        more; done when it is gone."""
+        self._transport.discard()
         self.end(TRY_AGAIN, "the relay's memory is short, and this client holds most of it")
         self._closing = asyncio.create_task(self._close(), name="weft-yjs-closing")
+        return self._closing
 
     def try_again(self, reason: str) -> None:
         self.end(TRY_AGAIN, reason)

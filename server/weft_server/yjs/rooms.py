@@ -24,7 +24,6 @@ from weft_engine.sync.binding import GOING_AWAY
 from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest
 from weft_server.heap import trim_heap
-from weft_server.holdings import Holding
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import NOBODY
@@ -70,9 +69,9 @@ class Rooms:
     def rooms(self) -> int:
         return len(self._rooms)
 
-    def holdings(self) -> list[Holding[Connection]]:
-        """What each client makes the relay hold for it."""
-        return [Holding(one, one.held_bytes) for one in self._connections if not one.has_ended]
+    def clients(self) -> list[Connection]:
+        """Those that were not sent away."""
+        return [one for one in self._connections if not one.has_ended]
 
     async def serve(
         self,
