@@ -274,7 +274,8 @@ YJS_ROOMS_MAX: Final = 256
 YJS_IDLE_S: Final = 30.0
 """A room without a client is kept so long."""
 YJS_ASK_AGAIN_S: Final = 1.0
-"""A client whose updates came without what they build on is asked for it so often at most."""
+"""A client whose updates came without what they build on is asked for it so often at most, and one
+that asks who is there is told so often."""
 YJS_HEARTBEAT_S: Final = 20.0
 """Something is sent at least so often: clients leave after 30 s of silence."""
 YJS_AWARENESS_CLIENTS_MAX: Final = 1024

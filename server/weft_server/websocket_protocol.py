@@ -208,6 +208,11 @@ class WeftProtocol(WebSocketsSansIOProtocol):
             self._is_odd = True
 
     def send_receive_event_to_app(self) -> None:
+        if self._user is not None and self.curr_msg_data_type == "text":
+            # Whether it is text at all is of no matter.
+            self.frames = []
+            self._user.text_received()
+            return
         super().send_receive_event_to_app()
         if self._user is not None and self.read_paused:
             self.read_paused = False

@@ -58,22 +58,22 @@ class Target:
         return reader, Stream(writer)
 
     @asynccontextmanager
-    async def upgraded(self) -> AsyncIterator[Stream]:
+    async def upgraded(self, path: str = SYNC_PATH) -> AsyncIterator[Stream]:
         """A websocket whose frames are written by hand, and of which nothing is read."""
         with suppress(*REFUSALS):
             reader, stream = await self.stream(deaf=True)
             try:
-                await stream.write(self.upgrade())
+                await stream.write(self.upgrade(path))
                 await reader.readuntil(b"\r\n\r\n")
                 yield stream
             finally:
                 stream.abort()
 
-    def upgrade(self) -> bytes:
+    def upgrade(self, path: str = SYNC_PATH) -> bytes:
         """The request that makes a websocket of a connection."""
         bearer = "" if self.token is None else f"Authorization: Bearer {self.token}\r\n"
         return (
-            f"GET {SYNC_PATH} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: relay\r\nUpgrade: websocket\r\n"
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{bearer}\r\n"
         ).encode()

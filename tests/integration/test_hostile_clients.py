@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.hostile.target import Attack, Target
 from tests.running_relay import RunningRelay, running_relay
 from tests.stores import folder
 from weft_engine.storage.verify import verify
+from weft_server.token_keys import make_key_file, read_keys
+from weft_server.tokens import mint
 
 ATTACK_S = 120.0
 GROWN_MIB_MAX = 448
@@ -23,11 +26,16 @@ GROWN_MIB_MAX = 448
 
 
 async def attacked(
-    place: Path, relay: RunningRelay, groups: Sequence[Sequence[tuple[Attack, int]]]
+    place: Path,
+    relay: RunningRelay,
+    groups: Sequence[Sequence[tuple[Attack, int]]],
+    tokens: tuple[str | None, str | None],
 ) -> None:
-    """One group of attacks after the other, those of a group at once."""
-    target = Target(relay.url)
-    async with honest(place, relay.url, None) as clients:
+    """One group of attacks after the other, those of a group at once. `tokens`: that of the honest
+    clients, and that of the others."""
+    own, theirs = tokens
+    target = Target(relay.url, theirs)
+    async with honest(place, relay.url, own) as clients:
         async with Watch(relay.pid, relay.address) as watch:
             for group in groups:
                 said = len(clients.said)
@@ -45,7 +53,7 @@ async def attacked(
 def run(groups: Sequence[Sequence[tuple[Attack, int]]]) -> None:
     with folder() as place:
         with running_relay(place / "relay") as relay:
-            asyncio.run(attacked(place, relay, groups))
+            asyncio.run(attacked(place, relay, groups, (None, None)))
         assert not verify(relay.store, progress=lambda *_: None).findings
 
 
@@ -56,3 +64,26 @@ def test_honest_clients_do_not_notice_many_hostile_ones_at_once() -> None:
 @pytest.mark.deep
 def test_honest_clients_do_not_notice_any_of_many_attacks() -> None:
     run([[(case.attack, case.many)] for case in CASES])
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("right", ["append", "write"])
+def test_honest_clients_with_tokens_do_not_notice_attacks_by_other_bearers(right: str) -> None:
+    """The attackers' token is for the same context, and for some more."""
+    with folder() as place:
+        key = place / "token.key"
+        make_key_file(key)
+        own, theirs = (
+            mint(
+                read_keys(key),
+                prefixes=["one", "crowd/", "many/"],
+                rights=["read", given],
+                expires_s=3600,
+                now_s=int(time.time()),
+            )
+            for given in ("write", right)
+        )
+        with running_relay(place / "relay", key=key) as relay:
+            groups = [[(case.attack, case.few * 4)] for case in CASES]
+            asyncio.run(attacked(place, relay, groups, (own, theirs)))
+        assert not verify(relay.store, progress=lambda *_: None).findings

@@ -86,6 +86,10 @@ class Document:
                 return None
         return found
 
+    def has_key(self, root: str, key: str) -> bool:
+        """Whether a root map, `events` or `streams`, holds something under a key."""
+        return key in self._doc.get(root, type=pycrdt.Map)
+
     @property
     def clock(self) -> int:
         """The next Yjs clock of our own client."""

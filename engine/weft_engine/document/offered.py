@@ -7,7 +7,7 @@ Must be called and ended on one thread. Must never know: contexts, storage, who 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from weft_engine.document.door import is_plain
@@ -28,6 +28,8 @@ from weft_engine.yjs.splitting import split, without_deletes
 from weft_engine.yjs.update import Update
 
 _RECORD_STRUCTS = 65_536
+_NOTHING = b"\x00\x00"
+"""An update without structs and deletes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,9 @@ class Offered:
         return self.update is not None and not self.update.structs and not self.update.deletes
 
     def without_deletes(self) -> Offered:
-        """The structs alone, of a small one."""
-        assert self.update is not None, "only what is small is taken apart"
+        """The structs alone."""
+        if self.update is None:
+            return replace(self, records=_structs(self.records), slices=_structs(self.slices))
         sent = without_deletes(self.sent)
         update = replace(self.update, deletes=())
         return Offered(sent, (sent,), (sent,), update)
@@ -72,6 +75,11 @@ def read_offered(data: bytes, cpu_s: Callable[[], float]) -> Offered:
     if offered.update is None or not is_plain(offered.update):
         _try_out(offered, cpu_s)
     return offered
+
+
+def _structs(updates: Sequence[bytes]) -> tuple[bytes, ...]:
+    bare = (without_deletes(one) for one in updates)
+    return tuple(one for one in bare if one != _NOTHING)
 
 
 def _try_out(offered: Offered, cpu_s: Callable[[], float]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -25,15 +25,17 @@ from weft_engine.limits import (
     YJS_INLINE_BYTES,
     YJS_TURN_S,
 )
-from weft_engine.names import ClientId, ContextName, Position
+from weft_engine.names import ClientId, ContextName, Incarnation, Position
 from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.identity import client_id
 from weft_engine.replica.checkpointing import write_checkpoint
 from weft_engine.replica.pages import page
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints, reading
 from weft_engine.storage.ledger import Stored
 from weft_engine.yjs.reader import read_update
-from weft_engine.yjs.update import Id, ranges
+from weft_engine.yjs.update import Id, Update, ranges
+from weft_engine.yjs.update import Kind as StructKind
 
 _ENCODED_KEPT: Final = 4
 """What many ask for at once, after a restart for example, they ask for in the same words."""
@@ -50,6 +52,9 @@ class LiveDocument:
         self._assembly = _empty()
         self._position = Position(0)
         self._held: set[Id] | None = None
+        self._origins: set[Incarnation] = set()
+        self._stores: set[ClientId] = set()
+        """Whose structs come in records of their own: the Yjs clients of all who wrote here."""
         self._turn_ends_s = 0.0
         self._since = self._since_bytes = 0
         """What it had to apply since its last checkpoint, in records and bytes."""
@@ -77,12 +82,16 @@ class LiveDocument:
         self._assembly = _empty()
         self._position = Position(0)
         self._held = None
+        self._origins.clear()
+        self._stores.clear()
         self._since = self._since_bytes = 0
         if state is not None:
             found = await journal.read(lambda connection: checkpoints.load(connection, state))
             if found is not None:
                 if self._assembly.restore(found.state, found.tips):
                     self._position = found.position
+                    for origin in found.tips:
+                        self._note(origin)
                 else:
                     self._assembly = _empty()
             while self._position < state.position:
@@ -123,12 +132,15 @@ class LiveDocument:
         return updates
 
     async def lacks(self, offered: Offered) -> bool:
-        """Whether something that it begins behind, points to or deletes has not come."""
+        """Whether something that it begins behind, points to or deletes has not come; or it holds
+        what a store is to bring by itself. Its word under its Yjs client id is its own record: one
+        that took the clocks before it would take the place of what it has written meanwhile."""
+        clocks = self._assembly.clocks
         if offered.update is not None:
-            return self._assembly.lacks(offered.update)
+            is_theirs = _brings(offered.update, clocks, self._stores)
+            return is_theirs or self._assembly.lacks(offered.update)
         # What one part brings the next may need: only what no part brings must be there.
-        ends = dict(self._assembly.clocks)
-        return await asyncio.to_thread(_miss, offered.slices, ends)
+        return await asyncio.to_thread(_miss, offered.slices, dict(clocks), set(self._stores))
 
     async def offer(self, offered: Offered) -> Sequence[bytes]:
         """Take in what a client has sent, which lacks nothing: the payloads to be written for it.
@@ -143,10 +155,18 @@ class LiveDocument:
     def brings_structs(self, offered: Offered) -> bool:
         """Whether it holds a struct that has not come."""
         clocks = self._assembly.clocks
+        return any(_brings(read_update(data), clocks) for data in offered.slices)
+
+    def sets_again(self, update: Update) -> bool:
+        """Whether it sets a key of `events` or `streams` that somebody else has set."""
+        document = self._assembly.document
         return any(
-            struct.clock + struct.length > clocks.get(struct.client, 0)
-            for data in offered.slices
-            for struct in read_update(data).structs
+            struct.key is not None
+            and isinstance(struct.parent, str)
+            and struct.kind is not StructKind.GC
+            and struct.clock >= self._assembly.clocks.get(struct.client, 0)
+            and document.has_key(struct.parent, struct.key)
+            for struct in update.structs
         )
 
     def encoded(self, since: bytes | None = None) -> bytes:
@@ -201,6 +221,12 @@ class LiveDocument:
     def _count(self, record: Record) -> None:
         self._since += 1
         self._since_bytes += len(record.payload)
+        self._note(record.envelope.origin)
+
+    def _note(self, origin: Incarnation) -> None:
+        if origin not in self._origins:
+            self._origins.add(origin)
+            self._stores.add(client_id(origin, self._name))
 
     async def _load_whole(self) -> None:
         """As `load`, for a context with an equivocation or a culprit."""
@@ -215,6 +241,8 @@ class LiveDocument:
             self._position = some[-1].position
         self._assembly = _empty()
         self._assembly.take_all(records)
+        for record in records:
+            self._note(record.envelope.origin)
 
     async def _offer_small(self, offered: Offered) -> Sequence[bytes]:
         update = offered.update
@@ -280,10 +308,24 @@ def _candidates_of(some: Sequence[Stored]) -> set[Id]:
     }
 
 
-def _miss(slices: Sequence[bytes], ends: dict[ClientId, int]) -> bool:
-    """Whether one of these lacks something, beside those before it."""
+def _brings(
+    update: Update, clocks: Mapping[ClientId, int], of: Container[ClientId] | None = None
+) -> bool:
+    """Whether it holds a struct that has not come, by one of these clients; None: by whomever."""
+    return any(
+        struct.clock + struct.length > clocks.get(struct.client, 0)
+        and (of is None or struct.client in of)
+        and struct.kind is not StructKind.SKIP
+        for struct in update.structs
+    )
+
+
+def _miss(slices: Sequence[bytes], ends: dict[ClientId, int], stores: Container[ClientId]) -> bool:
+    """Whether one of these lacks something, beside those before it, or brings what stores write."""
     for data in slices:
         update = read_update(data)
+        if _brings(update, ends, stores):
+            return True
         if any(ends.get(client, 0) < end for client, end in needs(update).items()):
             return True
         for client, spans in ranges(update).items():

@@ -16,6 +16,7 @@ from weft_engine.errors import LinkRefused, MalformedFrame, MalformedUpdate, Pee
 from weft_engine.limits import (
     PRESENCE_PER_CLIENT_LINK_MAX,
     QUARANTINE_ENTRY_BYTES_MAX,
+    YJS_ASK_AGAIN_S,
     YJS_AWARENESS_BYTES_S,
     YJS_AWARENESS_STATE_BYTES,
     YJS_INLINE_BYTES,
@@ -76,6 +77,7 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._ending: tuple[int, str] | None = None
         self._evidence: list[Refused] = []
+        self._shown_s = float("-inf")
         self._awareness = RecordRate(
             per_s=YJS_AWARENESS_BYTES_S,
             burst=16 * YJS_AWARENESS_BYTES_S,
@@ -153,7 +155,7 @@ class Connection:
                     case wire.Aware():
                         self._aware(message.data)
                     case wire.QueryAwareness():
-                        self._room.show_awareness(self.member)
+                        self._show_awareness()
         except LinkRefused as error:
             self._deny(error)
         except (MalformedFrame, MalformedUpdate) as error:
@@ -204,6 +206,13 @@ class Connection:
         newer = presence.newer(name, states)
         if newer:
             self._room.show(self.member, newer)
+
+    def _show_awareness(self) -> None:
+        """Once a second: in a full room that is work, and its news come by themselves."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._shown_s + YJS_ASK_AGAIN_S:
+            self._shown_s = now_s
+            self._room.show_awareness(self.member)
 
     # ---- what its room says -------------------------------------------------------------------
 

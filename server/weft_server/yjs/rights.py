@@ -12,6 +12,7 @@ from weft_engine.document.offered import Offered
 from weft_engine.errors import LinkRefused
 from weft_engine.replica.live import LiveDocument
 from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
+from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import Kind, Struct
 from weft_server.permission import Permission
 
@@ -31,15 +32,25 @@ def permitted(
             "the token may read only, and the client has changed the document",
             hint="ask for a token with the right append or write",
         )
-    update = offered.update
-    if update is None:
-        raise LinkRefused("the token may append events only, and this is more than some events")
-    if not all(_is_append(struct) for struct in update.structs):
-        raise LinkRefused(
-            "the token may append events only, and the client has changed something else",
-            hint="ask for a token with the right write",
-        )
-    if not update.deletes:
+    return _appends(offered, live, is_step2=is_step2)
+
+
+def _appends(offered: Offered, live: LiveDocument, *, is_step2: bool) -> Offered:
+    deletes = False
+    for data in offered.slices:
+        update = read_update(data)
+        if not all(_is_append(struct) for struct in update.structs):
+            raise LinkRefused(
+                "the token may append events only, and the client has changed something else",
+                hint="ask for a token with the right write",
+            )
+        if live.sets_again(update):
+            raise LinkRefused(
+                "the token may append events only, and the client has set one that is there",
+                hint="ask for a token with the right write",
+            )
+        deletes = deletes or bool(update.deletes)
+    if not deletes:
         return offered
     if not is_step2:
         raise LinkRefused("the token may append events only, and the client has deleted something")
