@@ -16,6 +16,9 @@ T = TypeVar("T")
 LOOK_EVERY_S: Final = 0.25
 LOOK_OFTEN_S: Final = 0.03
 """While much is held already: a fast network could bring as much again in the time above."""
+TRIM_EVERY_S: Final = 1.0
+"""What ended links held is in cycles, which the collector of a busy relay finds late; finding them
+takes some hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)

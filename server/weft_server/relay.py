@@ -7,6 +7,7 @@ must end. Must never know: websockets, HTTP, how tokens are made.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import shutil
 from functools import partial
@@ -25,7 +26,7 @@ from weft_engine.sync.turns import Turns
 from weft_server.context_sizes import ContextSizes
 from weft_server.guests import Guest, Guests
 from weft_server.heap import trim_heap
-from weft_server.holdings import LOOK_EVERY_S, LOOK_OFTEN_S, Holding, too_large
+from weft_server.holdings import LOOK_EVERY_S, LOOK_OFTEN_S, TRIM_EVERY_S, Holding, too_large
 from weft_server.link_contexts import LinkContexts
 from weft_server.offers import Offers
 from weft_server.operator_log import LOGGER
@@ -186,12 +187,21 @@ class Relay:
         """Look again and again, until it is cancelled, what the links hold."""
         ending: list[asyncio.Future[None]] = []
         held_bytes = 0
+        was_much = False
+        loop = asyncio.get_running_loop()
+        trimmed_s = loop.time()
         while True:
             is_much = held_bytes > LINKS_HELD_BYTES_MAX // 4
             await asyncio.sleep(LOOK_OFTEN_S if is_much else LOOK_EVERY_S)
-            if ending and all(ended.done() for ended in ending):
+            was_much = was_much or is_much
+            are_gone = bool(ending) and all(ended.done() for ended in ending)
+            if (are_gone or (was_much and not is_much)) and loop.time() > trimmed_s + TRIM_EVERY_S:
+                # What was held for a moment is given back to the system.
+                was_much = False
                 ending.clear()
+                gc.collect()
                 trim_heap()
+                trimmed_s = loop.time()
             holdings: list[Holding[Link | Connection]] = []
             holdings += [Holding(one, one.held_bytes) for one in self._rooms.clients()]
             for number, link in enumerate(tuple(self._links)):

@@ -225,8 +225,8 @@ class WeftProtocol(WebSocketsSansIOProtocol):
             # What came whole before the end is taken, too; of a flood, its beginning.
             if self._is_waiting_turn:
                 self._take_turn()
-        self._rest.clear()
         super().connection_lost(exc)
+        self.discard()
 
     def resume_writing(self) -> None:
         super().resume_writing()
