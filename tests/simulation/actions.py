@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from tests.simulation import beside, hostile
+from tests.simulation import beside, hostile, tab_actions
 from tests.simulation.beside import PASSING, somewhere
 from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.network import Wire
@@ -489,6 +489,10 @@ _ACTIONS: Final[dict[str, Action]] = {
     "interrupt": _working(beside.interrupt),
     "erase": _working(_erase),
     "spoil_checkpoint": _spoil_checkpoint,
+    "tab_comes": tab_actions.come,
+    "tab_types": tab_actions.type_,
+    "tab_loses_connection": tab_actions.lose_connection,
+    "tab_goes": tab_actions.go,
     "kill": _kill,
     "kill_soon": _kill_soon,
     "lose_power": _lose_power,

@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 from types import ModuleType
 from typing import Any, Final
 
-from tests.simulation import oracles
+from tests.simulation import oracles, tabs
 from tests.simulation.actions import act
 from tests.simulation.calm import check_calm, check_stores
 from tests.simulation.disk import Disks
@@ -143,6 +143,8 @@ async def _judge(world: World) -> None:
         if world.loop.time() > healed + _STOPPING_S:
             world.fail(f"a machine did not stop within {_STOPPING_S} s")
             world.check()
+    for tab in world.tabs.values():
+        tab.is_online = True
     for machine in world.machines.values():
         world.bring_up(machine)
         if machine.is_up and not machine.asks_for_all:
@@ -159,8 +161,12 @@ async def _judge(world: World) -> None:
     # Who was suspended, or is slow, may have something under way that others have brought since.
     await asyncio.sleep(_UNDER_WAY_S)
     await oracles.settle(world)
+    await tabs.settle(world, seconds=oracles.SETTLED_S)
+    await oracles.settle(world)  # What tabs have brought goes everywhere.
     oracles.check_traffic(world)
     await oracles.stay_quiet(world)
+    await tabs.settle(world, seconds=oracles.SETTLED_S)
+    await tabs.check_new(world)
     check_stores(world)
     world.check()
     if rng.random() < _CALM_SHARE:
@@ -175,6 +181,8 @@ async def _judge(world: World) -> None:
     if rng.random() < _SUMMARIZED_SHARE:
         await oracles.check_summary_taken_back(world, rng)
     world.check()
+    for tab in world.tabs.values():
+        tab.close()
     await _end(world, rng)
 
 
@@ -197,7 +205,7 @@ async def _end(world: World, rng: random.Random) -> None:
 def _bury(world: World) -> None:
     """End the tasks of all who are dead without a word to anybody."""
     world.is_over = True
-    lives: list[Life] = list(world.strangers)
+    lives: list[Life] = [*world.strangers, *(tab.life for tab in world.tabs.values())]
     for machine in world.machines.values():
         lives += machine.lived
         if machine.life is not None:

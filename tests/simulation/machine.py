@@ -14,16 +14,19 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from tests.simulation.disk import Disk, Disks
 from tests.simulation.file_table import FileTable, Inode
 from tests.simulation.loop import Life, VirtualLane, VirtualLoop, in_life
-from tests.simulation.network import Network, Wire, WireEnd
+from tests.simulation.network import DirectEnd, Network, Wire, WireEnd
 from tests.simulation.tenures import Tenure
+from tests.simulation.websocket import accepted
 from weft_engine.errors import StoreError
 from weft_engine.names import ContextName, Incarnation, Position, RecordHash
+from weft_engine.records.certificate import RegionKey
 from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import Frontier
 from weft_engine.replica.replica import Replica
@@ -193,7 +196,11 @@ class Machine:
         self.is_stopping = False
         replica.journal.listen(self.listener)
         if self.region is not None:
-            self.relay = Relay(replica, region=self.region, doorkeeper=lambda token, now: ANYTHING)
+            self.relay = in_life(life, partial(self._open_relay, replica, self.region))
+
+    def _open_relay(self, replica: Replica, region: str) -> Relay:
+        key = RegionKey(blake2b(f"{self._seed}-{region}".encode(), digest_size=32).digest())
+        return Relay(replica, region=region, doorkeeper=lambda token, now: ANYTHING, region_key=key)
 
     def link(self, to: str) -> KeptLink:
         """Keep a link to the relay `to`."""
@@ -241,6 +248,20 @@ class Machine:
         relay = self.relay
         assert relay is not None
         self.task(relay.serve(end, ANYTHING))
+
+    def receive_yjs(self, end: DirectEnd, name: ContextName, told: Callable[[bytes], None]) -> None:
+        """A Yjs client has come in at this relay's door; `told` hears what is written to it."""
+        relay = self.relay
+        assert relay is not None
+
+        async def serve() -> None:
+            guest = relay.guests.enter(None, None)
+            try:
+                await relay.serve_yjs(accepted(end, told), guest, name)
+            finally:
+                relay.guests.leave(guest)
+
+        self.task(serve())
 
     @asynccontextmanager
     async def _dial(self, to: str) -> AsyncIterator[WireEnd]:

@@ -30,7 +30,7 @@ _BYTES: Final = 8
 @dataclass(frozen=True, slots=True)
 class Mark:
     """A word that an honest process has journaled. `event`: in which, also while that grows; None
-    if in a note, where its letters are those of the Yjs client from `clock` on."""
+    if in a note, where its letters are those of the Yjs client from `clock` on; -1 elsewhere."""
 
     record: RecordHash
     context: ContextName
@@ -53,7 +53,7 @@ class Marks:
         return f"#{self.made:06d}#"
 
     def journaled(self, record: Record) -> None:
-        if record.envelope.kind is not Kind.NATIVE:
+        if record.envelope.kind not in (Kind.NATIVE, Kind.FOREIGN):
             return
         payload = record.payload
         words = [(match.start(), match.group()) for match in MARK.finditer(payload)]
@@ -139,7 +139,7 @@ def _is_taken(erasure: Erasure, mark: Mark, past: set[RecordHash], copies: set[R
         return copies <= past
     if mark.event is not None:
         return mark.event in erasure.events
-    return erasure.note is not None and mark.record in erasure.records
+    return erasure.note is not None and copies <= set(erasure.records)
 
 
 def _past(record: Record, by_hash: dict[RecordHash, Record]) -> set[RecordHash]:

@@ -20,6 +20,7 @@ from weft_engine.sync.transport import Hearer
 
 _ROOM_BYTES = 256 * 1024
 """What a connection takes in before a sender has to wait."""
+_SMALL_ROOM_BYTES = 2 * 1024
 _NOBODY = Context()
 
 
@@ -54,7 +55,7 @@ class WireEnd:
         self._check()
         self._put(frame)
         outgoing = self.other.incoming
-        while outgoing.size > _ROOM_BYTES:
+        while outgoing.size > self.wire.room_bytes:
             self.changed.clear()
             await self.changed.wait()
             self._check()
@@ -125,7 +126,7 @@ class DirectEnd(WireEnd):
 
     @property
     def is_congested(self) -> bool:
-        return self.other.incoming.size > _ROOM_BYTES
+        return self.other.incoming.size > self.wire.room_bytes
 
     def write(self, head: bytes, body: bytes = b"", /) -> None:
         if self.is_open and not self.is_reset and not self.incoming.is_finished:
@@ -189,10 +190,17 @@ class Wire:
     def __init__(self, network: Network, number: int, a: tuple[str, Life], b: tuple[str, Life]):
         self.network = network
         self.number = number
-        self.a, self.b = network.kind()(self, *a), network.kind()(self, *b)
+        self.a, self.b = self._ends(a, b)
         self.a.other, self.b.other = self.b, self.a
+        self.room_bytes = network.room_bytes
+        self.closing_code: int | None = None
+        """What a websocket was closed with."""
         self.swallows: set[str] = set()
         """Machines that are gone without a word: nothing comes from them or to them."""
+
+    def _ends(self, a: tuple[str, Life], b: tuple[str, Life]) -> tuple[WireEnd, WireEnd]:
+        kind = self.network.kind
+        return kind()(self, *a), kind()(self, *b)
 
     @property
     def ends(self) -> tuple[WireEnd, WireEnd]:
@@ -240,6 +248,13 @@ class Wire:
             self.network.gone(self)
 
 
+class Websocket(Wire):
+    """A connection of a Yjs client (a) to a relay (b), who say other things than machines do."""
+
+    def _ends(self, a: tuple[str, Life], b: tuple[str, Life]) -> tuple[WireEnd, DirectEnd]:
+        return WireEnd(self, *a), DirectEnd(self, *b)
+
+
 class Network:
     """`sent` and `received` are told of every frame, with the end that does it."""
 
@@ -256,7 +271,9 @@ class Network:
         self._made = 0
         self.on_sent: Callable[[WireEnd, bytes], None] = lambda end, frame: None
         self.on_received: Callable[[WireEnd, bytes], None] = lambda end, frame: None
+        self.on_yjs: Callable[[WireEnd, str, bytes], None] = lambda end, arrow, frame: None
         self.base_s = self._rng.choice((0.0005, 0.005, 0.05))
+        self.room_bytes = self._kinds.choice((_ROOM_BYTES, _ROOM_BYTES, _SMALL_ROOM_BYTES))
 
     def latency(self) -> float:
         return self.base_s * (0.5 + self._rng.random() * (8 if self._rng.random() < 0.1 else 1))
@@ -267,17 +284,29 @@ class Network:
         self.wires[wire] = None
         return wire
 
+    def open_websocket(self, a: tuple[str, Life], b: tuple[str, Life]) -> Websocket:
+        self._made += 1
+        wire = Websocket(self, self._made, a, b)
+        self.wires[wire] = None
+        return wire
+
     def kind(self) -> type[WireEnd]:
         """Of the next end: as a client's, or as a server's."""
         return self._kinds.choice((WireEnd, DirectEnd))
 
     def sent(self, end: WireEnd, frame: bytes) -> None:
+        if isinstance(end.wire, Websocket):
+            self.on_yjs(end, "->", frame)
+            return
         self.frames += 1
         self.bytes += len(frame)
         self.on_sent(end, frame)
 
     def received(self, end: WireEnd, frame: bytes) -> None:
-        self.on_received(end, frame)
+        if isinstance(end.wire, Websocket):
+            self.on_yjs(end, "=>", frame)
+        else:
+            self.on_received(end, frame)
 
     def gone(self, wire: Wire) -> None:
         self.wires.pop(wire, None)

@@ -39,6 +39,13 @@ WORK: Final = {
     "stream": 7,
     "interrupt": 1,
 }
+TABS: Final = {
+    "tab_comes": 8,
+    "tab_types": 30,
+    "tab_loses_connection": 8,
+    "tab_goes": 2,
+}
+"""In some stories only: relays that Yjs clients meet at."""
 FAULTS: Final = {
     "kill": 4,
     "kill_soon": 4,
@@ -76,9 +83,10 @@ FAULTS: Final = {
     "erase": 8,
     "spoil_checkpoint": 2,
 }
-ACTIONS: Final = tuple({**WORK, **FAULTS})
+ACTIONS: Final = tuple({**WORK, **TABS, **FAULTS})
 STEPS_MIN: Final = 15
 STEPS_MAX: Final = 50
+_TABS_SHARE: Final = 0.4
 
 
 def make_story(rng: random.Random) -> list[Step]:
@@ -88,6 +96,8 @@ def make_story(rng: random.Random) -> list[Step]:
     weights = dict(WORK) | {kind: 2 * FAULTS[kind] for kind in kinds}
     if any(kind in kinds for kind in ("kill", "kill_soon", "lose_power", "stop", "disk_full")):
         weights |= {"start": FAULTS["start"], "disk_free": FAULTS["disk_free"]}
+    if rng.random() < _TABS_SHARE:
+        weights |= TABS
     names, shares = list(weights), list(weights.values())
     pace = rng.choice((20, 200, 1000))
     return [

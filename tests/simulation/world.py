@@ -19,9 +19,11 @@ from tests.simulation.file_table import FileTable
 from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.machine import STORE, Clock, Machine, Snapshot, start_or_stay_down
 from tests.simulation.marks import MARK, Marks
-from tests.simulation.network import Network
+from tests.simulation.network import Network, WireEnd
 from tests.simulation.streams import Streams
+from tests.simulation.tabs import Tab
 from tests.simulation.tenures import Tenures
+from tests.simulation.told import Told
 from tests.simulation.trace import Trace
 from tests.simulation.views import Views
 from tests.simulation.wiretap import Wiretap
@@ -97,9 +99,12 @@ class World:
         """What the world itself has under way."""
         self.is_healing = False
         self.is_over = False
+        self.tabs: dict[str, Tab] = {}
+        self.told = Told(self)
         self.wiretap = Wiretap(self)
         self.network.on_sent = self.wiretap.sent
         self.network.on_received = self.wiretap.received
+        self.network.on_yjs = self._yjs
         loop.slowness = self.rng.choice((0.0002, 0.002, 0.02))
 
     # ---- who is there -------------------------------------------------------------------------
@@ -114,6 +119,9 @@ class World:
     @property
     def clients(self) -> list[Machine]:
         return [machine for machine in self.machines.values() if machine.region is None]
+
+    def _yjs(self, end: WireEnd, arrow: str, frame: bytes) -> None:
+        self.note(f"{end.machine} {arrow} yjs, {len(frame)} bytes {frame[:2].hex()}")
 
     def note(self, text: str) -> None:
         self.trace.note(self.loop.time(), text)
@@ -349,6 +357,9 @@ class World:
             return
         for one in stored:
             self.marks.journaled(one.record)
+            if one.record.envelope.kind is Kind.FOREIGN:
+                self.contexts_of[one.record.hash] = one.record.envelope.context
+                self.counts["foreign records"] += 1
             if one.record.envelope.kind is Kind.ERASE:
                 self.contexts_of[one.record.hash] = one.record.envelope.context
                 steps = self.dying.pop(machine.name, None)
@@ -383,6 +394,22 @@ class World:
             self.acked[id_] = self.contexts_of[hash_]
             machine.revealed.add(hash_)
         self.counts["events acknowledged"] += len(ids)
+
+    def told_by_relay(self, machine: Machine, context: ContextName, words: Sequence[bytes]) -> None:
+        """A tab was sent these words by its relay: they are safe there."""
+        for word in words:
+            mark = self.marks.found.get(word)
+            if mark is None:
+                self.fail(f"{machine.name} tells a tab {word!r}, which nobody has journaled")
+                continue
+            # What took an event's place in a document is no event. And another relay may have
+            # written the word down, too: what counts is that it is here in a record that was told.
+            held = self.told.look(machine, context) if machine.life is not None else None
+            if mark.client >= 0 and held is not None and mark.record in held.hashes:
+                self.marks.acknowledged[word] = machine.name
+                self.must[mark.record] = machine.name
+                self.contexts_of[mark.record] = mark.context
+        self.counts["words told to tabs"] += len(words)
 
     def note_acknowledged(self, machine: Machine, words: str) -> None:
         """An edit of a note returned."""
