@@ -7,7 +7,7 @@ of it; what it hears from the journal it passes on to the contexts that are in u
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from weft_engine.names import (
     ContextName,
     EventId,
+    Incarnation,
     context_name,
 )
 from weft_engine.records.certificate import RegionKey
@@ -333,6 +334,7 @@ class Replica:
         if self.journal.readonly:
             return kept
         keys = await self.scribe.keys()
+        kept = [self._with_word(item, keys) for item in kept]
         signed = {item.tip for item in kept}
         followed = {stored.record.envelope.prev for stored in records}
         fresh = [
@@ -363,6 +365,15 @@ class Replica:
         if self._region is None:
             return item
         return replace(item, certificate=self._region.certify(key.incarnation))
+
+    def _with_word(
+        self, item: SignatureItem, keys: Mapping[Incarnation, WriterKey]
+    ) -> SignatureItem:
+        """An item of our own chains may have been made where the region's key was not at hand."""
+        region = self._region
+        if region is None or item.certificate is not None or item.incarnation not in keys:
+            return item
+        return replace(item, certificate=region.certify(item.incarnation))
 
     # ---- what the journal tells ---------------------------------------------------------------
 

@@ -226,12 +226,13 @@ class Room:
         live = self._live
         payloads: list[bytes] = []
         written: list[_Offer] = []
+        repeated: list[_Offer] = []
         for place, offer in enumerate(batch):
             try:
                 made = await self._take_one(offer)
             except PeerError as error:
                 offer.author.refuse(error, offer.offered)
-                made = ()
+                made = None
             except BaseException as error:
                 if not is_panic(error):
                     raise
@@ -245,16 +246,19 @@ class Room:
             if made:
                 payloads += made
                 written.append(offer)
+            elif made is not None:
+                repeated.append(offer)
             else:
                 offer.author.settled(offer.offered)
         if not payloads:
+            self._say_stored(repeated)
             return []
         self._is_committing = True
         try:
             await self._replica.scribe.append_foreign(self.name, payloads)
         except WeftError as error:
             live.is_torn = True
-            for offer in written:
+            for offer in (*written, *repeated):
                 offer.author.try_again(f"it could not be stored: {error.message}")
                 offer.author.settled(offer.offered)
             _LOG.error("room %r could not store what its clients sent: %s", self.name, error)
@@ -263,21 +267,29 @@ class Room:
             self._is_committing = False
         for offer in written:
             offer.author.settled(offer.offered)
+        self._say_stored(repeated)
         return payloads + (await live.follow() if not live.is_torn else [])
 
-    async def _take_one(self, offer: _Offer) -> Sequence[bytes]:
+    async def _take_one(self, offer: _Offer) -> Sequence[bytes] | None:
+        """The payloads to be written for it: none if the document has all of it already; None if
+        it is not taken."""
         live, member = self._live, offer.author.member
         offered = offer.author.permitted(offer.offered, live, is_step2=offer.is_step2)
         if offered is None or offered.is_empty:
-            return ()
+            return None
         if await live.lacks(offered):
             now_s = asyncio.get_running_loop().time()
             if now_s >= member.asked_again_s + YJS_ASK_AGAIN_S and not member.is_pouring:
                 member.asked_again_s = now_s
                 member.write(frame(wire.step1(live.state_vector())))
-            return ()
-        made = await live.offer(offered)
-        if not made and not offer.is_step2 and self._circle.is_in_step(member):
-            # It is on disk already.
-            member.write(frame(wire.edited(offered.sent)))
-        return made
+            return None
+        return await live.offer(offered)
+
+    def _say_stored(self, repeated: Sequence[_Offer]) -> None:
+        """Echo what was said again and is on disk: it may have come twice in the batch that was
+        committed just now."""
+        for offer in repeated:
+            member = offer.author.member
+            if not offer.is_step2 and self._circle.is_in_step(member):
+                member.write(frame(wire.edited(offer.offered.sent)))
+            offer.author.settled(offer.offered)
