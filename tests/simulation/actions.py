@@ -8,11 +8,10 @@ import random
 import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from tests.simulation import beside, hostile, tab_actions
+from tests.simulation import beside, hostile, rewinding, tab_actions
 from tests.simulation.beside import PASSING, somewhere
 from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.network import Wire
@@ -298,26 +297,11 @@ def _snapshot(world: World, machine: Machine, rng: random.Random) -> None:
 
 
 def _restore(world: World, machine: Machine, rng: random.Random) -> None:
-    """An older state comes back: its files, with or without the lease, or the whole disk."""
     snapshot = world.snapshots.get(machine.name)
     if snapshot is None:
         return
     way = rng.choice(("files", "files", "without the lease", "disk", "machine"))
-    before = machine.hashes()
-    if machine.is_up:
-        world.kill(machine, power=False)
-    if way == "without the lease":
-        files = {n: d for n, d in snapshot.files.items() if not n.endswith(".lease")}
-        snapshot = replace(snapshot, files=files)
-    machine.restore(snapshot, is_image=way in ("disk", "machine"))
-    if way == "machine":
-        # As it was, without a start in between: nothing shows it.
-        machine.boots = snapshot.boots
-        world.copied(snapshot)
-    else:
-        machine.boots = max(machine.boots, snapshot.boots) + (way == "disk")
-    world.lost(machine, before)
-    world.bring_up(machine)
+    rewinding.set_back(world, machine, snapshot, way)
 
 
 def _clone(world: World, machine: Machine, rng: random.Random) -> None:
@@ -501,6 +485,7 @@ _ACTIONS: Final[dict[str, Action]] = {
     "start": _start,
     "snapshot": _snapshot,
     "restore": _restore,
+    "rewind": rewinding.rewind,
     "clone": _clone,
     "cut": _cut,
     "partition": _partition,

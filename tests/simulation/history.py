@@ -29,13 +29,18 @@ from tests.simulation.story import Step, make_story
 from tests.simulation.trace import Trace
 from tests.simulation.world import CONTEXTS, WAITING_RECORDS_MAX, Broken, World
 from tests.stores import FAST_DISK
-from weft_engine.replica import checkpointing, note
+from weft_engine.replica import checkpointing, live, note
 from weft_engine.storage import identity, lease, log_file, shelf
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
+from weft_server.yjs import circle, first_state, framing, member, rooms
 
 _LOG_BYTES: Final = 64 * 1024
 _STOPPING_S: Final = 60
 _CHECKPOINT_RECORDS: Final = 8
+_UNSENT_BYTES: Final = 4 * 1024
+_FRAGMENT_BYTES: Final = 1024
+_FRAGMENTING: Final = (circle, first_state, framing, live)
+_IDLE_S: Final = 3.0
 _UNDER_WAY_S: Final = 3.0
 _CALM_SHARE: Final = 0.5
 _LOADED_ANEW_SHARE: Final = 0.5
@@ -239,6 +244,11 @@ def _small_limits() -> Iterator[None]:
         (checkpointing, "ThreadPoolExecutor", AtOnce),
         (shelf, "WAITING_RECORDS_MAX", WAITING_RECORDS_MAX),
         (log_file, "_BYTES", _LOG_BYTES),
+        (circle, "YJS_UNSENT_BYTES_MAX", _UNSENT_BYTES),
+        (member, "YJS_UNSENT_BYTES_MAX", _UNSENT_BYTES),
+        *[(one, "YJS_FRAGMENT_BYTES", _FRAGMENT_BYTES) for one in _FRAGMENTING],
+        (rooms, "YJS_IDLE_S", _IDLE_S),
+        (rooms, "gc", _NoCollector),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in limits]
     try:
@@ -248,6 +258,14 @@ def _small_limits() -> Iterator[None]:
     finally:
         for module, name, value in before:
             setattr(module, name, value)
+
+
+class _NoCollector:
+    """Collecting takes long, and is of no use to a history."""
+
+    @staticmethod
+    def collect() -> int:
+        return 0
 
 
 @lru_cache(1)

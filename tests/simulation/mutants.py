@@ -8,6 +8,7 @@ rule that nothing tests: then the exit status is 1.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -41,7 +42,8 @@ from weft_engine.records.digest import record_digest
 from weft_engine.records.envelope import Kind, Record, decode_envelope
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
-from weft_engine.replica import loading, marking, siblings
+from weft_engine.replica import live, loading, marking, siblings
+from weft_engine.replica.live import LiveDocument
 from weft_engine.replica.note import Notes
 from weft_engine.replica.projector import Projector
 from weft_engine.replica.scribe import Scribe
@@ -80,6 +82,7 @@ from weft_engine.sync.outgoing import Outgoing
 from weft_engine.sync.pages import Pages
 from weft_engine.views import build
 from weft_engine.yjs.reader import read_update
+from weft_server.yjs.room import Room
 
 SEEDS_MAX: Final = 400
 _FOUND: Final = 3
@@ -572,6 +575,52 @@ def keep_cursors_at_once() -> None:
     _patch(Keeping, "_move", lambda self, oldest: move(self, 1 << 60))
 
 
+def author_nothing_again() -> None:
+    """What changes nothing in the document is not written, whatever it says."""
+    _patch(live, "unchanged", lambda sent, update, held: None)
+
+
+def author_without_what_is_needed() -> None:
+    async def nothing(self: LiveDocument, offered: Any) -> bool:
+        return False
+
+    _patch(LiveDocument, "lacks", nothing)
+
+
+def echo_before_commit() -> None:
+    append = Scribe.append_foreign
+
+    async def at_once(self: Scribe, name: ContextName, payloads: Sequence[bytes]) -> None:
+        asyncio.get_running_loop().create_task(append(self, name, payloads))
+
+    _patch(Scribe, "append_foreign", at_once)
+
+
+def echo_what_comes_again_at_once() -> None:
+    """Also what is being committed."""
+    take_one = Room._take_one
+
+    async def taken(self: Room, offer: Any) -> Any:
+        made = await take_one(self, offer)
+        if made is not None and not made:
+            self._say_stored([offer])
+            return None
+        return made
+
+    _patch(Room, "_take_one", taken)
+
+
+def serve_while_loading() -> None:
+    load = LiveDocument.load
+
+    async def begun(self: LiveDocument) -> None:
+        asyncio.get_running_loop().create_task(load(self))
+        await asyncio.sleep(0)
+        self.is_torn = False
+
+    _patch(LiveDocument, "load", begun)
+
+
 MUTANTS: Final = (
     Mutant("a record is applied after its whole past", "no gate", no_gate),
     Mutant("a commit is on disk", "synchronous = NORMAL", synchronous_normal),
@@ -673,7 +722,6 @@ MUTANTS: Final = (
         "who subscribes catches up first",
         "it joins without",
         join_without_catching_up,
-        "tests/unit/test_subscribing.py",
     ),
     Mutant(
         "a cursor is kept behind its records",
@@ -681,6 +729,13 @@ MUTANTS: Final = (
         keep_cursors_at_once,
         "tests/unit/test_resuming.py",
     ),
+    Mutant("every candidate is in a record", "not what changes nothing", author_nothing_again),
+    Mutant("what is written builds on the journal", "on anything", author_without_what_is_needed),
+    Mutant("commit, then echo to tabs", "echo before commit (Yjs)", echo_before_commit),
+    Mutant(
+        "what comes twice is echoed once it is stored", "at once", echo_what_comes_again_at_once
+    ),
+    Mutant("a room serves all of a document", "a half-loaded one", serve_while_loading),
 )
 
 

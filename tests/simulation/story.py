@@ -55,6 +55,7 @@ FAULTS: Final = {
     "start": 6,
     "snapshot": 2,
     "restore": 2,
+    "rewind": 2,
     "clone": 1,
     "clone_disk": 1,
     "reopen": 3,
