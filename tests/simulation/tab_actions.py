@@ -23,7 +23,8 @@ def come(world: World, machine: Machine, rng: random.Random) -> None:
         relay, name = beside.relay, beside.context
     world.counts["tabs"] += 1
     label = f"tab{world.counts['tabs']}"
-    world.tabs[label] = Tab(world, label, relay, name, rng)
+    tab = world.tabs[label] = Tab(world, label, relay, name, rng)
+    tab.join()
 
 
 def type_(world: World, machine: Machine, rng: random.Random) -> None:

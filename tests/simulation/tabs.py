@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +45,7 @@ _PAUSE_S: Final = 2.5
 _SHARED_S: Final = 0.02
 _WORDS: Final = ("yes", "the bridge", "日本", "👍🏽", "a longer sentence ")
 _EMPTY: Final = b"\x00\x00"
+_NOBODY: Final = Context()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Tab:
         self.said: list[str] = []
         """The events that it has set."""
         self._rng = rng
+        self._shared_s = 0.0
         self.document: pycrdt.Doc[Any] = pycrdt.Doc(client_id=rng.randrange(1, 1 << 32))
         self._observing = self.document.observe(lambda event: self._changed(event.update))
         self._hears: Tab | str | None = None
@@ -156,14 +159,25 @@ class Tab:
         heard = self._hears
         if heard is None or (isinstance(heard, Tab) and self.passes_on):
             self._send(wire.edited(update))
-        for other in self.world.tabs.values():
-            if other is not self and other is not heard and self._shares_with(other):
-                self.world.loop.call_later(
-                    _SHARED_S * self._rng.random(), partial(other.hear, self, update)
-                )
+        loop = self.world.loop
+        # In order, and also when this tab has gone meanwhile.
+        self._shared_s = max(self._shared_s + 1e-7, loop.time() + _SHARED_S * self._rng.random())
+        for other in self._beside():
+            if other is not heard:
+                hear = partial(other.hear, self, update)
+                loop.call_at(self._shared_s, hear, context=_NOBODY)
 
-    def _shares_with(self, other: Tab) -> bool:
-        return (other.context, other.browser) == (self.context, self.browser)
+    def _beside(self) -> list[Tab]:
+        """The others of its browser that have the same document."""
+        place = self.context, self.browser
+        others = [other for other in self.world.tabs.values() if other is not self]
+        return [other for other in others if (other.context, other.browser) == place]
+
+    def join(self) -> None:
+        """It and those beside it tell each other what they have."""
+        for other in self._beside():
+            self.hear(other, other.document.get_update(self.document.get_state()))
+            other.hear(self, self.document.get_update(other.document.get_state()))
 
     def hear(self, whom: Tab | str, update: bytes) -> None:
         if self.life.is_over:
