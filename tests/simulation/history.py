@@ -119,6 +119,7 @@ async def _play(world: World, story: Sequence[Step]) -> None:
         world.check()
         act(world, step)
     await asyncio.sleep(0.1)
+    await asyncio.gather(*world.rewinding)
     world.check()
     await _judge(world)
 
@@ -148,8 +149,6 @@ async def _judge(world: World) -> None:
         if world.loop.time() > healed + _STOPPING_S:
             world.fail(f"a machine did not stop within {_STOPPING_S} s")
             world.check()
-    for tab in world.tabs.values():
-        tab.is_online = True
     for machine in world.machines.values():
         world.bring_up(machine)
         if machine.is_up and not machine.asks_for_all:
@@ -166,6 +165,7 @@ async def _judge(world: World) -> None:
     # Who was suspended, or is slow, may have something under way that others have brought since.
     await asyncio.sleep(_UNDER_WAY_S)
     await oracles.settle(world)
+    await tabs.offer_all(world)
     await tabs.settle(world, seconds=oracles.SETTLED_S)
     await oracles.settle(world)  # What tabs have brought goes everywhere.
     oracles.check_traffic(world)

@@ -22,7 +22,7 @@ from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.interest import EVERYTHING, Interest
 
 _FEW: Final = Interest.of(contexts=[ContextName("sim/a")])
-_STEP_S: Final = 15.0
+_STEP_S: Final = 6.0
 _CURSOR_S: Final = 2.5
 """Until a cursor is told and kept."""
 
@@ -49,11 +49,11 @@ def set_back(world: World, machine: Machine, snapshot: Snapshot, way: str) -> No
 def rewind(world: World, machine: Machine, rng: random.Random) -> None:
     relay = rng.choice(world.relays)
     clients = [one for one in world.clients if one.is_up and one.interest == EVERYTHING]
-    if len(clients) < 2 or world.is_healing:
+    if len(clients) < 2 or any(not task.done() for task in world.rewinding):
         return
     first, second = rng.sample(clients, 2)
     story = _Rewinding(world, relay, first, second, rng)
-    world.errands.append(asyncio.get_running_loop().create_task(story.run()))
+    world.rewinding.append(asyncio.get_running_loop().create_task(story.run()))
 
 
 class _Rewinding:
@@ -71,6 +71,8 @@ class _Rewinding:
         left = self._rng.choice((1, 1, 2, 3))
         if not (await self._away() and await self._do(relay, relay.stop, until_down=True)):
             return
+        if relay.is_up:
+            return  # Somebody else was faster.
         snapshot = relay.snapshot()
         if not (world.bring_up(relay) and await self._meet(first, EVERYTHING)):
             return

@@ -38,7 +38,8 @@ def type_(world: World, machine: Machine, rng: random.Random) -> None:
 
 
 def lose_connection(world: World, machine: Machine, rng: random.Random) -> None:
-    """It is reset, or the tab is offline from now on, or comes back, maybe to another relay."""
+    """It is reset, and its user types on; or the tab is offline from now on, or it comes back,
+    maybe to another relay."""
     tab = _any(world, rng)
     if tab is None:
         return
@@ -49,6 +50,7 @@ def lose_connection(world: World, machine: Machine, rng: random.Random) -> None:
     elif rng.random() < 0.5:
         if tab.wire is not None:
             tab.wire.reset()
+            tab.edit(rng)
     else:
         tab.go_offline()
 

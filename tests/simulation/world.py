@@ -97,6 +97,7 @@ class World:
         """Machines whose process ends so many steps after it has committed an eraser."""
         self.errands: list[asyncio.Task[None]] = []
         """What the world itself has under way."""
+        self.rewinding: list[asyncio.Task[None]] = []
         self.is_healing = False
         self.is_over = False
         self.tabs: dict[str, Tab] = {}
