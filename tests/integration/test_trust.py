@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.command_line import opened, record_set
 from tests.command_line import weft as run_weft
 from tests.integration.test_relay import last_words, raw, token
 from tests.running_relay import RunningRelay, running_relay, until
+from tests.stores import all_records, open_replica
 from tests.worlds import CONTEXT, Author
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Message, Role
@@ -369,3 +371,39 @@ def test_verify_asks_for_certificates_of_foreign_records(tmp_path: Path) -> None
         run = run_weft("verify", "--store", tmp_path / "a.db")
         assert run.code == 1
         assert complaint in run.out
+
+
+_TYPED: Final = bytes.fromhex("010163000401016e026869") + b"\x00"
+"""A Yjs client has typed."""
+
+
+def test_a_relays_chain_that_went_on_without_its_key_goes_out_with_its_word(
+    tmp_path: Path,
+) -> None:
+    """Somebody has opened a relay's store as a client: the signature that is kept over its end
+    has no certificate, and covers what is foreign."""
+
+    async def items(*, region: RegionKey | None, says: str | None) -> list[SignatureItem]:
+        replica = open_replica(tmp_path / "relay.db")
+        try:
+            if region is not None:
+                replica.certify(region)
+            if says is None:
+                await replica.scribe.append_foreign(CONTEXT, [_TYPED])
+            else:
+                await replica.context(CONTEXT).append(says)
+            if says is None:
+                return []  # Nobody has asked for it yet.
+            return await replica.signature_items(await all_records(replica))
+        finally:
+            await replica.close()
+
+    async def run() -> None:
+        region = RegionKey(bytes(32))
+        await items(region=region, says=None)
+        assert all(one.certificate is None for one in await items(region=None, says="as a client"))
+        found = await items(region=region, says="as the relay")
+        assert len({one.incarnation for one in found}) == 1, "a clean close keeps the name"
+        assert all(one.certificate is not None for one in found)
+
+    asyncio.run(run())

@@ -98,7 +98,8 @@ def make_story(rng: random.Random) -> list[Step]:
     if any(kind in kinds for kind in ("kill", "kill_soon", "lose_power", "stop", "disk_full")):
         weights |= {"start": FAULTS["start"], "disk_free": FAULTS["disk_free"]}
     if rng.random() < _TABS_SHARE:
-        weights |= TABS
+        times = rng.choice((1, 1, 4))
+        weights |= {kind: times * share for kind, share in TABS.items()}
     names, shares = list(weights), list(weights.values())
     pace = rng.choice((20, 200, 1000))
     return [

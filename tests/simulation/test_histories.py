@@ -1,4 +1,4 @@
-"""Whole histories: three hundred by seed, and some that Hypothesis draws and shrinks."""
+"""Whole histories: two hundred by seed, and some that Hypothesis draws and shrinks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.simulation.history import run
 from tests.simulation.story import ACTIONS, Step, make_story
 
 ROOT = Path(__file__).parents[2]
-SEEDS = 300
+SEEDS = 200
 
 steps = st.builds(
     Step,
@@ -26,7 +26,7 @@ steps = st.builds(
 )
 
 
-def test_three_hundred_histories_hold() -> None:
+def test_two_hundred_histories_hold() -> None:
     command = [sys.executable, "-m", "tests.simulation", "--seeds", f"0:{SEEDS}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
