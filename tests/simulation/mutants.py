@@ -729,7 +729,13 @@ MUTANTS: Final = (
         keep_cursors_at_once,
         "tests/unit/test_resuming.py",
     ),
-    Mutant("every candidate is in a record", "not what changes nothing", author_nothing_again),
+    Mutant(
+        "every candidate is in a record",
+        "not what changes nothing",
+        author_nothing_again,
+        "tests/integration/test_live_document.py"
+        "::test_an_event_whose_place_is_taken_by_nothing_is_still_written",
+    ),
     Mutant("what is written builds on the journal", "on anything", author_without_what_is_needed),
     Mutant("commit, then echo to tabs", "echo before commit (Yjs)", echo_before_commit),
     Mutant(
