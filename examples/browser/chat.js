@@ -1,0 +1,73 @@
+/**
+ * A chat page: /?context=acme/chat-42&relay=ws://127.0.0.1:8765&user=Ada#token
+ *
+ * The token stands behind the #, where servers and logs do not see it.
+ */
+import { WebsocketProvider } from 'y-websocket'
+import * as Y from 'yjs'
+
+import { appendMessage, history, note, onHistory } from './weft-events.js'
+
+const asked = new URLSearchParams(location.search)
+const context = asked.get('context') ?? 'acme/chat-42'
+const user = asked.get('user') ?? 'somebody'
+const token = location.hash.slice(1)
+const relay = asked.get('relay') ?? 'ws://127.0.0.1:8765'
+const $ = id => document.getElementById(id)
+
+const doc = new Y.Doc()
+const provider = new WebsocketProvider(`${relay}/yjs`, context, doc, {
+  protocols: token ? [`yauth-${token}`] : []
+})
+
+$('name').textContent = context
+provider.on('status', ({ status }) => { $('status').textContent = status })
+provider.on('closed', ({ code, reason }) => { $('status').textContent = `${code}: ${reason}` })
+
+function shown (part) {
+  if (part.type === 'text' || part.type === 'refusal') return part.text
+  if (part.type === 'call') return `→ ${part.name}(${part.args})`
+  if (part.type === 'result') return `← ${typeof part.out === 'string' ? part.out : '…'}`
+  return `[${part.type}]`
+}
+
+function showHistory () {
+  $('said').replaceChildren(...history(doc).map(said => {
+    const line = document.createElement('li')
+    const author = document.createElement('div')
+    author.className = 'author'
+    author.textContent = `${said.name ?? said.author}, ${new Date(said.atMs).toLocaleTimeString()}`
+    line.append(author, said.parts.map(shown).join('\n'))
+    return line
+  }))
+}
+onHistory(doc, showHistory)
+
+$('form').addEventListener('submit', event => {
+  event.preventDefault()
+  if ($('text').value === '') return
+  appendMessage(doc, { role: 'user', parts: $('text').value, author: user })
+  $('text').value = ''
+})
+
+// An editor has a binding for Y.Text, which keeps the cursor; this is enough for an example.
+const plan = note(doc, 'plan')
+plan.observe(() => { if ($('plan').value !== plan.toString()) $('plan').value = plan.toString() })
+$('plan').addEventListener('input', () => {
+  const [now, before] = [$('plan').value, plan.toString()]
+  let start = 0
+  while (start < Math.min(now.length, before.length) && now[start] === before[start]) start++
+  let end = 0
+  while (end < Math.min(now.length, before.length) - start &&
+    now.at(-1 - end) === before.at(-1 - end)) end++
+  doc.transact(() => {
+    plan.delete(start, before.length - start - end)
+    plan.insert(start, now.slice(start, now.length - end))
+  })
+})
+
+provider.awareness.setLocalStateField('name', user)
+provider.awareness.on('change', () => {
+  const names = [...provider.awareness.getStates().values()].map(state => state.name)
+  $('here').textContent = `here: ${names.filter(Boolean).join(', ')}`
+})
