@@ -267,6 +267,9 @@ YJS_UNSENT_BYTES_MAX: Final = MIB
 """Bytes that wait for one client to read them; then it is told the state anew, when it can."""
 YJS_FRAGMENT_BYTES: Final = 128 * KIB
 """A larger message is sent in fragments of this size."""
+YJS_PORTION_BYTES: Final = 4 * MIB
+"""A larger document is sent in several messages: clients leave when they have read no whole message
+for 30 s."""
 YJS_ROOMS_LOADING_MAX: Final = 4
 """Documents that are loaded at the same time."""
 YJS_ROOMS_MAX: Final = 256

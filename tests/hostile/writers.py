@@ -9,15 +9,17 @@ import itertools
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from websockets.exceptions import InvalidHandshake
+import pycrdt
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 import weft
 from tests.hostile.raw_client import RawClient
 from tests.stores import hashes
+from tests.yjs_client import YjsClient, yjs_client
 
 _AGAIN_S: Final = 0.05
 _EVENT_ID: Final = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{32}")
@@ -124,6 +126,55 @@ async def store_writer(url: str, folder: Path, number: int) -> AsyncIterator[Sto
         writer = StoreWriter(store, url, number)
         async with _running(writer.write):
             yield writer
+
+
+class YjsWriter:
+    """A page: an update is acknowledged when its own bytes come back. It keeps its document over
+    the connections, and brings what it was not told is there."""
+
+    def __init__(self, url: str, number: int) -> None:
+        self._url = url
+        self._context = f"kill-yjs/{number % 2}"
+        self._document: pycrdt.Doc[Any] = pycrdt.Doc()
+        self._name = f"by-{number}"
+        self._sent: dict[bytes, str] = {}
+        self._numbers = itertools.count()
+        self.acknowledged: set[str] = set()
+
+    async def write(self) -> None:
+        while True:
+            with suppress(OSError, InvalidHandshake, EOFError, ConnectionClosed):
+                async with yjs_client(self._url, self._context, document=self._document) as client:
+                    await self._write_to(client)
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _write_to(self, client: YjsClient) -> None:
+        await client.until(lambda: client.is_synced or client.close is not None, "synced")
+        heard = 0
+        while client.close is None:
+            for _ in range(3):
+                number = next(self._numbers)
+                key = f"{self._name}.{number}"
+                self._sent[await client.set(key, "x" * (number % 700))] = key
+            await asyncio.sleep(_PAUSE_S)
+            for update in client.updates[heard:]:
+                if update in self._sent:
+                    self.acknowledged.add(self._sent.pop(update))
+            heard = len(client.updates)
+
+    async def missing(self, url: str, store: Path) -> set[str]:
+        wanted = set(self.acknowledged)
+        # Another client, which has nothing: what this one would bring is no proof.
+        async with yjs_client(url, self._context, answers=False) as looking:
+            await looking.synced()
+            return wanted - set(looking.document.get("events", type=pycrdt.Map))
+
+
+@asynccontextmanager
+async def yjs_writer(url: str, _: Path, number: int) -> AsyncIterator[YjsWriter]:
+    writer = YjsWriter(url, number)
+    async with _running(writer.write):
+        yield writer
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.writers import Writer, Writing, frame_writer, store_writer
+from tests.hostile.writers import Writer, Writing, frame_writer, store_writer, yjs_writer
 from tests.running_relay import running_relay
 from tests.stores import folder
 from weft_engine.storage.verify import verify
@@ -56,6 +56,6 @@ async def kill_under_load(place: Path, rounds: int, kinds: Sequence[Writing]) ->
 
 @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=pytest.mark.deep)])
 def test_a_relay_killed_under_load_has_everything_it_acknowledged(rounds: int) -> None:
-    kinds: list[Writing] = [frame_writer, frame_writer, frame_writer, store_writer]
+    kinds: list[Writing] = [frame_writer] * 3 + [store_writer] + [yjs_writer] * 3
     with folder() as place:
         asyncio.run(kill_under_load(place, rounds, kinds))

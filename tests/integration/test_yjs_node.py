@@ -14,6 +14,7 @@ import weft
 from tests.running_relay import RunningRelay, running_relay
 from tests.yjs_client import yjs_client
 from tests.yjs_clients.browser import FAMILIES, Family, browser
+from tests.yjs_clients.slow_line import slow_line
 from weft_server.token_keys import make_key_file, read_keys
 from weft_server.tokens import mint
 
@@ -260,3 +261,36 @@ async def test_a_burst_of_edits_comes_whole_and_in_order(
         async with yjs_client(relay.url, room) as plain:
             await plain.synced()
             assert plain.text("n") == "ab👍" * 500
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("megabytes", [20, 60])
+@families
+async def test_a_large_document_comes_over_a_slow_line(
+    tmp_path: Path, family: Family, megabytes: int
+) -> None:
+    """y-websocket gives up on a server of which no whole message has come for 30 s."""
+    letters = megabytes * 1_000_000
+    room = f"large/{family}"
+    with running_relay(tmp_path) as relay:
+        async with browser(family) as node, slow_line(relay.url, bytes_per_s=1_000_000) as slow:
+            near = await node.open(relay.url, room)
+            await near.synced()
+            # Not all in one: what a document squashes into one struct has come in many.
+            await near.insert("n", -1, "0123456789", times=letters // 200, pieces=20)
+            await near.insert("m", 0, "end")
+            async with yjs_client(relay.url, room) as plain:
+                await plain.synced()
+                await plain.until(lambda: plain.text("m") == "end", "all is stored")
+            far = await node.open(slow, room)
+            found = await far.until(synced=True, note="n", letters=letters, within_s=240)
+            assert found["status"] == ["connected"], "it never had to come again"
+            assert not found["pending"]
+            await far.until(note="m", text="end")
+            # And the other way: a document that was written offline goes up the slow line.
+            up = await node.open(slow, f"{room}/up", connect=False)
+            await up.insert("n", -1, "0123456789", times=letters // 200, pieces=20)
+            await up.do("connect")
+            below = await node.open(relay.url, f"{room}/up")
+            await below.until(note="n", letters=letters, within_s=240)
+            assert (await up.look())["status"] == ["connecting", "connected"]

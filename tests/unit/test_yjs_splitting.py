@@ -14,10 +14,11 @@ from tests.unit.yjs_bytes import update_of
 from weft_engine.document.waiting import needs
 from weft_engine.errors import MalformedUpdate
 from weft_engine.names import ClientId
-from weft_engine.yjs.lib0 import var_uint
+from weft_engine.yjs.lib0 import read_var_uint, var_uint
+from weft_engine.yjs.portions import portions
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.splitting import split, without_deletes
-from weft_engine.yjs.update import ranges
+from weft_engine.yjs.update import Kind, ranges
 
 
 def world(seed: int) -> pycrdt.Doc[Any]:
@@ -87,3 +88,51 @@ def test_an_unsound_update_is_refused() -> None:
     for data in (b"", b"\x01", update_of(b"\x04\x01\x01t\x01a") + b"x"):
         with pytest.raises(MalformedUpdate):
             split(data, structs_max=1, woven_max=1)
+
+
+@given(st.integers(0, 10**9), st.integers(4, 60))
+def test_portions_say_the_same_and_are_no_larger(seed: int, bytes_max: int) -> None:
+    whole = world(seed)
+    note = whole.get("note:a", type=pycrdt.Text)
+    note.insert(len(note) // 2, "aé👍€𝒳" * (seed % 60))
+    del note[0 : len(note) // 5]
+    data = whole.get_update()
+    rebuilt: pycrdt.Doc[Any] = pycrdt.Doc()
+    parts = portions(data, bytes_max=bytes_max)
+    for part in parts:
+        update = read_update(part)
+        texts = [
+            struct.content[1]
+            for struct in update.structs
+            if struct.kind is Kind.STRING and struct.content
+        ]
+        assert all(size <= bytes_max for size in texts)
+        known = ends(rebuilt)
+        assert all(end <= known.get(client, 0) for client, end in needs(update).items())
+        rebuilt.apply_update(part)
+    # What stands beside each other may be in one struct or in two; which is not said anywhere.
+    assert ends(rebuilt) == ends(whole)
+    assert str(rebuilt.get("note:a", type=pycrdt.Text)) == str(note)
+    assert rebuilt.get("events", type=pycrdt.Map).to_py() == (
+        whole.get("events", type=pycrdt.Map).to_py()
+    )
+
+
+def ends(document: pycrdt.Doc[Any]) -> dict[int, int]:
+    """Per client the clock up to which a document has everything."""
+    data = document.get_state()
+    count, position = read_var_uint(data, 0)
+    found: dict[int, int] = {}
+    for _ in range(count):
+        client, position = read_var_uint(data, position)
+        found[client], position = read_var_uint(data, position)
+    return found
+
+
+def test_a_long_text_becomes_several_structs() -> None:
+    document: pycrdt.Doc[Any] = pycrdt.Doc(client_id=7)
+    document.get("note:a", type=pycrdt.Text).insert(0, "ab👍" * 1000)
+    data = document.get_update()
+    assert portions(data, bytes_max=len(data)) == [data]
+    parts = portions(data, bytes_max=1000)
+    assert [len(part) < 1100 for part in parts] == [True] * 7

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+import pycrdt
 import pytest
 
 from weft_engine.errors import MalformedFrame
-from weft_engine.limits import PRESENCE_BYTES_MAX, YJS_FRAGMENT_BYTES
+from weft_engine.limits import PRESENCE_BYTES_MAX, YJS_FRAGMENT_BYTES, YJS_PORTION_BYTES
 from weft_engine.sync.messages import PresenceState
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import NOBODY, read_awareness, write_awareness
@@ -117,8 +121,43 @@ def test_fragments_are_one_message() -> None:
 
 
 @pytest.mark.parametrize("size", [5, 3 * YJS_FRAGMENT_BYTES])
-def test_a_first_state_goes_as_step_2_or_as_an_update(size: int) -> None:
+async def test_a_first_state_goes_as_step_2_or_as_an_update(size: int) -> None:
     update = b"u" * size
-    first = FirstState.of(1, b"\x00", update)
-    assert first.as_step2 == fragments(wire.step2(update))
-    assert first.as_update == fragments(wire.edited(update))
+    first = FirstState(1, b"\x00", update)
+    assert await first.pieces(is_step2=True) == fragments(wire.step2(update))
+    assert await first.pieces(is_step2=False) == fragments(wire.edited(update))
+
+
+async def test_a_large_first_state_goes_as_messages_with_a_step_2_at_the_end() -> None:
+    document: pycrdt.Doc[Any] = pycrdt.Doc()
+    note = document.get("note:n", type=pycrdt.Text)
+    note.insert(0, "🙂 letters " * (2 * YJS_PORTION_BYTES // 12 + 1))
+    first = FirstState(1, document.get_state(), document.get_update())
+    for is_step2 in (True, False):
+        said = list(messages_in(await first.pieces(is_step2=is_step2)))
+        assert len(said) == 3
+        assert [type(one) for one in said[:2]] == [wire.Edited] * 2
+        assert type(said[2]) is (wire.Step2 if is_step2 else wire.Edited)
+        rebuilt: pycrdt.Doc[Any] = pycrdt.Doc()
+        for one in said:
+            assert isinstance(one, wire.Edited | wire.Step2)
+            assert len(one.update) < YJS_PORTION_BYTES + 100
+            rebuilt.apply_update(one.update)
+        assert rebuilt.get_state() == document.get_state()
+        assert str(rebuilt.get("note:n", type=pycrdt.Text)) == str(note)
+
+
+async def test_what_can_t_be_cut_goes_whole() -> None:
+    update = b"u" * (YJS_PORTION_BYTES + 1)
+    first = FirstState(1, b"\x00", update)
+    assert await first.pieces(is_step2=True) == fragments(wire.step2(update))
+
+
+def messages_in(pieces: list[bytes]) -> Iterator[wire.Message]:
+    """What is said in the fragments of a server."""
+    message = b""
+    for piece in pieces:
+        message += piece[{126: 4, 127: 10}.get(piece[1], 2) :]
+        if piece[0] & 0x80:
+            yield from wire.messages(message)
+            message = b""

@@ -22,14 +22,18 @@ from weft_engine.yjs.update import Id, Struct
 _NO_DELETES = b"\x00"
 
 
-def split(data: bytes, *, structs_max: int, woven_max: int) -> list[bytes]:
-    """Parts of at most `structs_max` structs each, `woven_max` of them interwoven; `data` itself if
-    it is one. MalformedUpdate if `data` is no sound update, or goes in circles."""
+def split(
+    data: bytes, *, structs_max: int, woven_max: int, bytes_max: int | None = None
+) -> list[bytes]:
+    """Parts of at most `structs_max` structs each, `woven_max` of them interwoven, and `bytes_max`
+    in their structs, unless one alone has more; `data` itself if it is one. MalformedUpdate if
+    `data` is no sound update, or goes in circles."""
     sections, end = _sections(data)
     _, after = read_deletes(data, end)
     if after != len(data):
         raise malformed(after, f"{len(data) - after} bytes after the end of the update")
-    walk = _Walk(data, sections, structs_max=structs_max, woven_max=woven_max)
+    bytes_max = len(data) if bytes_max is None else bytes_max
+    walk = _Walk(data, sections, structs_max=structs_max, woven_max=woven_max, bytes_max=bytes_max)
     for section in sections:
         walk.take(section)
     parts = walk.parts
@@ -94,7 +98,13 @@ class _Walk:
     """Goes over the structs in causal order."""
 
     def __init__(
-        self, data: bytes, sections: list[_Section], *, structs_max: int, woven_max: int
+        self,
+        data: bytes,
+        sections: list[_Section],
+        *,
+        structs_max: int,
+        woven_max: int,
+        bytes_max: int,
     ) -> None:
         self._data = data
         self._sections = sections
@@ -103,7 +113,8 @@ class _Walk:
             raise malformed(0, "a client comes twice")
         self._structs_max = structs_max
         self._woven_max = woven_max
-        self._structs = self._woven = 0
+        self._bytes_max = bytes_max
+        self._structs = self._woven = self._bytes = 0
         self.parts: list[bytes] = []
 
     def take(self, start: _Section) -> None:
@@ -143,7 +154,7 @@ class _Walk:
                     self._data[begin:end],
                 )
                 section.sent = section.at
-        self._structs = self._woven = 0
+        self._structs = self._woven = self._bytes = 0
         if not pieces:
             return None
         return b"".join((var_uint(len(pieces) // 4), *pieces, _NO_DELETES))
@@ -159,10 +170,16 @@ class _Walk:
 
     def _pass(self, section: _Section, struct: Struct) -> None:
         is_woven = struct.key is None and struct.kind not in UNWOVEN
-        if self._structs + 1 > self._structs_max or self._woven + is_woven > self._woven_max:
+        size = section.offsets[section.at + 1] - section.offsets[section.at]
+        if (
+            self._structs + 1 > self._structs_max
+            or self._woven + is_woven > self._woven_max
+            or (self._structs and self._bytes + size > self._bytes_max)
+        ):
             part = self.part()
             assert part is not None, "there is room for one struct"
             self.parts.append(part)
         self._structs += 1
         self._woven += is_woven
+        self._bytes += size
         section.at += 1

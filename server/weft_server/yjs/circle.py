@@ -172,7 +172,7 @@ class Circle:
         first.readers.add(member)
         is_step2 = making is wire.step2
         is_newest = first.version == self._live.version
-        pieces = first.as_step2 if is_step2 and is_newest else first.as_update
+        pieces = first.pieces(is_step2=is_step2 and is_newest)
         # Who has had an update of what is old now still waits for its step 2.
         then = wire.step2 if is_step2 and not is_newest else wire.edited
 
@@ -198,7 +198,7 @@ class Circle:
             if not first.readers or grown * _OLD_PART > first.size:
                 first = None
         if first is None:
-            first = FirstState.of(live.version, live.state_vector(), live.encoded())
+            first = FirstState(live.version, live.state_vector(), live.encoded())
             self._first = first
         return first
 

@@ -8,9 +8,9 @@ Must never know: documents, what messages mean.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from weft_engine.limits import YJS_UNSENT_BYTES_MAX
 from weft_server.transport import AcceptedTransport
@@ -47,9 +47,13 @@ class Member:
         """Whole websocket frames that were built before."""
         self._transport.send_prebuilt(frames)
 
-    def pour(self, pieces: Sequence[bytes], then: Callable[[], None]) -> None:
-        """Write a large message, as fast as the client takes it; then call `then`, unless it has
-        gone away."""
+    def pour(
+        self,
+        pieces: Sequence[bytes] | Coroutine[Any, Any, Sequence[bytes]],
+        then: Callable[[], None],
+    ) -> None:
+        """Write large messages, as fast as the client takes them, once they are made; then call
+        `then`, unless it has gone away."""
         assert self._pouring is None, "one message is written after the other"
         self._pouring = asyncio.create_task(self._pour(pieces, then), name="weft-yjs-pour")
 
@@ -57,8 +61,12 @@ class Member:
         if self._pouring is not None:
             self._pouring.cancel()
 
-    async def _pour(self, pieces: Sequence[bytes], then: Callable[[], None]) -> None:
-        rest = iter(pieces)
+    async def _pour(
+        self,
+        pieces: Sequence[bytes] | Coroutine[Any, Any, Sequence[bytes]],
+        then: Callable[[], None],
+    ) -> None:
+        rest = iter(await pieces if isinstance(pieces, Coroutine) else pieces)
         async with self._turns:
             # Who does not read holds up nobody else.
             with suppress(TimeoutError):
