@@ -66,8 +66,8 @@ $('plan').addEventListener('input', () => {
   })
 })
 
-provider.awareness.setLocalStateField('name', user)
 provider.awareness.on('change', () => {
   const names = [...provider.awareness.getStates().values()].map(state => state.name)
   $('here').textContent = `here: ${names.filter(Boolean).join(', ')}`
 })
+provider.awareness.setLocalStateField('name', user)

@@ -13,10 +13,12 @@ import pytest
 import pytest_asyncio
 
 import weft
+from tests.npm import NotInstalled, installed
 from tests.running_relay import RunningRelay, running_relay
-from tests.yjs_clients.browser import FAMILIES, Family, Tab, browser
+from tests.yjs_clients.browser import FAMILIES, HELPER, Family, Tab, browser
 from weft_engine.events.codec import encode_event
 
+CLIENTS = Path(__file__).parents[1] / "yjs_clients"
 ONE = "0123456789abcdef-0123456789abcdef0123456789abcdef"
 TEXTS = ("hi", "", 'Zürich 👍 \u2028 \\ " \x00 \x7f \ufffd 𝒳', "line\nline\ttab", "x" * 100_000)
 GOOD: tuple[dict[str, Any], ...] = (
@@ -151,3 +153,45 @@ async def test_what_no_store_would_read_is_refused_in_one_sentence(tab: Tab) -> 
         with pytest.raises(AssertionError, match="a note name"):
             await tab.do("note", note=name)
     assert (await tab.look())["keys"] == []
+
+
+@pytest.mark.deep
+async def test_the_page_shows_what_a_store_says_and_says_what_a_store_reads(
+    relay: RunningRelay, tmp_path: Path
+) -> None:
+    packages = {
+        "yjs": "13.6.33",
+        "y-websocket": "3.1.0",
+        "esbuild": "0.28.2",
+        "jsdom": "26.1.0",
+    }
+    try:
+        folder = await asyncio.to_thread(installed, "browser-page", packages)
+    except NotInstalled as error:
+        pytest.skip(f"a browser without a screen can't be had: {error}")
+    page = await asyncio.create_subprocess_exec(
+        *("node", "--input-type=module", "--eval", (CLIENTS / "page.mjs").read_text()),
+        *("--", str(HELPER.parent), relay.url, "page/one"),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert page.stdout is not None
+    try:
+        async with weft.open(tmp_path / "store.db") as store, asyncio.timeout(60):
+            store.connect(relay.url, contexts=["page/one"])
+            chat = store.context("page/one")
+            (said,) = await said_in(chat, 1)
+            assert said.event.author == "Ada"
+            await chat.append("Hello from a store")
+            await chat.note("plan").append(" by both")
+            async for line in page.stdout:
+                shown = json.loads(line)
+                if shown["said"][1:] and shown["plan"] == "noted by both":
+                    break
+            assert shown["status"] == "connected"
+            assert shown["said"] == ["Hi from a page 👍", "Hello from a store"]
+            assert shown["here"] == "here: Ada"
+    finally:
+        if page.returncode is None:
+            page.kill()
+        await page.wait()

@@ -279,9 +279,8 @@ async def test_a_large_document_comes_over_a_slow_line(
             # Not all in one: what a document squashes into one struct has come in many.
             await near.insert("n", -1, "0123456789", times=letters // 200, pieces=20)
             await near.insert("m", 0, "end")
-            async with yjs_client(relay.url, room) as plain:
-                await plain.synced()
-                await plain.until(lambda: plain.text("m") == "end", "all is stored")
+            other = await node.open(relay.url, room)
+            await other.until(synced=True, note="m", text="end", within_s=240)
             far = await node.open(slow, room)
             found = await far.until(synced=True, note="n", letters=letters, within_s=240)
             assert found["status"] == ["connected"], "it never had to come again"
