@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from weft_engine.limits import YJS_FRAGMENT_BYTES, YJS_UNSENT_BYTES_MAX
@@ -172,7 +173,7 @@ class Circle:
         first.readers.add(member)
         is_step2 = making is wire.step2
         is_newest = first.version == self._live.version
-        pieces = first.pieces(is_step2=is_step2 and is_newest)
+        pieces = partial(first.pieces, is_step2=is_step2 and is_newest)
         # Who has had an update of what is old now still waits for its step 2.
         then = wire.step2 if is_step2 and not is_newest else wire.edited
 

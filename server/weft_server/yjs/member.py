@@ -8,13 +8,15 @@ Must never know: documents, what messages mean.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from weft_engine.limits import YJS_UNSENT_BYTES_MAX
 from weft_server.transport import AcceptedTransport
 
+Making: TypeAlias = Callable[[], Awaitable[Sequence[bytes]]]
+"""Makes what is to be written, when it is its turn."""
 _STALLS_S: Final = 0.05
 
 
@@ -49,7 +51,7 @@ class Member:
 
     def pour(
         self,
-        pieces: Sequence[bytes] | Coroutine[Any, Any, Sequence[bytes]],
+        pieces: Sequence[bytes] | Making,
         then: Callable[[], None],
     ) -> None:
         """Write large messages, as fast as the client takes them, once they are made; then call
@@ -63,10 +65,10 @@ class Member:
 
     async def _pour(
         self,
-        pieces: Sequence[bytes] | Coroutine[Any, Any, Sequence[bytes]],
+        pieces: Sequence[bytes] | Making,
         then: Callable[[], None],
     ) -> None:
-        rest = iter(await pieces if isinstance(pieces, Coroutine) else pieces)
+        rest = iter(await pieces() if callable(pieces) else pieces)
         async with self._turns:
             # Who does not read holds up nobody else.
             with suppress(TimeoutError):
