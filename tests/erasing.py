@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.linked import pipe
 from weft_engine.replica.replica import Replica
-from weft_engine.sync.ending import End
-from weft_engine.sync.link import Link
+from weft_engine.sync.driving.link import Link
+from weft_engine.sync.end.ending import End
 
 TIMEOUT_S = 20.0
 

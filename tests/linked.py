@@ -28,17 +28,17 @@ from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.storage import reading
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
+from weft_engine.sync.driving.hub import Hub
+from weft_engine.sync.driving.inspection import inspect
+from weft_engine.sync.end.live import Body
+from weft_engine.sync.end.questions import RecordsRead, Writing, answer
+from weft_engine.sync.end.session import Session
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import decode_frame
-from weft_engine.sync.hub import Hub
-from weft_engine.sync.inspection import inspect
+from weft_engine.sync.framing.frames import decode_frame
+from weft_engine.sync.framing.messages import Message as Frame
+from weft_engine.sync.framing.messages import Records, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.live import Body
-from weft_engine.sync.messages import Message as Frame
-from weft_engine.sync.messages import Records, Window
 from weft_engine.sync.presence import Presence
-from weft_engine.sync.questions import RecordsRead, Writing, answer
-from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -46,7 +46,7 @@ NOW_MS = 1_700_000_000_000
 
 
 class Store:
-    """A replica with one writer, as small as a link needs it (`sync.link.LinkStore`)."""
+    """A replica with one writer, as small as a link needs it (`sync.driving.link.LinkStore`)."""
 
     def __init__(self, journal: SqliteJournal, rng: random.Random) -> None:
         self.journal = journal
@@ -206,7 +206,7 @@ class End:
     def stop(self) -> None:
         self.store.hub.leave(self)
 
-    # ---- what the hub tells (`sync.hub.Ear`) ----
+    # ---- what the hub tells (`sync.driving.hub.Ear`) ----
 
     def push(self, body: Body, /) -> bool:
         if not body.shared:

@@ -16,9 +16,9 @@ from weft_engine.names import Hlc, Incarnation
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.identity import Standing, leave
 from weft_engine.storage.machine import Machine
-from weft_engine.sync.keeping import KeptLink
-from weft_engine.sync.link import Link
-from weft_server.permission import ANYTHING
+from weft_engine.sync.driving.keeping import KeptLink
+from weft_engine.sync.driving.link import Link
+from weft_server.door.permission import ANYTHING
 from weft_server.relay import Relay
 
 HOME = Machine("home", "boot 1")

@@ -12,7 +12,7 @@ import pycrdt
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import read_awareness, write_awareness
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX
 from weft_engine.sync.binding import close_code, close_reason, why_unreachable
+from weft_engine.sync.driving.link import Transport
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.link import Transport
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection

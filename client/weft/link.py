@@ -11,9 +11,9 @@ from weft.status import Connection, LinkStatus
 from weft_engine.errors import CallerError, WeftError
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.own_records import count_own
-from weft_engine.sync.ending import State
+from weft_engine.sync.driving.keeping import keep_linked
+from weft_engine.sync.end.ending import State
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.keeping import keep_linked
 
 
 class Link:

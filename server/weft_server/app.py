@@ -11,9 +11,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from weft_engine.sync.binding import SYNC_PATH
-from weft_server.bearing import bearer
-from weft_server.doorstep import AGAIN_S
-from weft_server.guests import Guest, TurnedAway
+from weft_server.door.bearing import bearer
+from weft_server.door.doorstep import AGAIN_S
+from weft_server.door.guests import Guest, TurnedAway
 from weft_server.relay import Relay
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs.door import YJS_PATH, serve_yjs

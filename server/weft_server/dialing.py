@@ -22,8 +22,8 @@ from websockets.exceptions import (
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX
 from weft_engine.sync.binding import close_code, close_reason, why_unreachable
+from weft_engine.sync.driving.link import Transport
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.link import Transport
 
 _CLOSING_S: Final = 2.0
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)

@@ -19,18 +19,18 @@ from weft_engine.names import ContextName
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY
-from weft_engine.sync.link import Link, Transport
-from weft_engine.sync.messages import ByeCode, Window, region_name
+from weft_engine.sync.driving.link import Link, Transport
+from weft_engine.sync.driving.turns import Turns
+from weft_engine.sync.framing.messages import ByeCode, Window, region_name
 from weft_engine.sync.presence import Presence
-from weft_engine.sync.turns import Turns
 from weft_server.context_sizes import ContextSizes
-from weft_server.guests import Guest, Guests
+from weft_server.door.guests import Guest, Guests
+from weft_server.door.offers import Offers
+from weft_server.door.permission import Doorkeeper, Permission
 from weft_server.heap import trim_heap
 from weft_server.holdings import LOOK_EVERY_S, LOOK_OFTEN_S, TRIM_EVERY_S, Holding, too_large
 from weft_server.link_contexts import LinkContexts
-from weft_server.offers import Offers
 from weft_server.operator_log import LOGGER
-from weft_server.permission import Doorkeeper, Permission
 from weft_server.relay_limits import DEFAULTS, RelayLimits
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs.connection import Connection

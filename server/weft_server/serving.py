@@ -20,7 +20,7 @@ import uvicorn
 
 from weft_engine.errors import CallerError, MachineError, PortInUse
 from weft_server.app import relay_app
-from weft_server.doorstep import doorstep_of
+from weft_server.door.doorstep import doorstep_of
 from weft_server.relay import Relay
 from weft_server.websocket_protocol import WeftProtocol
 

@@ -16,8 +16,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from weft_engine.limits import INBOX_BYTES
 from weft_engine.sync.binding import close_code, close_reason
+from weft_engine.sync.driving.transport import Hearer
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.transport import Hearer
 from weft_server.websocket_protocol import CONNECTION, WeftProtocol, binary_header
 
 _CLOSING_S: Final = 1.0

@@ -21,7 +21,7 @@ from tests.stores import all_records
 from weft_engine.limits import STREAM_GATHER_S
 from weft_engine.records.envelope import Record
 from weft_engine.replica.replica import Replica
-from weft_engine.sync.link import Link
+from weft_engine.sync.driving.link import Link
 
 TOKENS = 500
 EVERY_S = 0.02

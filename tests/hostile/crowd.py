@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidHandshake
 import weft
 from tests.hostile.raw_client import RawClient
 from tests.stores import folder
-from weft_engine.sync.keeping import delay_s
+from weft_engine.sync.driving.keeping import delay_s
 
 MEMBERS = 10
 """Clients that share a context."""

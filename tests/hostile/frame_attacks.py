@@ -15,10 +15,9 @@ from tests.simulation.frame_hunt import conversation, sequence
 from tests.simulation.mutation import mutated
 from weft_engine.limits import FRONTIER_HASHES_MAX, WANTED_PER_FRAME_MAX
 from weft_engine.names import ContextName, RecordHash
-from weft_engine.sync.fragments import FRAGMENT_BYTES, FRAGMENTS_MAX, cut
-from weft_engine.sync.frames import encode
-from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import (
+from weft_engine.sync.framing.fragments import FRAGMENT_BYTES, FRAGMENTS_MAX, cut
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import (
     Contexts,
     Fragment,
     Frontier,
@@ -28,6 +27,7 @@ from weft_engine.sync.messages import (
     Resume,
     Want,
 )
+from weft_engine.sync.interest import EVERYTHING
 
 _LANES = 4
 _HELD_S = 1.0

@@ -29,10 +29,9 @@ from weft_engine.records.envelope import Envelope, Kind, Record, decode_envelope
 from weft_engine.records.frontier import Frontier, advance, fingerprint
 from weft_engine.records.identity import WriterKey, client_id
 from weft_engine.sync.binding import SYNC_PATH
-from weft_engine.sync.fragments import Reassembly, cut
-from weft_engine.sync.frames import decode_frame, decode_message, encode
-from weft_engine.sync.interest import Interest
-from weft_engine.sync.messages import (
+from weft_engine.sync.framing.fragments import Reassembly, cut
+from weft_engine.sync.framing.frames import decode_frame, decode_message, encode
+from weft_engine.sync.framing.messages import (
     Ack,
     Bye,
     Contexts,
@@ -46,8 +45,9 @@ from weft_engine.sync.messages import (
     Ticket,
     Window,
 )
-from weft_engine.sync.messages import Frontier as FrontierFrame
-from weft_engine.sync.messages import Message as Frame
+from weft_engine.sync.framing.messages import Frontier as FrontierFrame
+from weft_engine.sync.framing.messages import Message as Frame
+from weft_engine.sync.interest import Interest
 from weft_engine.yjs.encoder import encode_event_append
 
 WINDOW: Final = Window(64, 8 << 20)

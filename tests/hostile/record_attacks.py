@@ -25,10 +25,18 @@ from weft_engine.names import EventId, RecordHash, event_id_hlc, is_event_id
 from weft_engine.records.certificate import RegionKey
 from weft_engine.records.envelope import Kind, Record, decode_envelope, seal
 from weft_engine.records.identity import SignatureItem
-from weft_engine.sync.fragments import Reassembly
-from weft_engine.sync.frames import decode_frame, decode_message, encode
+from weft_engine.sync.framing.fragments import Reassembly
+from weft_engine.sync.framing.frames import decode_frame, decode_message, encode
+from weft_engine.sync.framing.messages import (
+    Ack,
+    Contexts,
+    Fragment,
+    Message,
+    Records,
+    Resume,
+    Ticket,
+)
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.messages import Ack, Contexts, Fragment, Message, Records, Resume, Ticket
 from weft_engine.yjs.lib0 import var_uint
 from weft_engine.yjs.reader import read_update
 

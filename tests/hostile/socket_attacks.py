@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from tests.hostile.raw_client import hello
 from tests.hostile.target import REFUSALS, Stream, Target
-from weft_engine.sync.frames import encode
+from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.interest import EVERYTHING
 
 _HELD_S = 3.0

@@ -15,7 +15,7 @@ from tests.hostile.target import CONTEXT, REFUSALS, Stream, Target, masked
 from tests.simulation.mutation import mutated
 from tests.simulation.update_hunt import corpus
 from tests.unit.yjs_bytes import in_root, string, update_of
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.yjs.lib0 import var_uint
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import write_awareness

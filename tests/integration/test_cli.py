@@ -17,8 +17,8 @@ import pytest
 from tests.command_line import WEFT, Run, conversation, opened, weft
 from weft_server.cli import main
 from weft_server.cli.dispatch import COMMANDS
-from weft_server.token_keys import read_keys
-from weft_server.tokens import check
+from weft_server.door.token_keys import read_keys
+from weft_server.door.tokens import check
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import SKEWED
 from weft_engine.storage.verify import verify
-from weft_engine.sync.link import Link
+from weft_engine.sync.driving.link import Link
 
 CHAT = "acme/chat"
 HOUR_MS = 3_600_000

@@ -20,8 +20,8 @@ from tests.command_line import weft as run_weft
 from tests.integration.test_relay import last_words, raw
 from tests.linked import stores
 from tests.running_relay import DEADLINE_S, RunningRelay, running_relay, until
-from weft_engine.sync.frames import encode
-from weft_engine.sync.messages import Contexts, Records, Resume
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Contexts, Records, Resume
 
 SECRET_OF_UPGRADES = "dGhlIHNhbXBsZSBub25jZQ=="
 

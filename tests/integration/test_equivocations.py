@@ -23,10 +23,10 @@ from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.verify import verify
-from weft_engine.sync.ending import End
+from weft_engine.sync.driving.link import Link
+from weft_engine.sync.end.ending import End
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.link import Link
-from weft_server.permission import Permission
+from weft_server.door.permission import Permission
 from weft_server.relay import Relay
 
 TIMEOUT_S = 20.0

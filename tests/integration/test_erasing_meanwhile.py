@@ -21,9 +21,9 @@ from weft_engine.replica import erasing
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints
 from weft_engine.storage.checkpoints import Checkpoint
-from weft_engine.sync.ending import End
-from weft_engine.sync.link import Link
-from weft_engine.sync.transport import Transport
+from weft_engine.sync.driving.link import Link
+from weft_engine.sync.driving.transport import Transport
+from weft_engine.sync.end.ending import End
 from weft_engine.yjs.encoder import encode_event_append
 
 CHAT = ContextName("a/b")

@@ -36,14 +36,14 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage import quarantine
 from weft_engine.storage.quarantine import Refused
 from weft_engine.storage.verify import verify
-from weft_engine.sync.frames import decode_frame, encode
+from weft_engine.sync.driving.link import Link
+from weft_engine.sync.framing.frames import decode_frame, encode
+from weft_engine.sync.framing.messages import Bye, Contexts, Hello, Records, Window
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.link import Link
-from weft_engine.sync.messages import Bye, Contexts, Hello, Records, Window
 from weft_engine.views.policies import LastN
 from weft_engine.yjs.stand_in import Anatomy
-from weft_server.token_keys import make_key_file, read_keys
-from weft_server.tokens import mint
+from weft_server.door.token_keys import make_key_file, read_keys
+from weft_server.door.tokens import mint
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from tests.erasing import linked
 from tests.stores import all_records, folder, open_replica
 from weft_engine.errors import LinkRefused
 from weft_engine.records.envelope import Kind
-from weft_engine.sync.incoming import Admission
-from weft_engine.sync.inspection import inspect
+from weft_engine.sync.driving.inspection import inspect
+from weft_engine.sync.end.incoming import Admission
 from weft_engine.sync.interest import EVERYTHING
-from weft_server.erasure_rights import refuse_foreign_erasures
+from weft_server.door.erasure_rights import refuse_foreign_erasures
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from tests.hostile.target import Attack, Target
 from tests.running_relay import RunningRelay, running_relay
 from tests.stores import folder
 from weft_engine.storage.verify import verify
-from weft_server.token_keys import make_key_file, read_keys
-from weft_server.tokens import mint
+from weft_server.door.token_keys import make_key_file, read_keys
+from weft_server.door.tokens import mint
 
 ATTACK_S = 120.0
 GROWN_MIB_MAX = 448

@@ -35,7 +35,7 @@ from weft_engine.storage.journal import Identity
 from weft_engine.storage.lease import write_lease
 from weft_engine.storage.machine import Machine, this_machine
 from weft_engine.storage.verify import verify
-from weft_engine.sync.ending import State
+from weft_engine.sync.end.ending import State
 from weft_engine.yjs.reader import read_update
 
 ROOT = Path(__file__).parents[2]

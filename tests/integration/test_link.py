@@ -26,14 +26,14 @@ from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.ending import End, State
+from weft_engine.sync.driving.hub import Hub
+from weft_engine.sync.driving.keeping import KeptLink, delay_s, keep_linked
+from weft_engine.sync.driving.link import Link, LinkStore, Transport
+from weft_engine.sync.driving.link_store import Journal
+from weft_engine.sync.end.ending import End, State
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.hub import Hub
+from weft_engine.sync.framing.messages import ByeCode, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.keeping import KeptLink, delay_s, keep_linked
-from weft_engine.sync.link import Link, LinkStore, Transport
-from weft_engine.sync.link_store import Journal
-from weft_engine.sync.messages import ByeCode, Window
 from weft_engine.sync.presence import Presence
 
 T = TypeVar("T")

@@ -20,9 +20,9 @@ from weft_engine.records.identity import client_id
 from weft_engine.replica.context import Context
 from weft_engine.replica.replica import Replica
 from weft_engine.replica.scribe import Native, Standpoint
-from weft_engine.sync.link import Link
+from weft_engine.sync.driving.link import Link
 from weft_engine.yjs.lib0 import var_uint
-from weft_server.permission import ANYTHING, Permission
+from weft_server.door.permission import ANYTHING, Permission
 from weft_server.relay import Relay
 
 TIMEOUT_S = 20.0

@@ -14,7 +14,7 @@ from tests.running_relay import RunningRelay, running_relay
 from weft_engine.errors import CallerError, LimitExceeded, StoreClosed
 from weft_engine.names import ContextName
 from weft_engine.records.identity import client_id
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 
 CHAT = ContextName("acme/chat")
 

@@ -16,12 +16,12 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.journal import Identity, SqliteJournal
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.quarantine import Refused, entries
-from weft_engine.sync.ending import End
-from weft_engine.sync.frames import encode
+from weft_engine.sync.driving.link import Link, LinkStore
+from weft_engine.sync.driving.link_store import Journal
+from weft_engine.sync.end.ending import End
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Hello, Records, Window
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.link import Link, LinkStore
-from weft_engine.sync.link_store import Journal
-from weft_engine.sync.messages import Hello, Records, Window
 
 T = TypeVar("T")
 SENDER = b"p" * 16

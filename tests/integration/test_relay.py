@@ -28,13 +28,21 @@ from tests.stores import open_replica
 from weft_engine.limits import FORMAT_VERSION, FRAME_BYTES_MAX
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
-from weft_engine.sync.frames import decode_frame, encode
+from weft_engine.sync.framing.frames import decode_frame, encode
+from weft_engine.sync.framing.messages import (
+    Bye,
+    Contexts,
+    Fragment,
+    Hello,
+    Records,
+    Resume,
+    Window,
+)
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import Bye, Contexts, Fragment, Hello, Records, Resume, Window
-from weft_server.permission import ANYTHING
+from weft_server.door.permission import ANYTHING
+from weft_server.door.token_keys import make_key_file, read_keys
+from weft_server.door.tokens import mint
 from weft_server.relay import READY_FREE_BYTES, Relay
-from weft_server.token_keys import make_key_file, read_keys
-from weft_server.tokens import mint
 
 
 @pytest.fixture(scope="module")

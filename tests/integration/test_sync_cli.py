@@ -10,7 +10,7 @@ import pytest
 
 from tests.command_line import conversation, record_set, weft
 from tests.running_relay import RunningRelay, running_relay
-from weft_server.token_keys import make_key_file
+from weft_server.door.token_keys import make_key_file
 
 
 @pytest.fixture(scope="module")

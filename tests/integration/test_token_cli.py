@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from weft_server.cli import main
-from weft_server.token_keys import read_keys
-from weft_server.tokens import check
+from weft_server.door.token_keys import read_keys
+from weft_server.door.tokens import check
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.identity import SignatureItem, WriterKey
 from weft_engine.replica.replica import Replica
-from weft_engine.sync.frames import encode
-from weft_engine.sync.messages import Records
-from weft_server.region_key import key_file_beside, read_region_key
-from weft_server.token_keys import make_key_file
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Records
+from weft_server.door.region_key import key_file_beside, read_region_key
+from weft_server.door.token_keys import make_key_file
 
 Forged = tuple[list[Record], list[SignatureItem]]
 

@@ -16,10 +16,10 @@ import pytest
 import weft
 from tests.running_relay import RunningRelay, running_relay
 from tests.yjs_client import YjsClient, yjs_client
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.yjs.lib0 import var_uint
-from weft_server.token_keys import make_key_file, read_keys
-from weft_server.tokens import mint
+from weft_server.door.token_keys import make_key_file, read_keys
+from weft_server.door.tokens import mint
 from weft_server.yjs import wire
 
 

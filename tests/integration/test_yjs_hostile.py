@@ -16,10 +16,10 @@ from tests.running_relay import RunningRelay, running_relay
 from tests.stores import folder
 from tests.unit.yjs_bytes import in_root, string, update_of
 from tests.yjs_client import YjsClient, yjs_client
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.yjs.lib0 import read_var_uint, var_uint
-from weft_server.token_keys import KeyRing, make_key_file, read_keys
-from weft_server.tokens import mint
+from weft_server.door.token_keys import KeyRing, make_key_file, read_keys
+from weft_server.door.tokens import mint
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import awareness_messages, read_awareness
 

@@ -15,8 +15,8 @@ from tests.running_relay import RunningRelay, running_relay
 from tests.yjs_client import yjs_client
 from tests.yjs_clients.browser import FAMILIES, Family, browser
 from tests.yjs_clients.slow_line import slow_line
-from weft_server.token_keys import make_key_file, read_keys
-from weft_server.tokens import mint
+from weft_server.door.token_keys import make_key_file, read_keys
+from weft_server.door.tokens import mint
 
 families = pytest.mark.parametrize("family", FAMILIES)
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.linked import End, Store, cut, link, settle, stores, wander
 from weft_engine.names import RecordHash
 from weft_engine.records.digest import record_digest
+from weft_engine.sync.framing.messages import Window
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import Window
 
 CONTEXTS = ["a/1", "a/2", "b/1"]
 INTERESTS = [EVERYTHING, EVERYTHING, Interest.of(prefixes=["a/"]), Interest.of(contexts=["b/1"])]

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from weft_engine.names import ContextName
 from weft_engine.sync.audience import Audience
-from weft_engine.sync.frames import decode_frame, encode
+from weft_engine.sync.end.showing import Showing
+from weft_engine.sync.framing.frames import decode_frame, encode
+from weft_engine.sync.framing.messages import PresenceState, PresenceTold
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import PresenceState, PresenceTold
 from weft_engine.sync.presence import Presence
-from weft_engine.sync.showing import Showing
 
 CONTEXTS = [ContextName("a"), ContextName("b/c")]
 NAMES = ["a", "b", "ab", "a/b", "a/bc", "b/c"]

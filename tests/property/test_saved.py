@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.linked import End, Store, cut, settle, stores, wander
 from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.sync.end.saved import Saved
+from weft_engine.sync.framing.messages import Window
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.messages import Window
-from weft_engine.sync.saved import Saved
 
 CONTEXTS = [ContextName(name) for name in ("a", "b", "c")]
 

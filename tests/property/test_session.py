@@ -16,9 +16,9 @@ from weft_engine.errors import MalformedRecord
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.sound import read_record
+from weft_engine.sync.end.questions import answer
+from weft_engine.sync.framing.messages import Window
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import Window
-from weft_engine.sync.questions import answer
 
 
 def sound_world(seed: int, *, steps: int) -> World:

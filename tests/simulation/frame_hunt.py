@@ -9,8 +9,8 @@ from tests.linked import End, Store, link, settle, stores
 from tests.simulation.mutation import mutated
 from weft_engine.errors import MalformedFrame
 from weft_engine.names import RecordHash
-from weft_engine.sync.frames import decode_frame, encode
-from weft_engine.sync.messages import ByeCode, Heartbeat, Message, Want, bye
+from weft_engine.sync.framing.frames import decode_frame, encode
+from weft_engine.sync.framing.messages import ByeCode, Heartbeat, Message, Want, bye
 
 GROUP = 2000
 """Frames that meet one store."""

@@ -36,11 +36,11 @@ from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.storage.journal import Identity
+from weft_engine.sync.end.session import Session
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.frames import encode
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Contexts, Records, Resume, Ticket
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import Contexts, Records, Resume, Ticket
-from weft_engine.sync.session import Session
 from weft_engine.yjs.encoder import encode_event_append
 from weft_engine.yjs.lib0 import var_uint
 from weft_engine.yjs.reader import read_update

@@ -33,10 +33,10 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage import reading
 from weft_engine.storage.journal import Listener
 from weft_engine.storage.machine import Machine as Place
+from weft_engine.sync.driving.keeping import KeptLink, keep_linked
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.keeping import KeptLink, keep_linked
-from weft_server.permission import ANYTHING
+from weft_server.door.permission import ANYTHING
 from weft_server.relay import Relay
 
 START_MS = 1_700_000_000_000

@@ -70,16 +70,17 @@ from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.summaries import Covering, Summaries
 from weft_engine.storage.windows import Windows
 from weft_engine.storage.writer import Writer
-from weft_engine.sync import cursor_questions, hub, inspection
-from weft_engine.sync.comparison import Comparison
-from weft_engine.sync.cursors import Keeping
-from weft_engine.sync.following import Following
-from weft_engine.sync.hub import Ear
+from weft_engine.sync.driving import hub, inspection
+from weft_engine.sync.driving.hub import Ear
+from weft_engine.sync.end import cursor_questions
+from weft_engine.sync.end.comparison import Comparison
+from weft_engine.sync.end.cursors import Keeping
+from weft_engine.sync.end.following import Following
+from weft_engine.sync.end.live import Body
+from weft_engine.sync.end.outgoing import Outgoing
+from weft_engine.sync.end.pages import Pages
+from weft_engine.sync.framing.messages import Cursor
 from weft_engine.sync.interest import NOTHING, Interest
-from weft_engine.sync.live import Body
-from weft_engine.sync.messages import Cursor
-from weft_engine.sync.outgoing import Outgoing
-from weft_engine.sync.pages import Pages
 from weft_engine.views import build
 from weft_engine.yjs.reader import read_update
 from weft_server.yjs.room import Room

@@ -15,8 +15,8 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from tests.simulation.loop import Life, VirtualLoop
+from weft_engine.sync.driving.transport import Hearer
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.transport import Hearer
 
 _ROOM_BYTES = 256 * 1024
 """What a connection takes in before a sender has to wait."""
@@ -112,7 +112,7 @@ class WireEnd:
 
 class DirectEnd(WireEnd):
     """An end that is written to, and tells what comes, without tasks
-    (`sync.transport.DirectTransport`)."""
+    (`sync.driving.transport.DirectTransport`)."""
 
     def __init__(self, wire: Wire, machine: str, life: Life) -> None:
         super().__init__(wire, machine, life)

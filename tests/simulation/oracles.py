@@ -33,7 +33,7 @@ from weft_engine.records.frontier import Frontier
 from weft_engine.replica.context import Context
 from weft_engine.storage.marks import load_marks
 from weft_engine.storage.verify import verify
-from weft_engine.sync.ending import State
+from weft_engine.sync.end.ending import State
 
 SETTLED_S: Final = 120.0
 """Within this time after the last fault has healed everything has arrived: a dead link is noticed

@@ -30,7 +30,7 @@ from weft_engine.names import ContextName, Hlc, Incarnation, event_id
 from weft_engine.records.clock import COUNTER_BITS
 from weft_engine.records.envelope import Kind
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import write_awareness
 

@@ -35,7 +35,7 @@ from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import Kind
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.verify import verify
-from weft_engine.sync.ending import State
+from weft_engine.sync.end.ending import State
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.yjs.reader import read_update
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weft_server.bearing import bearer, token_of
+from weft_server.door.bearing import bearer, token_of
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.storage.erasures import Confirmation
-from weft_engine.sync.confirming import Confirming
+from weft_engine.sync.end.confirming import Confirming
+from weft_engine.sync.end.questions import ConfirmationsRead
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.questions import ConfirmationsRead
 
 ERASER = RecordHash(b"e" * 32)
 

@@ -15,10 +15,9 @@ from weft_engine.limits import FRAME_BYTES_MAX, INTEREST_CONTEXTS_MAX, INTEREST_
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.certificate import Certificate
 from weft_engine.records.identity import SignatureItem
-from weft_engine.sync.fragments import FRAGMENT_BYTES, FRAGMENTS_MAX, Reassembly, cut
-from weft_engine.sync.frames import decode_frame, decode_message, encode
-from weft_engine.sync.interest import EVERYTHING, NOTHING, Interest
-from weft_engine.sync.messages import (
+from weft_engine.sync.framing.fragments import FRAGMENT_BYTES, FRAGMENTS_MAX, Reassembly, cut
+from weft_engine.sync.framing.frames import decode_frame, decode_message, encode
+from weft_engine.sync.framing.messages import (
     Ack,
     Bye,
     ByeCode,
@@ -43,6 +42,7 @@ from weft_engine.sync.messages import (
     Window,
     bye,
 )
+from weft_engine.sync.interest import EVERYTHING, NOTHING, Interest
 
 PROTOCOL = Path(__file__).parents[2] / "docs" / "PROTOCOL.md"
 

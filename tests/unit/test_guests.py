@@ -9,9 +9,9 @@ from http import HTTPStatus
 import pytest
 
 from weft_engine.errors import LinkRefused
-from weft_server.guests import Guests, TurnedAway, place_of
-from weft_server.permission import ANYTHING, Permission, quota_of
-from weft_server.record_rate import RecordRate
+from weft_server.door.guests import Guests, TurnedAway, place_of
+from weft_server.door.permission import ANYTHING, Permission, quota_of
+from weft_server.door.record_rate import RecordRate
 from weft_server.relay_limits import RelayLimits
 
 

@@ -8,12 +8,12 @@ from tests.linked import NOW_MS
 from weft_engine.limits import MIB
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.storage.journal import Identity
-from weft_engine.sync.fragments import FRAGMENT_BYTES
-from weft_engine.sync.frames import encode
+from weft_engine.sync.end.questions import ListContexts, Listed
+from weft_engine.sync.end.session import Session
+from weft_engine.sync.framing.fragments import FRAGMENT_BYTES
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Contexts, Fragment, Frontier, Resume
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import Contexts, Fragment, Frontier, Resume
-from weft_engine.sync.questions import ListContexts, Listed
-from weft_engine.sync.session import Session
 from weft_server.holdings import Holding, too_large
 
 

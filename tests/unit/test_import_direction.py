@@ -22,29 +22,29 @@ MAY_IMPORT = {
 }
 PURE_FOLDERS = ("records", "events", "views", "yjs", "formats")
 PURE_FILES = (
-    "sync/frames.py",
-    "sync/wire.py",
-    "sync/fragments.py",
-    "sync/messages.py",
-    "sync/session.py",
-    "sync/subject.py",
-    "sync/comparison.py",
-    "sync/resuming.py",
-    "sync/rounds.py",
-    "sync/incoming.py",
-    "sync/following.py",
-    "sync/outgoing.py",
-    "sync/sending.py",
-    "sync/outbox.py",
-    "sync/acks.py",
-    "sync/asking.py",
-    "sync/cursors.py",
-    "sync/link_cursors.py",
-    "sync/tickets.py",
-    "sync/confirming.py",
-    "sync/progress.py",
-    "sync/ending.py",
-    "sync/pulse.py",
+    "sync/framing/frames.py",
+    "sync/framing/wire.py",
+    "sync/framing/fragments.py",
+    "sync/framing/messages.py",
+    "sync/end/session.py",
+    "sync/end/subject.py",
+    "sync/end/comparison.py",
+    "sync/end/resuming.py",
+    "sync/end/rounds.py",
+    "sync/end/incoming.py",
+    "sync/end/following.py",
+    "sync/end/outgoing.py",
+    "sync/end/sending.py",
+    "sync/end/outbox.py",
+    "sync/end/acks.py",
+    "sync/end/asking.py",
+    "sync/end/cursors.py",
+    "sync/end/link_cursors.py",
+    "sync/end/tickets.py",
+    "sync/end/confirming.py",
+    "sync/end/progress.py",
+    "sync/end/ending.py",
+    "sync/end/pulse.py",
     "replica/wall_clock.py",
     "replica/covering.py",
     "replica/open_calls.py",
@@ -55,7 +55,7 @@ PURE_FILES = (
     "storage/search_words.py",
 )
 DRIVING = ("link", "carrying", "waiting", "taking", "turns", "link_store", "hub", "keeping")
-"""The files of `sync/` that drive sessions."""
+"""The files of `sync/driving/` that know tasks."""
 IMPURE = {"asyncio", "time", "random", "os", "socket", "secrets", "datetime"}
 IMPURE |= {"sqlite3", "subprocess", "tempfile", "uuid"}
 OF_THIS_PYTHON = {"locale", "unicodedata"}
@@ -117,8 +117,8 @@ def test_pure_modules_take_time_randomness_and_the_world_as_arguments() -> None:
 def test_a_session_knows_nothing_of_what_drives_it() -> None:
     engine = PACKAGES["weft_engine"]
     files = [engine / name for name in PURE_FILES if name.startswith("sync/")]
-    driving = {f"weft_engine.sync.{name}" for name in DRIVING}
-    assert all((engine / "sync" / f"{name}.py").exists() for name in DRIVING)
+    driving = {f"weft_engine.sync.driving.{name}" for name in DRIVING}
+    assert all((engine / "sync" / "driving" / f"{name}.py").exists() for name in DRIVING)
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"
         for path in files

@@ -11,8 +11,8 @@ from weft_engine.names import ContextName, Hlc, event_id
 from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
-from weft_engine.sync.incoming import Admission
-from weft_engine.sync.inspection import Inspected, inspect, inspecting, is_large
+from weft_engine.sync.driving.inspection import Inspected, inspect, inspecting, is_large
+from weft_engine.sync.end.incoming import Admission
 from weft_engine.sync.interest import EVERYTHING
 from weft_engine.yjs.encoder import encode_event_append
 

@@ -15,12 +15,12 @@ from weft_engine.limits import (
     WANTED_PER_FRAME_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash
-from weft_engine.sync.acks import Acks
-from weft_engine.sync.frames import encode
-from weft_engine.sync.live import Sent
-from weft_engine.sync.messages import Ack, ByeCode, Contexts, Frontier, Want
-from weft_engine.sync.questions import ReadWanted, RecordsRead
-from weft_engine.sync.session import Session
+from weft_engine.sync.end.acks import Acks
+from weft_engine.sync.end.live import Sent
+from weft_engine.sync.end.questions import ReadWanted, RecordsRead
+from weft_engine.sync.end.session import Session
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Ack, ByeCode, Contexts, Frontier, Want
 
 
 def ended(end: Session) -> str | None:

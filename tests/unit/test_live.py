@@ -19,9 +19,9 @@ from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import Envelope, Kind, Record, seal
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
 from weft_engine.storage.ledger import ERASED, Stored
-from weft_engine.sync.frames import encode
-from weft_engine.sync.live import Body, compose, head_of, news_of
-from weft_engine.sync.messages import Records
+from weft_engine.sync.end.live import Body, compose, head_of, news_of
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Records
 from weft_engine.yjs.encoder import encode_event_append
 
 NOW_MS = 1_700_000_000_000

@@ -11,9 +11,9 @@ from weft_engine.limits import RECORDS_PER_FRAME
 from weft_engine.names import ContextName, Position
 from weft_engine.records.envelope import Record
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.messages import Window
-from weft_engine.sync.outgoing import Composed, Outgoing
-from weft_engine.sync.questions import ReadRecords, RecordsRead
+from weft_engine.sync.end.outgoing import Composed, Outgoing
+from weft_engine.sync.end.questions import ReadRecords, RecordsRead
+from weft_engine.sync.framing.messages import Window
 
 TOPIC = ContextName("a/1")
 

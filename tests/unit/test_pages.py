@@ -19,12 +19,12 @@ from weft_engine.limits import (
 from weft_engine.names import ContextName, Position
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.closure import closed, needed
-from weft_engine.sync.frames import decode_message, encode
-from weft_engine.sync.live import whole_head
-from weft_engine.sync.messages import Records
-from weft_engine.sync.pages import Pages
-from weft_engine.sync.questions import Part, ReadRecords, RecordsRead
+from weft_engine.sync.end.closure import closed, needed
+from weft_engine.sync.end.live import whole_head
+from weft_engine.sync.end.pages import Pages
+from weft_engine.sync.end.questions import Part, ReadRecords, RecordsRead
+from weft_engine.sync.framing.frames import decode_message, encode
+from weft_engine.sync.framing.messages import Records
 
 CHAT = ContextName("c/1")
 

@@ -7,8 +7,8 @@ import pytest
 from weft_engine.errors import MalformedFrame
 from weft_engine.limits import PRESENCE_CLIENTS_MAX, PRESENCE_LASTS_MS
 from weft_engine.names import ContextName
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import PresenceState
 from weft_engine.sync.presence import Presence, checked
 
 CHAT = ContextName("acme/chat")

@@ -6,9 +6,9 @@ import asyncio
 
 from tests.linked import End, stores
 from weft_engine.limits import ANSWER_MS, LINK_DEAD_MS
-from weft_engine.sync.frames import encode
-from weft_engine.sync.messages import ByeCode, Heartbeat
-from weft_engine.sync.pulse import Beat, Pulse
+from weft_engine.sync.end.pulse import Beat, Pulse
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import ByeCode, Heartbeat
 
 
 def test_a_relay_that_never_answers_is_left() -> None:

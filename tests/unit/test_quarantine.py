@@ -18,7 +18,7 @@ from weft_engine.limits import (
 )
 from weft_engine.storage.migration import _statements
 from weft_engine.storage.quarantine import Refused, count, entries, keep
-from weft_engine.sync.evidence import Evidence
+from weft_engine.sync.driving.evidence import Evidence
 
 MINUTE_MS = 60_000
 NOW_MS = 1_700_000_000_000

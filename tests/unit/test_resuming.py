@@ -13,9 +13,10 @@ import pytest
 from tests.linked import NOW_MS, End, Store, cut, settle, stores
 from weft_engine.names import ContextName, Position
 from weft_engine.storage.identity import renew
-from weft_engine.sync.frames import encode
-from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import (
+from weft_engine.sync.end.questions import answer
+from weft_engine.sync.end.session import Session
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import (
     Contexts,
     Cursor,
     Frontier,
@@ -23,8 +24,7 @@ from weft_engine.sync.messages import (
     Resume,
     Resumed,
 )
-from weft_engine.sync.questions import answer
-from weft_engine.sync.session import Session
+from weft_engine.sync.interest import EVERYTHING, Interest
 
 Pair = tuple[End, End]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from weft_engine.errors import CallerError
-from weft_server.revoked import read_revoked, revoke, revoked_file
+from weft_server.door.revoked import read_revoked, revoke, revoked_file
 
 
 def test_what_is_revoked_is_on_the_list(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from weft_engine.records.digest import record_digest
 from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.closure import closed, needed
-from weft_engine.sync.ending import State
-from weft_engine.sync.fragments import FRAGMENT_BYTES
-from weft_engine.sync.frames import decode_frame, encode
-from weft_engine.sync.interest import Interest
-from weft_engine.sync.messages import (
+from weft_engine.sync.end.closure import closed, needed
+from weft_engine.sync.end.ending import State
+from weft_engine.sync.end.questions import ListContexts, Listed, ReadLacking, answer
+from weft_engine.sync.end.session import Session
+from weft_engine.sync.framing.fragments import FRAGMENT_BYTES
+from weft_engine.sync.framing.frames import decode_frame, encode
+from weft_engine.sync.framing.messages import (
     Ack,
     Bye,
     ByeCode,
@@ -34,8 +35,7 @@ from weft_engine.sync.messages import (
     Want,
     Window,
 )
-from weft_engine.sync.questions import ListContexts, Listed, ReadLacking, answer
-from weft_engine.sync.session import Session
+from weft_engine.sync.interest import Interest
 
 NAME = ContextName("c/1")
 HASH = RecordHash(b"\x07" * 32)

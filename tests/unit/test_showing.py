@@ -13,10 +13,10 @@ from weft_engine.limits import (
     PRESENCE_PER_FRAME_MAX,
 )
 from weft_engine.names import ContextName
+from weft_engine.sync.end.showing import Showing
+from weft_engine.sync.framing.messages import PresenceState, PresenceTold
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import PresenceState, PresenceTold
 from weft_engine.sync.presence import Presence
-from weft_engine.sync.showing import Showing
 
 CHAT = ContextName("acme/chat")
 OTHER = ContextName("other")

@@ -11,10 +11,10 @@ import pytest
 from tests.linked import NOW_MS, End, Store, cut, settle, stores, wander
 from weft_engine.errors import CallerError
 from weft_engine.names import ContextName
-from weft_engine.sync.frames import encode
+from weft_engine.sync.end.session import Session
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Contexts, Message, Resume, Subscribe
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import Contexts, Message, Resume, Subscribe
-from weft_engine.sync.session import Session
 
 Pair = tuple[End, End]
 

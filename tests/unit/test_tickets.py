@@ -14,10 +14,10 @@ import pytest
 from tests.linked import NOW_MS, End, Store, cut, settle, stores
 from weft_engine.storage import tickets
 from weft_engine.storage.migration import _STEPS
-from weft_engine.sync.frames import encode
+from weft_engine.sync.end.session import Session
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import Contexts, Issue, Kept, Records, Ticket
 from weft_engine.sync.interest import EVERYTHING
-from weft_engine.sync.messages import Contexts, Issue, Kept, Records, Ticket
-from weft_engine.sync.session import Session
 
 PEER = b"p" * 16
 STORE = b"s" * 16

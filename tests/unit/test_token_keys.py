@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from weft_engine.errors import CallerError, NotFound
-from weft_server.token_keys import (
+from weft_server.door.token_keys import (
     EDDSA,
     HS256,
     KEYS_MAX,
@@ -22,7 +22,7 @@ from weft_server.token_keys import (
     retire,
     rotate,
 )
-from weft_server.tokens import check, mint
+from weft_server.door.tokens import check, mint
 
 
 def signed(keys: KeyRing) -> str:

@@ -11,8 +11,8 @@ import jwt
 import pytest
 
 from weft_engine.errors import CallerError, LinkRefused
-from weft_server.token_keys import EDDSA, HS256, KeyRing, TokenKey, new_key
-from weft_server.tokens import TOKEN_BYTES_MAX, Grant, check, mint, peek
+from weft_server.door.token_keys import EDDSA, HS256, KeyRing, TokenKey, new_key
+from weft_server.door.tokens import TOKEN_BYTES_MAX, Grant, check, mint, peek
 
 PLAIN = KeyRing((TokenKey(None, HS256, b"k" * 32, None),))
 PAIR = KeyRing((new_key(EDDSA, seed=b"p" * 32),))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from weft_engine.sync.turns import Turns
+from weft_engine.sync.driving.turns import Turns
 
 TURNS_MAX = 10_000
 
@@ -21,7 +21,7 @@ async def turn_until(holds: Callable[[], bool]) -> None:
 
 
 class Link:
-    """Has so many small messages to take, and does it as `sync.taking` does."""
+    """Has so many small messages to take, and does it as `sync.driving.taking` does."""
 
     def __init__(self, name: str, left: int, turns: Turns, taken: list[str]) -> None:
         self.name = name

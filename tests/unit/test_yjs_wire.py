@@ -10,7 +10,7 @@ import pytest
 
 from weft_engine.errors import MalformedFrame
 from weft_engine.limits import PRESENCE_BYTES_MAX, YJS_FRAGMENT_BYTES, YJS_PORTION_BYTES
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import NOBODY, read_awareness, write_awareness
 from weft_server.yjs.first_state import FirstState

@@ -19,7 +19,7 @@ from weft_engine.storage.journal import SqliteJournal
 from weft_engine.sync.faults import LinkLost
 
 if TYPE_CHECKING:
-    from weft_engine.sync.link import Link
+    from weft_engine.sync.driving.link import Link
 
 
 class Guard:

@@ -17,8 +17,8 @@ from weft_engine.errors import CallerError, LimitExceeded, StoreClosed
 from weft_engine.limits import PRESENCE_BYTES_MAX, PRESENCE_LASTS_MS
 from weft_engine.names import ClientId, ContextName
 from weft_engine.records.identity import client_id
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.messages import PresenceState
 from weft_engine.sync.presence import Presence, read_state
 
 if TYPE_CHECKING:

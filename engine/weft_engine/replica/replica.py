@@ -47,7 +47,7 @@ from weft_engine.storage.machine import Machine
 from weft_engine.storage.projection import completed, current
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import connect
-from weft_engine.sync.hub import Hub
+from weft_engine.sync.driving.hub import Hub
 from weft_engine.sync.presence import Presence
 
 _RESIDENT_MAX: Final = 256

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from weft_engine.errors import CallerError
-from weft_engine.sync.messages import ByeCode
+from weft_engine.sync.framing.messages import ByeCode
 
 SYNC_PATH: Final = "/v1/sync"
 CLOSE_REASON_BYTES_MAX: Final = 123

@@ -31,8 +31,8 @@ from weft_engine.limits import (
 )
 from weft_engine.names import ContextName
 from weft_engine.sync.audience import Audience
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.messages import PresenceState
 
 Told = Callable[[ContextName, tuple[PresenceState, ...], object], None]
 """Called with a context, what has changed in it, and the source that told it. It tells nothing

@@ -10,7 +10,7 @@ from weft_engine.errors import CallerError
 from weft_server.cli.output import Output
 
 if TYPE_CHECKING:
-    from weft_server.token_keys import TokenKey
+    from weft_server.door.token_keys import TokenKey
 
 NAME: Final = "keys"
 HELP: Final = "make and show the keys that sign tokens; show the key of a relay's region"
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
-    from weft_server import token_keys
+    from weft_server.door import token_keys
 
     match arguments.action:
         case None:
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _region(arguments: argparse.Namespace, output: Output) -> int:
-    from weft_server.region_key import key_file_beside, read_region_key
+    from weft_server.door.region_key import key_file_beside, read_region_key
 
     if arguments.store is None and arguments.region_key is None:
         raise CallerError(

@@ -170,13 +170,13 @@ def _needed(config: RelayConfig) -> tuple[Path, str, str]:
 
 
 async def _serve(config: RelayConfig, output: Output) -> int:
-    from weft_engine.sync.messages import region_name
-    from weft_server.doorkeeping import TokenDoorkeeper, let_everybody_in
+    from weft_engine.sync.framing.messages import region_name
+    from weft_server.door.doorkeeping import TokenDoorkeeper, let_everybody_in
+    from weft_server.door.region_key import key_file_beside, public_key, region_key
+    from weft_server.door.revoked import revoked_file
     from weft_server.open_files import make_room_for
     from weft_server.operator_log import told_to
-    from weft_server.region_key import key_file_beside, public_key, region_key
     from weft_server.relay import Relay
-    from weft_server.revoked import revoked_file
     from weft_server.serving import listen, read_address, read_proxies, serve
 
     data, where, region = _needed(config)

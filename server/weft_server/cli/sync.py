@@ -110,8 +110,8 @@ class _Arrivals:
 
 async def _sync(arguments: argparse.Namespace, output: Output) -> int:
     from weft_engine.sync.binding import sync_url
+    from weft_engine.sync.driving.keeping import keep_linked
     from weft_engine.sync.faults import LinkLost
-    from weft_engine.sync.keeping import keep_linked
     from weft_server.dialing import dial
 
     urls = [sync_url(url) for url in (*arguments.url, *arguments.urls)]

@@ -12,7 +12,7 @@ from typing import Final
 
 from weft_engine.errors import CallerError, LinkRefused
 from weft_server.cli.output import Output, one_line
-from weft_server.tokens import RIGHTS
+from weft_server.door.tokens import RIGHTS
 
 NAME: Final = "token"
 HELP: Final = "mint a token for a relay's clients, look at one, or revoke one"
@@ -112,8 +112,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _mint(arguments: argparse.Namespace, output: Output) -> int:
-    from weft_server.token_keys import make_key_file, read_keys
-    from weft_server.tokens import mint
+    from weft_server.door.token_keys import make_key_file, read_keys
+    from weft_server.door.tokens import mint
 
     if arguments.key is None:
         raise CallerError(
@@ -152,8 +152,8 @@ def _mint(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _show(arguments: argparse.Namespace, output: Output) -> int:
-    from weft_server.token_keys import read_keys
-    from weft_server.tokens import check, peek
+    from weft_server.door.token_keys import read_keys
+    from weft_server.door.tokens import check, peek
 
     header, claims = peek(arguments.token)
     verdict, code = "not verified: no --key was given", 0
@@ -183,8 +183,8 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _revoke(arguments: argparse.Namespace, output: Output) -> int:
-    from weft_server.revoked import revoke, revoked_file
-    from weft_server.tokens import is_token_id, peek
+    from weft_server.door.revoked import revoke, revoked_file
+    from weft_server.door.tokens import is_token_id, peek
 
     token_id = arguments.id
     if token_id.count(".") == 2:

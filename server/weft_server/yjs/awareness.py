@@ -18,7 +18,7 @@ from weft_engine.limits import (
     YJS_AWARENESS_BYTES_MAX,
     YJS_AWARENESS_CLIENTS_MAX,
 )
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.sync.presence import read_state
 from weft_engine.yjs.lib0 import check_count, read_string, read_var_uint, var_uint
 

@@ -18,8 +18,8 @@ from typing import Final, TypeAlias
 from weft_engine.limits import YJS_FRAGMENT_BYTES, YJS_UNSENT_BYTES_MAX
 from weft_engine.names import ContextName
 from weft_engine.replica.live import LiveDocument
+from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.sync.interest import Interest
-from weft_engine.sync.messages import PresenceState
 from weft_engine.sync.presence import Presence
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import awareness_messages

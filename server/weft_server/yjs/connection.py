@@ -29,8 +29,8 @@ from weft_engine.storage.quarantine import Refused
 from weft_engine.sync.binding import UNAUTHORISED, close_reason
 from weft_engine.yjs.lib0 import read_var_uint
 from weft_server.context_sizes import ContextSizes
-from weft_server.guests import Guest
-from weft_server.record_rate import RecordRate
+from weft_server.door.guests import Guest
+from weft_server.door.record_rate import RecordRate
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import read_awareness

@@ -16,8 +16,8 @@ from starlette.websockets import WebSocket
 from weft_engine.errors import InvalidName
 from weft_engine.names import ContextName, context_name
 from weft_engine.sync.binding import UNAUTHORISED, close_reason
-from weft_server.bearing import token_of
-from weft_server.guests import Guest, TurnedAway
+from weft_server.door.bearing import token_of
+from weft_server.door.guests import Guest, TurnedAway
 from weft_server.relay import Relay
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire

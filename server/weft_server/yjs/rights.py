@@ -14,7 +14,7 @@ from weft_engine.replica.live import LiveDocument
 from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import Kind, Struct
-from weft_server.permission import Permission
+from weft_server.door.permission import Permission
 
 _BARE: Final = frozenset({Kind.GC, Kind.SKIP})
 

@@ -29,7 +29,7 @@ from weft_engine.names import ContextName
 from weft_engine.replica.live import LiveDocument
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.messages import PresenceState
+from weft_engine.sync.framing.messages import PresenceState
 from weft_server.yjs import wire
 from weft_server.yjs.circle import Circle, Making
 from weft_server.yjs.framing import frame

@@ -22,7 +22,7 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.binding import GOING_AWAY
 from weft_server.context_sizes import ContextSizes
-from weft_server.guests import Guest
+from weft_server.door.guests import Guest
 from weft_server.heap import trim_heap
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire

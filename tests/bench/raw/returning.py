@@ -21,7 +21,7 @@ from tests.bench.raw.joining import now_ms
 from tests.bench.raw.servers import Server, ours
 from tests.bench.raw.traffic import Courier, NativeWriter, event_bytes, greeting
 from tests.running_relay import RunningRelay
-from weft_engine.sync.keeping import delay_s
+from weft_engine.sync.driving.keeping import delay_s
 
 AT_ONCE = 100
 BACK_S = 90.0

@@ -19,8 +19,8 @@ from tests.bench.raw.client import Dialect, Pool, RawFailure
 from tests.bench.raw.servers import Server
 from weft_engine.records.digest import payload_digest
 from weft_engine.records.envelope import decode_envelope
-from weft_engine.sync.frames import decode_frame, decode_message
-from weft_engine.sync.messages import Fragment, Records
+from weft_engine.sync.framing.frames import decode_frame, decode_message
+from weft_engine.sync.framing.messages import Fragment, Records
 
 
 class Sampled:

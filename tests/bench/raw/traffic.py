@@ -20,7 +20,7 @@ from weft_engine.limits import FORMAT_VERSION
 from weft_engine.names import EventId, RecordHash
 from weft_engine.records.digest import fingerprint_digest, payload_digest, record_digest
 from weft_engine.records.identity import SignatureItem, WriterKey, client_id
-from weft_engine.sync.fragments import cut
+from weft_engine.sync.framing.fragments import cut
 from weft_engine.yjs.encoder import encode_event_append
 
 SAYING = "the flight from seat to fare is booked for two with bags and no insurance "

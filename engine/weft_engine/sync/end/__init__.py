@@ -1,0 +1,1 @@
+"""One end of a link: the session and its parts. Must never know: tasks, sockets, time."""

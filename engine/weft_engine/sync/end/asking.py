@@ -1,0 +1,132 @@
+"""What one end of a link asks its store, one question at a time, and what it makes of the answers.
+
+Must never know: frames, how the store finds its answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from weft_engine.sync.end.confirming import Confirming
+from weft_engine.sync.end.cursor_questions import BehindRead, CursorKept, CursorRead, RowRead
+from weft_engine.sync.end.following import Following
+from weft_engine.sync.end.incoming import Incoming
+from weft_engine.sync.end.link_cursors import LinkCursors
+from weft_engine.sync.end.progress import Progress
+from weft_engine.sync.end.questions import (
+    Answer,
+    ConfirmationsRead,
+    FrontiersRead,
+    IdentityRenewed,
+    LackingRead,
+    Listed,
+    Question,
+    ReadWanted,
+    RecordsRead,
+)
+from weft_engine.sync.end.sending import Sending
+from weft_engine.sync.end.subject import Subject
+from weft_engine.sync.end.tickets import Tickets
+from weft_engine.sync.framing.messages import Frontier, Hello
+
+
+@dataclass(slots=True)
+class Asking:
+    """`round_began` is told when the link is about something else from now on."""
+
+    subject: Subject
+    sending: Sending
+    incoming: Incoming
+    following: Following
+    cursors: LinkCursors
+    confirming: Confirming
+    tickets: Tickets
+    progress: Progress
+    round_began: Callable[[Hello], None]
+    _is_asking: bool = False
+
+    def next(self, peer: Hello) -> Question | None:
+        """None while there is nothing to ask, the last answer is not here, or what was read has
+        not left yet."""
+        if self._is_asking or self.sending.is_full:
+            return None
+        question = self._choose(peer)
+        self._is_asking = question is not None
+        return question
+
+    def _choose(self, peer: Hello) -> Question | None:
+        """Tickets and lists first, then frontiers, then cursors, then records: those asked for
+        before the others."""
+        subject, sending = self.subject, self.sending
+        comparison = subject.comparison
+        assert comparison is not None, "there is one from the peer's hello on"
+        ticket_question = self.tickets.next_question()
+        if ticket_question is not None:
+            return ticket_question
+        cursor_question = subject.resuming.next_question()
+        if cursor_question is not None or not subject.resuming.is_settled:
+            return cursor_question
+        if subject.listing is not None:
+            return subject.listing
+        if not comparison.was_listed:
+            return None
+        announcement = comparison.to_announce()
+        if announcement is not None:
+            return announcement
+        subscribe = subject.next_round(peer)
+        if subscribe is not None:
+            sending.outbox.put(subscribe)
+            self.round_began(peer)
+            return subject.listing
+        if not self.tickets.may_send:
+            return comparison.to_settle()
+        # What a peer lacks is computed when there is little else to send: the lists can be long.
+        return (
+            self.cursors.next(self.progress.durable_upto())
+            or sending.next_wanted()
+            or (comparison.to_settle() if not sending.outgoing.ready else None)
+            or sending.next_read()
+            or self.confirming.next_read(subject.interest, sending.outgoing.durable_upto())
+        )
+
+    def supply(self, answer: Answer) -> None:
+        """The store's answer. LimitBroken if the link is about too much."""
+        self._is_asking = False
+        subject, outbox, outgoing = self.subject, self.sending.outbox, self.sending.outgoing
+        comparison = subject.comparison
+        assert comparison is not None, "nothing is asked before the peer's hello"
+        match answer:
+            case Listed():
+                for page in subject.listed(answer):
+                    outbox.put(page)
+            case FrontiersRead():
+                comparison.answered()
+                for context, frontier, sample in answer.frontiers:
+                    outbox.put(Frontier(context, frontier, sample))
+            case LackingRead():
+                comparison.answered()
+                for some in answer.contexts:
+                    self.incoming.held(some.held)
+                    outgoing.lacking(some.context, some.positions, some.upto)
+            case RecordsRead(question) if isinstance(question, ReadWanted):
+                self.sending.wanted_read(answer, question, subject.interest)
+            case RecordsRead():
+                known = self.following.came.union(self.incoming.offered)
+                self.sending.records_read(answer, known, states=comparison.is_done)
+            case CursorRead() | BehindRead():
+                outbox.put(subject.resuming.supply(answer))
+                self.cursors.resumed(subject.begin())
+            case RowRead(cursor):
+                outbox.put(cursor)
+            case CursorKept(met):
+                self.cursors.kept(met)
+            case ConfirmationsRead():
+                for message in self.confirming.take(answer, outgoing.durable_upto()):
+                    outbox.put(message)
+            case _:
+                if isinstance(answer, IdentityRenewed):
+                    self.cursors.renewed()
+                said = self.tickets.supply(answer)
+                if said is not None:
+                    outbox.put(said)

@@ -1,0 +1,256 @@
+"""What came from a peer and is not durable here yet, and what the peer has announced.
+
+A Records message is open from its arrival until each of its records is journaled, whoever brought
+the last of them; then it is acknowledged. A parked record keeps its message open.
+
+Must never know: frames' bytes, the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from weft_engine.limits import (
+    ANNOUNCED_HASHES_MAX,
+    HELD_HASH_BYTES,
+    WAITING_RECORDS_MAX,
+    WANTED_HASHES_MAX,
+    WANTED_PER_FRAME_MAX,
+)
+from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.envelope import Record
+from weft_engine.records.gate import Outcome
+from weft_engine.records.identity import SignatureItem
+from weft_engine.sync.faults import LimitBroken, ProtocolViolation
+from weft_engine.sync.framing.messages import Ack, Records, Want, Window
+from weft_engine.sync.interest import Interest
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A Records message for the shell to check and to pass through the gate."""
+
+    serial: int
+    records: tuple[tuple[bytes, bytes], ...]
+    """Envelopes and payloads, not read yet."""
+    items: tuple[SignatureItem, ...]
+    """Not verified yet."""
+    interest: Interest
+    """What the link was about when it came."""
+    erasers: tuple[tuple[bytes, bytes, SignatureItem], ...] = ()
+    """Envelopes, payloads and signatures, not read yet."""
+
+
+@dataclass(slots=True)
+class _Open:
+    size: int
+    upto: Position | None
+    left: set[RecordHash] = field(default_factory=set)
+    is_admitted: bool = False
+
+
+class Incoming:
+    def __init__(self, region: str | None, window: Window) -> None:
+        self._region = region
+        self._window = window
+        self._last_serial = 0
+        self._open: dict[int, _Open] = {}
+        self._open_bytes = 0
+        self._offered: dict[RecordHash, set[int]] = {}
+        self._admissions: deque[tuple[Records, Interest]] = deque()
+        self._stated: deque[tuple[int, Position]] = deque()
+        self._upto: Position | None = None
+        self._announced: dict[RecordHash, ContextName] = {}
+        self._contexts = 0
+        """Of which frontiers were announced."""
+        self._wanted: set[RecordHash] = set()
+        self._has_ended = False
+
+    @property
+    def offered(self) -> Collection[RecordHash]:
+        """Records that the peer offered just now, or that are parked."""
+        return self._offered.keys()
+
+    @property
+    def awaits_names(self) -> bool:
+        """Records that were announced, or asked for, have not come."""
+        return bool(self._announced or self._wanted)
+
+    @property
+    def has_admissions(self) -> bool:
+        """Whether there is a `next_admission`."""
+        return bool(self._admissions) and not self._has_ended
+
+    def end(self) -> None:
+        """The link has ended: nothing more goes to the gate."""
+        self._has_ended = True
+
+    @property
+    def held_bytes(self) -> int:
+        """Of messages that are not durable, and about what the hashes take that are awaited."""
+        hashes = len(self._announced) + len(self._wanted) + len(self._offered)
+        return self._open_bytes + HELD_HASH_BYTES * hashes
+
+    @property
+    def idle(self) -> bool:
+        """Everything that came is durable, and everything that was announced has come."""
+        return not self._open and not self._announced
+
+    # ---- announced ----------------------------------------------------------------------------
+
+    def announce(self, context: ContextName, hashes: Iterable[RecordHash]) -> None:
+        self._announced.update(dict.fromkeys(hashes, context))
+        self._contexts += 1
+        if len(self._announced) > ANNOUNCED_HASHES_MAX + self._contexts:
+            raise LimitBroken(
+                f"more than {ANNOUNCED_HASHES_MAX} frontier hashes were announced, one for each"
+                " context aside"
+            )
+
+    def held(self, hashes: Iterable[RecordHash]) -> None:
+        """These are journaled here."""
+        for hash_ in hashes:
+            self._announced.pop(hash_, None)
+
+    # ---- records ------------------------------------------------------------------------------
+
+    @property
+    def last_serial(self) -> int:
+        """Of the Records messages that came."""
+        return self._last_serial
+
+    @property
+    def oldest_open(self) -> int:
+        """The first Records message that is not durable, or the next to come."""
+        return next(iter(self._open), self._last_serial + 1)
+
+    def restate(self, interest: Interest) -> None:
+        """The link is about `interest` from now on: what else was announced may not come, and what
+        the peer has stated was about another one."""
+        self._announced = {
+            hash_: context for hash_, context in self._announced.items() if interest.covers(context)
+        }
+        self._contexts = len(set(self._announced.values()))
+        self._stated.clear()
+        self._upto = None
+        for opened in self._open.values():
+            opened.upto = None
+
+    def receive(self, message: Records, interest: Interest) -> None:
+        """PeerError if the message is out of turn or beyond the window."""
+        if message.serial != self._last_serial + 1:
+            raise ProtocolViolation(
+                f"records with serial {message.serial} came where {self._last_serial + 1} is due"
+            )
+        if len(self._open) >= self._window.frames or self._open_bytes >= self._window.bytes:
+            raise LimitBroken(
+                f"records came beyond the window of {self._window.frames} messages"
+                f" and {self._window.bytes} bytes"
+            )
+        size = sum(len(envelope) + len(payload) for envelope, payload in message.records)
+        size += sum(len(envelope) + len(payload) for envelope, payload, _ in message.erasers)
+        self._last_serial = message.serial
+        self._open[message.serial] = _Open(size, message.upto)
+        self._open_bytes += size
+        self._admissions.append((message, interest))
+
+    def next_admission(self) -> Admission | None:
+        """Records to check (`inspection.inspect`). Then tell the session that they are `refused`,
+        or `offer` them, pass them through the gate, and tell it what they are `admitted` with.
+        Messages enter the gate in this order."""
+        if not self.has_admissions:
+            return None
+        message, interest = self._admissions.popleft()
+        return Admission(message.serial, message.records, message.items, interest, message.erasers)
+
+    def offer(self, serial: int, records: Sequence[Record]) -> None:
+        """The records of a message are sound and on their way to the gate."""
+        opened = self._open[serial]
+        opened.left = {record.hash for record in records}
+        for hash_ in opened.left:
+            self._offered.setdefault(hash_, set()).add(serial)
+
+    def committed(self, hash_: RecordHash) -> bool:
+        """A record was journaled. Whether the peer offered it."""
+        self._announced.pop(hash_, None)
+        self._wanted.discard(hash_)
+        serials = self._offered.pop(hash_, None)
+        if serials is None:
+            return False
+        for serial in serials:
+            self._open[serial].left.discard(hash_)
+        return True
+
+    def admitted(self, serial: int, outcome: Outcome) -> list[Want]:
+        """What the gate said. PeerError if that ends the link."""
+        for hash_, error in outcome.refused:
+            # What another link had parked may fall in this moment: not this peer's doing.
+            if hash_ in self._offered:
+                raise error
+        if outcome.dropped:
+            raise LimitBroken(
+                f"{len(outcome.dropped)} records wait for what did not come, and there is no room"
+                f" for more than {WAITING_RECORDS_MAX}"
+            )
+        opened = self._open[serial]
+        opened.is_admitted = True
+        parked = set(outcome.parked)
+        for hash_ in opened.left - parked:
+            self._release(hash_, serial)
+        opened.left &= parked
+        missing = sorted(outcome.missing - self._wanted)
+        self._wanted.update(missing)
+        if len(self._wanted) > WANTED_HASHES_MAX:
+            raise LimitBroken(
+                f"records came without more than {WANTED_HASHES_MAX} others that they depend on"
+            )
+        starts = range(0, len(missing), WANTED_PER_FRAME_MAX)
+        return [Want(tuple(missing[i : i + WANTED_PER_FRAME_MAX])) for i in starts]
+
+    @property
+    def is_filling(self) -> bool:
+        """A quarter of the window is taken."""
+        return (
+            4 * len(self._open) >= self._window.frames or 4 * self._open_bytes >= self._window.bytes
+        )
+
+    @property
+    def has_acks(self) -> bool:
+        """Acknowledgements are due."""
+        return any(opened.is_admitted and not opened.left for opened in self._open.values())
+
+    def acks(self) -> list[Ack]:
+        """Acknowledgements that are due, one for each run of serials; closes their messages."""
+        done = [s for s, opened in self._open.items() if opened.is_admitted and not opened.left]
+        runs: list[list[int]] = []
+        for serial in done:
+            opened = self._open.pop(serial)
+            self._open_bytes -= opened.size
+            if opened.upto is not None:
+                self._stated.append((serial, opened.upto))
+            if runs and runs[-1][1] == serial - 1:
+                runs[-1][1] = serial
+            else:
+                runs.append([serial, serial])
+        if not runs:
+            return []
+        regions = self._regions()
+        return [Ack(first, last, regions) for first, last in runs]
+
+    def _regions(self) -> tuple[tuple[str, Position], ...]:
+        """Our own region's position, which counts once everything before it is durable too."""
+        oldest = self.oldest_open
+        while self._stated and self._stated[0][0] < oldest:
+            self._upto = max(self._upto or Position(0), self._stated.popleft()[1])
+        if self._region is None or self._upto is None:
+            return ()
+        return ((self._region, self._upto),)
+
+    def _release(self, hash_: RecordHash, serial: int) -> None:
+        serials = self._offered.get(hash_)
+        if serials is not None:
+            serials.discard(serial)
+            if not serials:
+                del self._offered[hash_]

@@ -1,0 +1,441 @@
+"""What is still to be sent to a peer, and what was sent and is not acknowledged yet.
+
+Of each context that is not settled there are positions to send (from the comparison) followed by
+everything after a position. What came from the peer never goes back to it.
+
+Invariant: a message is closed. Each of its records is covered by a signature in that message, and
+its parents are at the peer, or in this message or an earlier one. A record that can't be sent so
+yet is withheld, with whatever depends on it, and tried again when its context grows. So the peer
+can journal every message when it comes: its acknowledgement waits for nothing that is still to be
+sent, and a window of any size can't deadlock.
+
+Must never know: frames' bytes, the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from weft_engine.limits import (
+    CONTEXTS_PER_QUESTION,
+    KNOWN_POSITIONS_MAX,
+    RECORDS_BYTES,
+    RECORDS_PER_FRAME,
+    WITHHELD_BYTES_MAX,
+    WITHHELD_RECORDS_MAX,
+)
+from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.records.envelope import Record
+from weft_engine.records.erasure import Eraser
+from weft_engine.records.identity import SignatureItem
+from weft_engine.storage.ledger import Stored
+from weft_engine.sync.end.closure import closed, needed
+from weft_engine.sync.end.live import Sent, Whole
+from weft_engine.sync.end.questions import Part, ReadRecords, RecordsRead
+from weft_engine.sync.framing.messages import Window
+from weft_engine.sync.interest import Interest
+
+_FLOOR_CONTEXTS_MAX = 256
+
+
+@dataclass(slots=True)
+class Pending:
+    """A context of which something is to be sent, or is not compared yet."""
+
+    after: Position
+    """Up to here everything is at the peer, unless its position stands in the lists."""
+    newest: Position
+    """Of the newest record that is to be sent: there is something after `after` if it is higher."""
+    comparing: bool = False
+    held: bool = False
+    """Its comparison has not begun."""
+    positions: deque[Position] = field(default_factory=deque)
+    withheld: list[Position] = field(default_factory=list)
+    withheld_bytes: int = 0
+    known: set[Position] = field(default_factory=set)
+    """Still before us, but from the peer."""
+
+    @property
+    def has_more(self) -> bool:
+        return not (self.comparing or self.held) and (
+            bool(self.positions) or self.newest > self.after
+        )
+
+    def goes_on_from(self, position: Position) -> bool:
+        """What is to be sent next is just what stands behind `position`."""
+        if self.comparing or self.held or self.withheld or self.positions or self.known:
+            return False
+        return self.after == position
+
+    @property
+    def floor(self) -> Position | None:
+        """Everything of the context up to here was sent; None: all of it."""
+        first = [some[0] for some in (self.withheld, self.positions) if some]
+        if self.newest > self.after:
+            first.append(Position(self.after + 1))
+        return Position(min(first) - 1) if first else None
+
+    def know(self, position: Position) -> None:
+        """What stands there came from the peer."""
+        if len(self.known) >= KNOWN_POSITIONS_MAX:
+            self.known.clear()
+        self.known.add(position)
+
+    def pass_known(self) -> None:
+        """Forget what is known of positions that are not read any more."""
+        first = min([*self.withheld[:1], *islice(self.positions, 1), self.after + 1])
+        self.known = {position for position in self.known if position >= first}
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """What one message carries. `firsts`: where the first record of each context stands."""
+
+    records: tuple[Record, ...]
+    items: tuple[SignatureItem, ...]
+    firsts: Mapping[ContextName, Position]
+    erasers: tuple[Eraser, ...] = ()
+    """Those that prove the stand-ins among the records."""
+
+    @property
+    def first(self) -> Position:
+        return min(self.firsts.values())
+
+    @property
+    def size(self) -> int:
+        return sum(record.size for record in self.records) + sum(
+            eraser.record.size for eraser in self.erasers
+        )
+
+
+def beside(records: Sequence[Stored], read: RecordsRead) -> tuple[Eraser, ...]:
+    """The erasers that a message of these records needs, each once."""
+    found: dict[RecordHash, Eraser] = {}
+    for one in records:
+        for eraser in read.erasers.get(one.record.hash, ()):
+            found[eraser.record.hash] = eraser
+    return tuple(found.values())
+
+
+@dataclass(slots=True)
+class Head:
+    """How much of the journal all links were told of, and the beginning of the hash of the record
+    there, if it is known."""
+
+    position: Position
+    row: bytes = b""
+
+
+def firsts(records: Iterable[Stored]) -> dict[ContextName, Position]:
+    """Where the first of these stands in each context."""
+    found: dict[ContextName, Position] = {}
+    for one in records:
+        context = one.record.envelope.context
+        found[context] = min(found.get(context, one.position), one.position)
+    return found
+
+
+class Outgoing:
+    """`told`: what all links were told of, if there are others."""
+
+    def __init__(self, told: Head | None = None) -> None:
+        self._told = told or Head(Position(0))
+        self._head = Position(0)
+        self.unacked: dict[int, Sent] = {}
+        self._unacked_bytes = 0
+        self._pending: dict[ContextName, Pending] = {}
+        self._ready: dict[ContextName, None] = {}
+        self._comparing = 0
+
+    @property
+    def head(self) -> Position:
+        """The newest position of the journal that we were told of."""
+        return max(self._head, self._told.position)
+
+    @head.setter
+    def head(self, position: Position) -> None:
+        self._head = max(self._head, position)
+
+    @property
+    def told(self) -> Head:
+        """`head`, and the row there if it is at hand."""
+        told = self._told
+        return told if told.position >= self._head else Head(self._head)
+
+    # ---- the comparison -----------------------------------------------------------------------
+
+    def listed(self, context: ContextName, position: Position) -> None:
+        """The fingerprint that the peer will see covers everything up to `position`."""
+        pending = self._pending.get(context)
+        if pending is None:
+            if position <= self.head:
+                return
+            pending = self._pending[context] = Pending(position, position)
+        pending.after = max(pending.after, position)
+        self._settle(context, pending)
+
+    def absent(self, context: ContextName, position: Position) -> None:
+        """The peer has nothing of a context that was listed at `position`."""
+        pending = self._pending.setdefault(context, Pending(position, position))
+        pending.newest = max(pending.newest, position)
+        pending.after = Position(0)
+        self._settle(context, pending)
+
+    def differs(self, context: ContextName, position: Position) -> None:
+        """The peer has other records of it: nothing is sent before `lacking` says what."""
+        pending = self._pending.setdefault(context, Pending(position, position))
+        pending.comparing = True
+        self._comparing += 1
+        self._settle(context, pending)
+
+    def lacking(self, context: ContextName, positions: list[Position], upto: Position) -> None:
+        """The peer lacks these, and may lack what comes after `upto`."""
+        pending = self._pending.get(context)
+        if pending is None or not pending.comparing:
+            return  # It was not here when the lists were made: all of it is new.
+        self._comparing -= 1
+        pending.comparing = False
+        pending.after = max(pending.after, upto)
+        pending.positions = deque(p for p in positions if p not in pending.known)
+        pending.known = {p for p in pending.known if p > pending.after}
+        self._settle(context, pending)
+
+    def behind(
+        self, context: ContextName, positions: Iterable[Position], after: Position, newest: Position
+    ) -> None:
+        """The link resumes: the peer may lack what stands at these positions and what comes after
+        `after`, up to `newest` and beyond."""
+        pending = self._pending.setdefault(context, Pending(after, newest))
+        pending.newest = max(pending.newest, newest)
+        pending.after = after
+        pending.positions = deque(positions)
+        self._settle(context, pending)
+
+    def release(self) -> None:
+        """What was held because its comparison had not begun is held no longer."""
+        for context in [name for name, pending in self._pending.items() if pending.held]:
+            self._pending[context].held = False
+            self._settle(context, self._pending[context])
+
+    def narrow(self, interest: Interest) -> None:
+        """Forget what is not covered any more."""
+        for context in [name for name in self._pending if not interest.covers(name)]:
+            self._comparing -= self._pending.pop(context).comparing
+            self._ready.pop(context, None)
+
+    # ---- what is new --------------------------------------------------------------------------
+
+    def committed(
+        self,
+        context: ContextName,
+        position: Position,
+        *,
+        from_peer: bool,
+        is_held: bool = False,
+    ) -> None:
+        """A record of the interest is in the journal; `head` is at or behind it already.
+        `is_held`: its context is not compared yet."""
+        pending = self._pending.get(context)
+        if pending is None:
+            if from_peer:
+                return
+            pending = Pending(Position(position - 1), position, held=is_held)
+            self._pending[context] = pending
+        elif position > pending.after:
+            if not from_peer:
+                pending.newest = position
+            elif pending.withheld:
+                # It may say that the peer has what is withheld: look at that again, with it.
+                pending.know(position)
+                pending.newest = position
+            elif pending.newest <= pending.after and not pending.comparing:
+                pending.after = position
+            else:
+                pending.know(position)
+        elif from_peer and (pending.comparing or pending.positions or pending.withheld):
+            # What the peer lacks was read from a journal that was ahead of what we were told.
+            pending.know(position)
+        self._settle(context, pending)
+
+    # ---- reading ------------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """All that we were told of was sent, or is at the peer."""
+        return not self._pending
+
+    @property
+    def ready(self) -> int:
+        """How many contexts have something to send now."""
+        return len(self._ready)
+
+    def has_room(self, window: Window) -> bool:
+        return len(self.unacked) < window.frames and self._unacked_bytes < window.bytes
+
+    def next_read(self, window: Window) -> ReadRecords | None:
+        """What to read for the next message, if there is something and the window is open."""
+        if not self._ready or not self.has_room(window):
+            return None
+        parts: list[Part] = []
+        again_records = again_bytes = 0
+        for context in self._ready:
+            pending = self._pending[context]
+            # What is withheld is read again, beside one more frame of what may cover it.
+            again_records += len(pending.withheld)
+            again_bytes += pending.withheld_bytes
+            is_too_much = again_records > WITHHELD_RECORDS_MAX or again_bytes > WITHHELD_BYTES_MAX
+            if parts and (is_too_much or len(parts) == CONTEXTS_PER_QUESTION):
+                break
+            positions = tuple(islice(pending.positions, RECORDS_PER_FRAME))
+            parts.append(
+                Part(context, tuple(pending.withheld), positions, pending.after, self.head)
+            )
+        return ReadRecords(tuple(parts), RECORDS_PER_FRAME, RECORDS_BYTES)
+
+    def pass_on(self, question: ReadRecords, whole: Whole, known: Collection[RecordHash]) -> bool:
+        """Move on behind all that was read, if the peer is to get all of it: then it may be sent as
+        it is. False if it has to be composed."""
+        reached = list(zip(question.parts, whole.lasts, strict=False))
+        for part, _ in reached:
+            pending = self._pending.get(part.context)
+            if pending is None or not pending.goes_on_from(part.after):
+                return False
+        if not whole.hashes.isdisjoint(known):
+            return False
+        for part, last in reached:
+            pending = self._pending[part.context]
+            pending.after = last
+            self._ready.pop(part.context, None)
+            self._settle(part.context, pending)
+        return True
+
+    def compose(self, read: RecordsRead, known: Container[RecordHash]) -> Composed | None:
+        """The message in what was read; moves on behind it. `known` came from the peer just now."""
+        assert isinstance(read.question, ReadRecords)
+        chosen: list[Stored] = []
+        for part, stored in zip(read.question.parts, read.stored, strict=False):
+            chosen += self._advance(part, stored, read.items, known)
+        if not chosen:
+            return None
+        return Composed(
+            tuple(one.record for one in chosen),
+            needed(chosen, read.items),
+            firsts(chosen),
+            beside(chosen, read),
+        )
+
+    def _advance(
+        self,
+        part: Part,
+        stored: Sequence[Stored],
+        items: Sequence[SignatureItem],
+        known: Container[RecordHash],
+    ) -> list[Stored]:
+        context = part.context
+        pending = self._pending.get(context)
+        if pending is None:
+            return []  # It is not the link's any more.
+        again, new = stored[: len(part.again)], stored[len(part.again) :]
+        later = new[len(part.positions) :]
+        # Positions come first; those that were not reached are still to be sent.
+        for _ in range(len(new) - len(later)):
+            pending.positions.popleft()
+        if later:
+            pending.after = later[-1].position
+        wanted = _not_at_peer((*again, *new), pending.known, known)
+        sendable = closed(wanted, items)
+        kept = {one.position for one in sendable}
+        withheld = [one for one in wanted if one.position not in kept]
+        size = sum(one.record.size for one in withheld)
+        if len(withheld) > WITHHELD_RECORDS_MAX or size > WITHHELD_BYTES_MAX:
+            sendable, withheld, size = wanted, [], 0
+        pending.withheld = [one.position for one in withheld]
+        pending.withheld_bytes = size
+        pending.pass_known()
+        # To the end of the queue, for fairness, if something is left.
+        self._ready.pop(context, None)
+        self._settle(context, pending)
+        return sendable
+
+    # ---- sent and acknowledged ----------------------------------------------------------------
+
+    def sent(self, serial: int, sent: Sent) -> None:
+        self.unacked[serial] = sent
+        self._unacked_bytes += sent.size
+
+    def acked(self, serial: int) -> bool:
+        """False if no such message is open."""
+        sent = self.unacked.pop(serial, None)
+        if sent is None:
+            return False
+        self._unacked_bytes -= sent.size
+        return True
+
+    def stated(self) -> Position | None:
+        """Up to where everything was sent, or None while that can't be said cheaply."""
+        if self._comparing or len(self._pending) > _FLOOR_CONTEXTS_MAX:
+            return None
+        return self._floor()
+
+    def durable_upto(self) -> Position | None:
+        """Up to where everything is durable at the peer; None before the comparison."""
+        if self._comparing:
+            return None
+        return Position(min([self._floor(), *(sent.first - 1 for sent in self.unacked.values())]))
+
+    def saved_of(self, context: ContextName) -> Position | None:
+        """As `durable_upto`, for what one context has; None before that is compared."""
+        pending = self._pending.get(context)
+        if pending is not None and (pending.comparing or pending.held):
+            return None
+        floor = None if pending is None else pending.floor
+        sent = [s.firsts[context] - 1 for s in self.unacked.values() if context in s.firsts]
+        return Position(min([self.head if floor is None else floor, *sent]))
+
+    def lagging(self) -> dict[ContextName, Position]:
+        """The contexts of which not everything up to `head` is durable at the peer, and up to where
+        it is; 0 of those that are not compared yet."""
+        contexts = dict.fromkeys(self._pending)
+        for sent in self.unacked.values():
+            contexts.update(dict.fromkeys(sent.firsts))
+        found = {context: self.saved_of(context) or Position(0) for context in contexts}
+        return {context: upto for context, upto in found.items() if upto < self.head}
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is left to send and all that was sent is acknowledged."""
+        return not self.unacked and not self._comparing and self._floor() == self.head
+
+    def _floor(self) -> Position:
+        floors = [pending.floor for pending in self._pending.values()]
+        return min([self.head, *(floor for floor in floors if floor is not None)])
+
+    def _settle(self, context: ContextName, pending: Pending) -> None:
+        """Queue the context if it has something to send, forget it if it has nothing left."""
+        if pending.has_more:
+            self._ready.setdefault(context)
+            return
+        self._ready.pop(context, None)
+        # Read ahead of what we were told: kept, so that being told sends nothing twice.
+        if not (pending.comparing or pending.held or pending.withheld or pending.after > self.head):
+            del self._pending[context]
+
+
+def _not_at_peer(
+    stored: Sequence[Stored], positions: Container[Position], hashes: Container[RecordHash]
+) -> list[Stored]:
+    """What of this the peer lacks: not what came from it, at these positions or with these hashes,
+    and not what that stands on, for nobody journals a record before its past."""
+    left: list[Stored] = []
+    below: set[RecordHash] = set()
+    for one in sorted(stored, key=lambda one: one.position, reverse=True):
+        hash_ = one.record.hash
+        if one.position in positions or hash_ in hashes or hash_ in below:
+            below.update(one.record.envelope.parents)
+        else:
+            left.append(one)
+    left.reverse()
+    return left

@@ -1,0 +1,159 @@
+"""What goes to the peer: messages in their order, and the records that the window has room for.
+
+Must never know: what comes, the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from itertools import islice
+
+from weft_engine.limits import (
+    RECORDS_BYTES,
+    WANTED_HASHES_MAX,
+    WANTED_IN_VAIN_MAX,
+    WANTED_PER_FRAME_MAX,
+)
+from weft_engine.names import Position, RecordHash
+from weft_engine.sync.end.acks import Acks
+from weft_engine.sync.end.closure import needed
+from weft_engine.sync.end.live import Body, Sent, head_of, whole_head
+from weft_engine.sync.end.outbox import Outbox
+from weft_engine.sync.end.outgoing import Composed, Head, Outgoing, beside, firsts
+from weft_engine.sync.end.questions import ReadRecords, ReadWanted, RecordsRead
+from weft_engine.sync.faults import LimitBroken, ProtocolViolation
+from weft_engine.sync.framing.messages import Ack, Records, Want, Window
+from weft_engine.sync.interest import Interest
+
+
+class Sending:
+    """`told` is what all links of the store were told of, where they are told together.
+    `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
+
+    def __init__(self, window: Window, told: Head | None, *, outbox_bytes: int) -> None:
+        self.outbox = Outbox()
+        self._acks = Acks()
+        self._outbox_bytes = outbox_bytes
+        self.outgoing = Outgoing(told)
+        self.window = window
+        self._serial = 0
+        self._wanted: dict[RecordHash, None] = {}
+        self._passed_over = 0
+        """Records that were asked for and not sent."""
+
+    def greeted(self, window: Window) -> None:
+        """The peer's window is as large as this."""
+        ours = self.window
+        self.window = Window(min(ours.frames, window.frames), min(ours.bytes, window.bytes))
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to be sent or looked at."""
+        return self.outgoing.is_settled and not self._wanted
+
+    @property
+    def is_full(self) -> bool:
+        """Too much waits to leave."""
+        return self.outbox.size > self._outbox_bytes
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether something waits to leave, presence left out."""
+        return not (self.outbox.is_empty and self._acks.is_empty)
+
+    def acknowledge(self, acks: Iterable[Ack]) -> None:
+        """Behind `tell_acks` they leave before everything else."""
+        for ack in acks:
+            self._acks.add(ack)
+
+    def tell_acks(self) -> None:
+        """What is to be sent leaves now: what is acknowledged, with it."""
+        for ack in self._acks.take():
+            self.outbox.put_first(ack)
+
+    def clear(self) -> None:
+        """Nothing of what waits is to be sent any more."""
+        self.outbox.clear()
+        self._acks.clear()
+
+    def wanted(self, message: Want) -> None:
+        """The peer asks for these."""
+        self._wanted.update(dict.fromkeys(message.hashes))
+        if len(self._wanted) > WANTED_HASHES_MAX:
+            raise LimitBroken(f"more than {WANTED_HASHES_MAX} records were asked for")
+
+    def acked(self, ack: Ack) -> None:
+        """ProtocolViolation if the peer can't know what it says."""
+        for serial in range(ack.first, ack.last + 1):
+            if not self.outgoing.acked(serial):
+                raise ProtocolViolation(f"serial {serial} was acknowledged and is not open")
+        for region, position in ack.regions:
+            if position > self.outgoing.head:
+                raise ProtocolViolation(
+                    f"region {region} holds position {position} of our journal, which ends at"
+                    f" {self.outgoing.head}"
+                )
+
+    # ---- what was read ------------------------------------------------------------------------
+
+    def next_wanted(self) -> ReadWanted | None:
+        """What to read of what the peer asked for."""
+        if not self._wanted or not self.outgoing.has_room(self.window):
+            return None
+        return ReadWanted(tuple(islice(self._wanted, WANTED_PER_FRAME_MAX)), RECORDS_BYTES)
+
+    def next_read(self) -> ReadRecords | None:
+        return self.outgoing.next_read(self.window)
+
+    def wanted_read(self, answer: RecordsRead, question: ReadWanted, interest: Interest) -> None:
+        """PeerError if the peer asks and asks for what it can't get: whoever goes by what was sent
+        to it asks for what is held, and once."""
+        left = set(answer.left)
+        for hash_ in question.hashes:
+            if hash_ not in left:
+                self._wanted.pop(hash_, None)
+        stored = [s for s in answer.all if interest.covers(s.record.envelope.context)]
+        known = left.union(one.record.hash for one in stored)
+        self._passed_over += sum(hash_ not in known for hash_ in question.hashes)
+        if self._passed_over > WANTED_IN_VAIN_MAX:
+            raise LimitBroken(f"more than {WANTED_IN_VAIN_MAX} records were asked for in vain")
+        if stored:
+            records = tuple(one.record for one in stored)
+            items = needed(stored, answer.items)
+            erasers = beside(stored, answer)
+            self._send(Composed(records, items, firsts(stored), erasers), None)
+
+    def records_read(
+        self, answer: RecordsRead, known: Collection[RecordHash], *, states: bool
+    ) -> None:
+        """`known` came from the peer just now. `states`: the peer is told up to where it was sent
+        everything."""
+        whole = answer.whole
+        assert isinstance(answer.question, ReadRecords), "who supplies it has looked"
+        if whole is not None and self.outgoing.pass_on(answer.question, whole, known):
+            upto = self.outgoing.stated() if states else None
+            self._serial += 1
+            self.outgoing.sent(self._serial, whole.sent)
+            self.outbox.put_encoded(whole_head(self._serial, upto), whole.shared)
+            return
+        composed = self.outgoing.compose(answer, known)
+        if composed is not None:
+            self._send(composed, self.outgoing.stated() if states else None)
+
+    def push(self, body: Body) -> bytes | None:
+        """What stands before the shared bytes of `body`, which is sent with it now; None if there
+        is no room for it."""
+        if not self.outgoing.has_room(self.window):
+            return None
+        self._serial += 1
+        self.outgoing.sent(self._serial, body.sent)
+        return head_of(self._serial)
+
+    def _send(self, composed: Composed, upto: Position | None) -> None:
+        self._serial += 1
+        records = tuple((r.envelope_bytes, r.payload) for r in composed.records)
+        self.outgoing.sent(self._serial, Sent(composed.first, composed.size, composed.firsts))
+        erasers = tuple(
+            (e.record.envelope_bytes, e.record.payload, e.item) for e in composed.erasers
+        )
+        self.outbox.put(Records(self._serial, upto, records, composed.items, erasers))

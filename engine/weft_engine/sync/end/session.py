@@ -1,0 +1,419 @@
+"""The session: one end of a link, without a socket, a store or a clock of its own.
+
+Both ends are alike. Each one
+
+ 1. says hello first: format version, store, interest, window. What the link carries is the
+    intersection of both interests. Nothing else may come before the peer's hello.
+ 2. begins where an earlier link ended, if a cursor of that is known to both (`sync.end.resuming`);
+    otherwise lists its contexts within that intersection with their fingerprints, to the last.
+ 3. announces the frontier of each context that only it has or whose fingerprints differ.
+ 4. sends, of each such context, the records that the peer lacks by what it announced, then whatever
+    comes after the position where that was computed and did not come from the peer. A context that
+    did not differ begins with that second half. So there is one mechanism for catching up and for
+    live push, and a context that appears later is a context of which everything is new.
+ 5. acknowledges a Records message when each of its records is durable here; parked is not durable.
+    What parked records wait for is asked for by hash, and what the peer asks for so is sent.
+ 6. keeps at most a window of unacknowledged Records messages under way, counted in messages and in
+    bytes; while it is full nothing more is read. An acknowledgement never waits for something that
+    is still to be sent (`weft_engine.sync.end.outgoing` has the invariant), so no window deadlocks.
+ 7. lets itself be heard every 10 s, and ends the link after 25 s without a frame.
+ 8. begins again with 2 for what the link is about from then on and was not before, when the end
+    without a region asks for something else (`sync.end.rounds`). All other contexts stay live.
+ 9. ends with a bye, which says why. Whatever is against these rules ends the link; nothing of the
+    frame that broke them is stored.
+
+Whoever drives it moves data between four sides: frames (`receive`, `frames_to_send`), questions to
+the store (`next_question`, `supply`; one at a time), records for the gate (`next_admission`,
+`offer`, `admitted`, `refused`; in order) and the journal's commits (`committed`; from before the
+hello of the peer is received).
+
+Must never know: sockets, SQLite, tasks, what time it is.
+"""
+
+from __future__ import annotations
+
+from weft_engine.errors import MalformedFrame, PeerError, WeftError
+from weft_engine.limits import (
+    FORMAT_VERSION,
+    LISTED_CONTEXTS_MAX,
+    OUTBOX_BYTES,
+    POSITIONS_PER_ACK_MAX,
+    WINDOW_BYTES,
+    WINDOW_FRAMES,
+)
+from weft_engine.names import Position
+from weft_engine.records.gate import Outcome
+from weft_engine.storage.journal import Identity
+from weft_engine.sync.end.asking import Asking
+from weft_engine.sync.end.comparison import Comparison
+from weft_engine.sync.end.confirming import Confirming
+from weft_engine.sync.end.ending import End, State, code_of
+from weft_engine.sync.end.following import Following
+from weft_engine.sync.end.incoming import Incoming
+from weft_engine.sync.end.link_cursors import LinkCursors
+from weft_engine.sync.end.live import Body
+from weft_engine.sync.end.outbox import Pieces
+from weft_engine.sync.end.outgoing import Head
+from weft_engine.sync.end.progress import Progress
+from weft_engine.sync.end.pulse import Beat, Pulse
+from weft_engine.sync.end.questions import Answer, Question
+from weft_engine.sync.end.sending import Sending
+from weft_engine.sync.end.showing import Showing
+from weft_engine.sync.end.subject import Subject
+from weft_engine.sync.end.tickets import Tickets
+from weft_engine.sync.faults import LimitBroken, ProtocolViolation
+from weft_engine.sync.framing.fragments import Reassembly
+from weft_engine.sync.framing.frames import VERSION, decode_frame, encode
+from weft_engine.sync.framing.messages import (
+    Ack,
+    Bye,
+    ByeCode,
+    Contexts,
+    Cursor,
+    Erased,
+    Fragment,
+    Frontier,
+    Heartbeat,
+    Hello,
+    Issue,
+    Kept,
+    Message,
+    PresenceTold,
+    Records,
+    Resume,
+    Resumed,
+    Subscribe,
+    Ticket,
+    Want,
+    Window,
+    bye,
+)
+from weft_engine.sync.interest import Interest
+
+
+class Session:
+    """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
+    `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
+    region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
+    `showing` is its share in presence; None: it has none. `told` is what all links of the store
+    were told of, where they are told together. `contexts_max`: more than this the link may not be
+    about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        interest: Interest,
+        now_ms: int,
+        region: str | None = None,
+        window: Window | None = None,
+        ticket: bytes | None = None,
+        showing: Showing | None = None,
+        told: Head | None = None,
+        contexts_max: int = LISTED_CONTEXTS_MAX,
+        outbox_bytes: int = OUTBOX_BYTES,
+        keeps_cursors: bool = True,
+    ) -> None:
+        assert (region is None) == (ticket is None), "a region hands out tickets, nobody else does"
+        window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
+        self.hello = Hello(
+            FORMAT_VERSION, identity.store, identity.epoch, region, now_ms, interest, window
+        )
+        self.peer: Hello | None = None
+        self.end: End | None = None
+        self.regions: dict[str, Position] = {}
+        """Up to which position of our journal a region holds everything within the interest."""
+        self.tickets = Tickets(ticket)
+        self.confirming = Confirming()
+        self.incoming = Incoming(region, window)
+        self.sending = Sending(window, told, outbox_bytes=outbox_bytes)
+        self._outbox = self.sending.outbox
+        outgoing = self.sending.outgoing
+        self._subject = Subject(self.hello, outgoing, contexts_max=contexts_max)
+        self.cursors = LinkCursors(self.hello, self.incoming, outgoing, keeps_cursors=keeps_cursors)
+        self.following = Following(
+            self._subject, self.sending, self.incoming, self.cursors, self.tickets
+        )
+        self.progress = Progress(self._subject, outgoing, self.incoming, self.cursors)
+        self._asking = Asking(
+            self._subject,
+            self.sending,
+            self.incoming,
+            self.following,
+            self.cursors,
+            self.confirming,
+            self.tickets,
+            self.progress,
+            self._round_began,
+        )
+        self._showing = showing
+        self._reassembly = Reassembly()
+        self._pulse = Pulse()
+        self._acks = 0
+        """Acknowledgements that came."""
+        self._serves = False
+        """This end has a region and the peer has none."""
+        self._outbox.put(self.hello)
+
+    @property
+    def interest(self) -> Interest:
+        """What both ends agree on; nothing before the peer's hello."""
+        return self._subject.interest
+
+    @property
+    def state(self) -> State:
+        if self.end is not None:
+            return State.REFUSED if self.end.is_refusal else State.CLOSED
+        if self._subject.comparison is None:
+            return State.CONNECTING
+        return State.LIVE if self._subject.is_compared else State.COMPARING
+
+    # ---- frames -------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes) -> bool:
+        """Take a frame of the peer. What is wrong with it ends the session, it does not raise.
+        False if nothing is to be done for it soon: an acknowledgement of a client, and nothing
+        waits for it."""
+        if self.end is not None:
+            return True
+        self._pulse.was_heard = True
+        acks = self._acks
+        try:
+            self._take(frame)
+            self._tell_cursor()
+        except MalformedFrame as error:
+            is_old = bool(frame) and frame[0] != VERSION
+            self._fail(ByeCode.FORMAT if is_old else ByeCode.MALFORMED, error)
+        except PeerError as error:
+            self._fail(code_of(error), error)
+        return (
+            acks == self._acks
+            or not self._serves
+            or not self.following.is_settled
+            or self.sending.has_frames
+        )
+
+    def frames_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[bytes]:
+        """Frames for the transport, in this order: about `bytes_max` of them. Call again until
+        there are none."""
+        return [b"".join(frame) for frame in self.pieces_to_send(bytes_max=bytes_max)]
+
+    def pieces_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[Pieces]:
+        """As `frames_to_send`, for who writes a frame piece by piece."""
+        self.sending.tell_acks()
+        frames = self._outbox.take(bytes_max=bytes_max)
+        if not frames and self._showing is not None and self.end is None:
+            # One at a time, and only when nothing else is to leave: presence delays nobody.
+            shown = self._showing.next()
+            if shown is not None:
+                frames.append((encode(shown),))
+        self._pulse.has_sent = self._pulse.has_sent or bool(frames)
+        return frames
+
+    def push(self, body: Body) -> bytes | None:
+        """As `Following.push`."""
+        head = self.following.push(body)
+        self._pulse.has_sent = self._pulse.has_sent or head is not None
+        return head
+
+    # ---- questions ----------------------------------------------------------------------------
+
+    def next_question(self) -> Question | None:
+        """What to ask the store; None while there is nothing to ask, the last answer is not here,
+        or what was read has not left yet."""
+        return None if self.end is not None or self.peer is None else self._asking.next(self.peer)
+
+    def supply(self, answer: Answer) -> None:
+        """The store's answer to the last question; of records together with signatures."""
+        if self.end is None:
+            try:
+                self._asking.supply(answer)
+            except PeerError as error:
+                self._fail(code_of(error), error)
+            self._tell_cursor()
+
+    # ---- records for the gate -----------------------------------------------------------------
+
+    def admitted(self, serial: int, outcome: Outcome) -> None:
+        """What the gate said of a message that was offered to it."""
+        if self.end is not None:
+            return
+        try:
+            for want in self.incoming.admitted(serial, outcome):
+                self._outbox.put_first(want)
+        except PeerError as error:
+            self._fail(code_of(error), error)
+        else:
+            self.following.answered()
+
+    def refused(self, error: PeerError) -> None:
+        """A message is not sound: nothing of it was stored, and the link ends."""
+        self._fail(code_of(error), error)
+
+    # ---- what the link is about, time, and the end --------------------------------------------
+
+    def ask(self, interest: Interest) -> None:
+        """From now on this end asks for `interest` instead. CallerError at an end with a region."""
+        self._subject.rounds.ask(interest)
+        self._check_round()
+
+    def tick(self, now_ms: int) -> None:
+        """Call about once a second, with any clock that never steps back."""
+        if self.end is not None:
+            return
+        if self._showing is not None:
+            self._showing.tick(now_ms)
+        self.cursors.tick(now_ms)
+        self._tell_cursor()
+        match self._pulse.tick(now_ms, self.tickets.awaited or self._subject.resuming.awaited):
+            case Beat.DEAD:
+                self.close(ByeCode.SILENT, self._pulse.why)
+            case Beat.DUE if not self.sending.has_frames:
+                self._outbox.put_first(Heartbeat())
+            case _:
+                pass  # What waits to leave will be heard as well.
+
+    def close(self, code: ByeCode, reason: str, hint: str = "") -> None:
+        """End the session from this side; the bye is the last of `frames_to_send`."""
+        if self.end is not None:
+            return
+        self._finish(End(code, reason, hint))
+        self._outbox.put_first(bye(code, reason, hint))
+
+    def lost(self, reason: str) -> None:
+        """The transport has ended."""
+        if self.end is None:
+            self._finish(End(ByeCode.FAULT, reason, by_peer=True))
+
+    @property
+    def held_bytes(self) -> int:
+        """About what this end keeps in memory for the peer: what came and is not durable or not
+        complete, what was announced, and what has not left."""
+        held = self._reassembly.held_bytes + self.incoming.held_bytes + self._outbox.held_bytes
+        comparison = self._subject.comparison
+        return held + (0 if comparison is None else comparison.held_bytes)
+
+    # ---- inside: what comes -------------------------------------------------------------------
+
+    def _take(self, frame: bytes) -> None:
+        message = decode_frame(frame)
+        if isinstance(message, Fragment):
+            if self.peer is None:
+                raise ProtocolViolation("a fragment came before the hello")
+            message = self._reassembly.message(message)
+        match message:
+            case None:
+                pass
+            case Hello():
+                self._greet(message)
+            case Bye(code, reason, hint):
+                self._finish(End(code, reason, hint, by_peer=True))
+            case _:
+                comparison = self._subject.comparison
+                if comparison is None or self.peer is None:
+                    name = type(message).__name__.lower()
+                    raise ProtocolViolation(f"a {name} came before the hello")
+                self._obey(message, self.peer, comparison)
+
+    def _obey(self, message: Message, peer: Hello, comparison: Comparison) -> None:
+        subject = self._subject
+        match message:
+            case Contexts():
+                subject.receive_list(message)
+            case Frontier():
+                comparison.receive_frontier(message)
+                self.incoming.announce(message.context, message.frontier)
+            case Records():
+                self.incoming.receive(message, subject.accepts)
+            case Ack():
+                self._acked(message)
+            case Want():
+                self.sending.wanted(message)
+            case Ticket() | Issue() | Kept():
+                self.tickets.receive(message)
+            case Erased():
+                self.confirming.receive(message)
+            case PresenceTold():
+                if self._showing is not None:
+                    self._showing.heard(message)
+            case Resume() | Resumed():
+                subject.resuming.receive(message)
+                self.cursors.resumed(subject.begin())
+            case Cursor():
+                self.cursors.receive(
+                    message, was_listed=subject.was_listed, is_listed=subject.is_listed
+                )
+            case Subscribe():
+                subject.receive_round(message, peer)
+                self._round_began(peer)
+            case Heartbeat() | Fragment() | Hello() | Bye():
+                pass
+
+    def _greet(self, hello: Hello) -> None:
+        if self.peer is not None:
+            raise ProtocolViolation("a second hello came")
+        if hello.format_version != FORMAT_VERSION:
+            self.close(
+                ByeCode.FORMAT,
+                f"the peer has format version {hello.format_version}, this is {FORMAT_VERSION}",
+                "upgrade the older of the two ends",
+            )
+            return
+        self.peer = hello
+        self._serves = self.hello.region is not None and hello.region is None
+        self.sending.greeted(hello.window)
+        self.tickets.greeted(hello)
+        self._subject.greeted(hello)
+        self.cursors.greeted(hello, self.interest)
+        self.cursors.resumed(self._subject.begin())
+        self._check_round()
+        if self._showing is not None:
+            self._showing.follow(self.interest)
+
+    def _check_round(self) -> None:
+        if self._subject.rounds.is_due and self.peer is not None and self.peer.region is None:
+            # Only a relay changes what a link is about.
+            self.close(ByeCode.CLOSED, "the link is to be about something else")
+
+    def _round_began(self, peer: Hello) -> None:
+        interest = self.interest
+        self.incoming.restate(interest)
+        self.regions.clear()
+        self.confirming.again(self._subject.before)
+        self.cursors.restart(peer, interest)
+        if self._showing is not None:
+            self._showing.follow(interest)
+
+    def _acked(self, ack: Ack) -> None:
+        self._acks += 1
+        self.sending.acked(ack)
+        if self._subject.is_listed:  # Else it is about another interest.
+            for region, position in ack.regions:
+                self.regions[region] = max(self.regions.get(region, Position(0)), position)
+            if len(self.regions) > POSITIONS_PER_ACK_MAX:
+                raise LimitBroken(f"more than {POSITIONS_PER_ACK_MAX} regions were named in acks")
+
+    # ---- inside: cursors, and the end -----------------------------------------------------------
+
+    def _tell_cursor(self) -> None:
+        """Tell the peer how far it is, if that is due: whenever something may have been settled."""
+        if self.end is None and self._subject.is_compared:
+            cursor = self.cursors.to_tell()
+            if cursor is not None:
+                self._outbox.put(cursor)
+
+    def _fail(self, code: ByeCode, error: WeftError) -> None:
+        self.close(code, error.message, error.hint)
+
+    def _finish(self, end: End) -> None:
+        # From now on we are not told what is new.
+        self.progress.end(is_kept=self.hello.region is None)
+        self.cursors.ended(self.progress.durable_upto())
+        self.following.end()
+        self.incoming.end()
+        self.end = end
+        self.sending.clear()
+        self._reassembly = Reassembly()
+        if self._showing is not None:
+            peer_is_relay = self.peer is not None and self.peer.region is not None
+            self._showing.end(peer_is_relay=peer_is_relay)

@@ -1,0 +1,122 @@
+"""What a link is about: what both ends agree on, and how they find out what is different there.
+
+It begins where an earlier link ended, or with lists; and begins again, for what it was not about
+before, when the end without a region asks for something else.
+
+Must never know: records, frames, the store.
+"""
+
+from __future__ import annotations
+
+from weft_engine.names import ContextName
+from weft_engine.storage.cursors import Place
+from weft_engine.sync.end.comparison import Comparison
+from weft_engine.sync.end.outgoing import Outgoing
+from weft_engine.sync.end.questions import ListContexts, Listed
+from weft_engine.sync.end.resuming import Resuming
+from weft_engine.sync.end.rounds import Rounds
+from weft_engine.sync.faults import ProtocolViolation
+from weft_engine.sync.framing.messages import Contexts, Hello, Subscribe
+from weft_engine.sync.interest import NOTHING, Interest
+
+
+class Subject:
+    """`contexts_max`: more than this the link may not be about."""
+
+    def __init__(self, hello: Hello, outgoing: Outgoing, *, contexts_max: int) -> None:
+        self._hello = hello
+        self._outgoing = outgoing
+        self._contexts_max = contexts_max
+        self.interest = NOTHING
+        """What both ends agree on."""
+        self.accepts = NOTHING
+        """What the peer may send records of: of what was dropped some may be under way."""
+        self.before = NOTHING
+        """What it was about before, which the present comparison leaves out."""
+        self.comparison: Comparison | None = None
+        """None before the peer's hello."""
+        self.listing: ListContexts | None = None
+        """The next page of our own contexts to read."""
+        self.resuming = Resuming(outgoing)
+        self.rounds = Rounds(hello)
+
+    @property
+    def was_listed(self) -> bool:
+        """Both lists were complete once."""
+        return self.comparison is not None and self.comparison.was_listed
+
+    @property
+    def is_listed(self) -> bool:
+        """Both lists are complete."""
+        return self.comparison is not None and self.comparison.is_listed
+
+    @property
+    def is_compared(self) -> bool:
+        """Every difference was looked at, in both directions."""
+        return self.comparison is not None and self.comparison.is_done
+
+    def is_held(self, context: ContextName) -> bool:
+        """Whether it is being compared for the first time, and not to be sent before that."""
+        return self.was_listed and not self.is_listed and not self.before.covers(context)
+
+    # ---- beginning ----------------------------------------------------------------------------
+
+    def greeted(self, peer: Hello) -> None:
+        self.interest = self.accepts = peer.interest.intersection(self._hello.interest)
+        self.comparison = Comparison(self.interest, self._outgoing, contexts_max=self._contexts_max)
+        self.resuming.greeted(self._hello, peer, self.interest)
+
+    def begin(self) -> Place | None:
+        """Resume or compare, once it is known which. Where it resumes, at an end that keeps
+        cursors."""
+        comparison = self.comparison
+        if comparison is None or comparison.was_listed or not self.resuming.is_settled:
+            return None
+        if self.resuming.is_resumed:
+            comparison.skip()
+            return self.resuming.place
+        self.listing = self.listing or ListContexts(self.interest, 0, "")
+        return None
+
+    def listed(self, answer: Listed) -> list[Contexts]:
+        """A page of our own contexts was read; how the peer hears of it. LimitBroken if there are
+        too many."""
+        assert self.comparison is not None, "lists are read after the hello only"
+        self._outgoing.head = answer.position
+        self.listing = answer.next
+        return self.comparison.listed(answer.entries, last=answer.next is None)
+
+    def receive_list(self, message: Contexts) -> None:
+        """PeerError if it has no place here."""
+        assert self.comparison is not None, "nothing is heard before the hello"
+        if not self.resuming.is_settled:
+            raise ProtocolViolation("contexts came before it was said whether to resume")
+        self.comparison.receive_list(message)
+        if message.last:
+            self.accepts = self.interest
+
+    # ---- rounds -------------------------------------------------------------------------------
+
+    def next_round(self, peer: Hello) -> Subscribe | None:
+        """Begin a round, if one is due and the one before is over: what the peer is told."""
+        if not self.rounds.is_due or not self.is_compared:
+            return None
+        subscribe = self.rounds.begin()
+        self._begin_round(subscribe.interest.intersection(peer.interest))
+        return subscribe
+
+    def receive_round(self, message: Subscribe, peer: Hello) -> None:
+        """The peer begins a round. ProtocolViolation if that has no place here."""
+        self.rounds.receive(message, peer)
+        self._begin_round(message.interest.intersection(self._hello.interest))
+        self.accepts = self.interest
+
+    def _begin_round(self, interest: Interest) -> None:
+        assert self.comparison is not None, "rounds begin after the hello only"
+        before = self.interest
+        self.comparison.begin(interest, before)
+        self.interest = interest
+        self.before = before
+        self.accepts = before.union(interest)
+        self._outgoing.narrow(interest)
+        self.listing = ListContexts(interest.beyond(before), 0, "", before)

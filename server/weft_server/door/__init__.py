@@ -1,0 +1,1 @@
+"""Who may come in, and what with. Must never know: frames."""
