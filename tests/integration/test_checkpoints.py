@@ -158,8 +158,9 @@ def test_a_wrong_checkpoint_is_found_ignored_and_replaced(wrong: str) -> None:
             assert await texts_of(path, NAME, OTHER) == texts
             async with open_replica(path, seed=4) as replica:
                 for name in (NAME, OTHER):
-                    assert await replica.context(name).note("plan").text() == texts[name]
-                    await replica.context(name)._notes.settled()
+                    context = replica.context(name)
+                    assert await context.note("plan").text() == texts[name]
+                    await context._notes.settled()
             assert not findings(path), "replaced"
             assert len(rows(path)) == 2
 
@@ -252,9 +253,10 @@ def test_an_equivocation_leaves_no_checkpoint_and_the_same_text() -> None:
             texts = []
             for side, said in (("a", "left "), ("b", "right ")):
                 async with open_replica(where / side / "s.weft") as replica:
+                    context = replica.context(NAME)
                     for number in range(12):
-                        await replica.context(NAME).note("plan").append(f"{said}{number} ")
-                    await replica.context(NAME)._notes.settled()
+                        await context.note("plan").append(f"{said}{number} ")
+                    await context._notes.settled()
                 assert rows(where / side / "s.weft"), "of one side, which is stale now"
                 if side == "b":
                     change(where / side / "s.weft", "DELETE FROM checkpoints")
@@ -265,8 +267,9 @@ def test_an_equivocation_leaves_no_checkpoint_and_the_same_text() -> None:
                 await give(a, b)
                 await give(b, a)
                 for replica in (a, b):
-                    texts.append(await replica.context(NAME).note("plan").text())
-                    await replica.context(NAME)._notes.settled()
+                    context = replica.context(NAME)
+                    texts.append(await context.note("plan").text())
+                    await context._notes.settled()
             assert texts[0] == texts[1]
             assert not rows(where / "b" / "s.weft")
             assert not findings(where / "a" / "s.weft")

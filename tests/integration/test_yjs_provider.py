@@ -98,8 +98,8 @@ async def test_providers_edit_together_and_fall_silent(relay: RunningRelay) -> N
         # each answer would be more messages than these questions are.
         for _ in range(40):
             other.frames.clear()
-            await other.websocket.send(b"\x03")
-            await other.until(other.heard_awareness, "an answer")
+            await other.websocket.send(b"\x00\x00\x01\x00")
+            await other.until(lambda: any(f[:2] == b"\x00\x01" for f in other.frames), "an answer")
         assert max(to_a.received, to_b.received) < 20
     async with provided(relay.url, "py") as (late, _):
         assert str(note(late)) == "one 👍 two"

@@ -25,6 +25,7 @@ from tests.simulation.calm import check_calm, check_stores
 from tests.simulation.disk import Disks
 from tests.simulation.loop import AtOnce, Life, Stuck, VirtualLoop, close_coroutine
 from tests.simulation.marks import check_erased, check_notes
+from tests.simulation.network import Network
 from tests.simulation.story import Step, make_story
 from tests.simulation.trace import Trace
 from tests.simulation.world import CONTEXTS, WAITING_RECORDS_MAX, Broken, World
@@ -37,7 +38,7 @@ from weft_server.yjs import circle, first_state, framing, member, rooms
 _LOG_BYTES: Final = 64 * 1024
 _STOPPING_S: Final = 60
 _CHECKPOINT_RECORDS: Final = 8
-_UNSENT_BYTES: Final = 4 * 1024
+_UNSENT_BYTES: Final = 2 * 1024
 _FRAGMENT_BYTES: Final = 1024
 _FRAGMENTING: Final = (circle, first_state, framing, live)
 _IDLE_S: Final = 3.0
@@ -84,7 +85,7 @@ def run(
     broken: str | None = None
     try:
         asyncio.set_event_loop(loop)
-        with _small_limits(), _made_up_files(world):
+        with _small_limits(world.network), _made_up_files(world):
             loop.run_until_complete(_play(world, story))
     except Broken as error:
         broken = str(error)
@@ -237,15 +238,17 @@ def _made_up_files(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def _small_limits() -> Iterator[None]:
+def _small_limits(network: Network) -> Iterator[None]:
     """Local limits, which may differ from replica to replica."""
+    # As on real sockets, a connection that takes no more has let its writers wait before.
+    unsent_bytes = network.room_bytes + _UNSENT_BYTES
     limits: list[tuple[ModuleType, str, Any]] = [
         (note, "CHECKPOINT_RECORDS", _CHECKPOINT_RECORDS),
         (checkpointing, "ThreadPoolExecutor", AtOnce),
         (shelf, "WAITING_RECORDS_MAX", WAITING_RECORDS_MAX),
         (log_file, "_BYTES", _LOG_BYTES),
-        (circle, "YJS_UNSENT_BYTES_MAX", _UNSENT_BYTES),
-        (member, "YJS_UNSENT_BYTES_MAX", _UNSENT_BYTES),
+        (circle, "YJS_UNSENT_BYTES_MAX", unsent_bytes),
+        (member, "YJS_UNSENT_BYTES_MAX", unsent_bytes),
         *[(one, "YJS_FRAGMENT_BYTES", _FRAGMENT_BYTES) for one in _FRAGMENTING],
         (rooms, "YJS_IDLE_S", _IDLE_S),
         (rooms, "gc", _NoCollector),
