@@ -80,6 +80,9 @@ class Room:
         self._offers: deque[_Offer] = deque()
         self._asking: dict[tuple[Member, Making], bytes] = {}
         """What each member has that waits for an answer, as a state vector."""
+        self._unready: dict[Member, None] = {}
+        """Clients that sent what builds on what is not known here."""
+        self._asking_unready: asyncio.TimerHandle | None = None
         self._working: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -112,6 +115,7 @@ class Room:
         self._work()
 
     def leave(self, member: Member) -> None:
+        self._unready.pop(member, None)
         self._circle.leave(member)
 
     def ask(self, member: Member, state_vector: bytes) -> None:
@@ -148,6 +152,8 @@ class Room:
     async def close(self) -> None:
         """Finish what is being committed."""
         self._circle.close()
+        if self._asking_unready is not None:
+            self._asking_unready.cancel()
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -209,6 +215,9 @@ class Room:
         if live.is_torn:
             return
         self._circle.tell(updates)
+        if updates and self._unready and self._asking_unready is None:
+            loop = asyncio.get_running_loop()
+            self._asking_unready = loop.call_later(YJS_ASK_AGAIN_S, self._ask_unready)
         while self._asking and not live.is_torn:
             (member, making), since = next(iter(self._asking.items()))
             del self._asking[member, making]
@@ -278,12 +287,24 @@ class Room:
         if offered is None or offered.is_empty:
             return None
         if await live.lacks(offered):
-            now_s = asyncio.get_running_loop().time()
-            if now_s >= member.asked_again_s + YJS_ASK_AGAIN_S and not member.is_pouring:
-                member.asked_again_s = now_s
-                member.write(frame(wire.step1(live.state_vector())))
+            self._unready[member] = None
+            self._ask_again(member)
             return None
         return await live.offer(offered)
+
+    def _ask_again(self, member: Member) -> None:
+        """Ask for what could not be taken, at most so often."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= member.asked_again_s + YJS_ASK_AGAIN_S and not member.is_pouring:
+            member.asked_again_s = now_s
+            member.write(frame(wire.step1(self._live.state_vector())))
+
+    def _ask_unready(self) -> None:
+        """What was lacking may have come: a client that types no more is asked, too."""
+        self._asking_unready = None
+        unready, self._unready = self._unready, {}
+        for member in unready:
+            self._ask_again(member)
 
     def _say_stored(self, repeated: Sequence[_Offer]) -> None:
         """Echo what was said again and is on disk: it may have come twice in the batch that was
