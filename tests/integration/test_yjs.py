@@ -175,6 +175,26 @@ async def test_updates_that_build_on_what_is_not_known_are_not_stored(relay: Run
     assert await stored_records(relay, "tabs") == 1
 
 
+async def test_a_quiet_client_is_asked_when_what_it_builds_on_has_come(
+    relay: RunningRelay,
+) -> None:
+    origin: pycrdt.Doc[Any] = pycrdt.Doc()
+    text = origin.get("note:n", type=pycrdt.Text)
+    text.insert(0, "first ")
+    first, before = origin.get_update(), origin.get_state()
+    text.insert(6, "second")
+    second = origin.get_update(before)
+    async with yjs_client(relay.url, "quiet") as quiet, yjs_client(relay.url, "quiet") as other:
+        await quiet.synced()
+        await other.synced()
+        quiet.document.apply_update(second)  # which waits in its document for the first
+        # Its answer to the question lacks the same, and after that it says no more by itself.
+        await quiet.websocket.send(wire.edited(second))
+        await quiet.until(lambda: quiet.frames[-1][:2] == b"\x00\x00", "asked for what is lacking")
+        await other.websocket.send(wire.edited(first))
+        await other.until(lambda: other.text("n") == "first second", "both are stored")
+
+
 async def test_a_client_that_has_everything_writes_nothing(relay: RunningRelay) -> None:
     document: pycrdt.Doc[Any] = pycrdt.Doc()
     async with yjs_client(relay.url, "again", document=document) as client:
