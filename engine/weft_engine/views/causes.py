@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 from weft_engine.names import EventId
 from weft_engine.views.marks import Marks
 from weft_engine.views.shown import Rule
 from weft_engine.views.spec import ViewSpec
 from weft_engine.views.unit import Unit
-
-NO_CAUSE: Final[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)

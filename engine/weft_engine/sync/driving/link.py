@@ -439,15 +439,3 @@ class Link:
             await self._carrying.send_rest()
         except (LinkLost, OSError, TimeoutError) as error:
             fault.add_note(f"and the peer could not be told: {error}")
-
-
-async def run_link(
-    transport: Transport,
-    store: LinkStore,
-    *,
-    interest: Interest = EVERYTHING,
-    region: str | None = None,
-    quota: bytes | None = None,
-) -> End:
-    """Speak over `transport` until the link ends; returns how."""
-    return await Link(transport, store, interest=interest, region=region, quota=quota).run()
