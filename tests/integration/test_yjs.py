@@ -14,6 +14,7 @@ import pycrdt
 import pytest
 
 import weft
+from tests.command_line import weft as run_weft
 from tests.running_relay import RunningRelay, running_relay
 from tests.yjs_client import YjsClient, yjs_client
 from weft_engine.sync.framing.messages import PresenceState
@@ -44,7 +45,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, key_file: Path) -> Iterato
         yield found
 
 
-def token(key_file: Path, rights: str, prefix: str = "", good_s: int = 60) -> str:
+def token(
+    key_file: Path, rights: str, prefix: str = "", good_s: int = 60, token_id: str | None = None
+) -> str:
     now_s = int(time.time())
     return mint(
         read_keys(key_file),
@@ -52,6 +55,7 @@ def token(key_file: Path, rights: str, prefix: str = "", good_s: int = 60) -> st
         rights=rights.split(),
         expires_s=good_s,
         now_s=now_s,
+        token_id=token_id,
     )
 
 
@@ -404,6 +408,20 @@ async def test_a_token_that_expires_ends_the_connection(
     async with yjs_client(guarded.url, "short", query=f"?token={good}") as client:
         await client.synced()
         assert (await client.closed())[0] == 4401
+
+
+async def test_a_token_that_is_revoked_ends_the_connection(
+    guarded: RunningRelay, key_file: Path
+) -> None:
+    bad = token(key_file, "read write", token_id="lost")
+    async with yjs_client(guarded.url, "revoked", query=f"?token={bad}") as client:
+        await client.synced()
+        folder = guarded.store.parent
+        done = await asyncio.to_thread(run_weft, "token", "revoke", "lost", "--data", folder)
+        assert done.code == 0, done.err
+        code, reason = await client.closed()
+        assert code == 4401
+        assert "revoked" in reason
 
 
 async def test_who_may_only_read_may_say_nothing_new(guarded: RunningRelay, key_file: Path) -> None:
