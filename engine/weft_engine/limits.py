@@ -211,6 +211,23 @@ HELD_ENTRY_BYTES: Final = 200
 """What a listed context counts for in that."""
 HELD_HASH_BYTES: Final = 100
 """What a hash in a set counts for in that."""
+TREE_SALT_BYTES: Final = 8
+TREE_ROOT_BYTES: Final = 8
+TREE_DIGEST_BYTES: Final = 5
+"""Of the digest of a node of a tree, on the wire. Two that differ look alike once in 2**40 times,
+and not the next time, when the salts are others."""
+TREE_DEPTH_MAX: Final = 16
+"""Hexadecimal digits of a path: as many as a key has."""
+TREE_LEVELS_MAX: Final = 3
+TREE_LEAVES_MAX: Final = 32
+"""A node of a tree with no more contexts than this is not divided."""
+TREE_NODES_PER_MESSAGE_MAX: Final = 65_536
+"""Nodes that are opened in one message, paths whose leaves are listed, and of which some lack."""
+TREE_DIGESTS_PER_NODE_MAX: Final = 65_536
+LIVE_REGIONS_MAX: Final = 64
+"""Regions with which one is linked, and of which one knows how far they are."""
+CHECKED_CONTEXTS_MAX: Final = 64
+"""Contexts in one check."""
 HEARTBEAT_MS: Final = 10_000
 LINK_DEAD_MS: Final = 25_000
 ANSWER_MS: Final = 60_000

@@ -66,8 +66,11 @@ from weft_engine.sync.framing.fragments import Reassembly
 from weft_engine.sync.framing.frames import VERSION, decode_frame, encode
 from weft_engine.sync.framing.messages import (
     Ack,
+    Branches,
     Bye,
     ByeCode,
+    Check,
+    Compared,
     Contexts,
     Cursor,
     Erased,
@@ -77,15 +80,21 @@ from weft_engine.sync.framing.messages import (
     Hello,
     Issue,
     Kept,
+    Live,
     Message,
     PresenceTold,
+    Reach,
     Records,
     Resume,
     Resumed,
+    Sample,
     Subscribe,
     Ticket,
+    Tips,
+    Tree,
     Want,
     Window,
+    Zoom,
     bye,
 )
 from weft_engine.sync.interest import Interest
@@ -346,6 +355,18 @@ class Session:
             case Subscribe():
                 subject.receive_round(message, peer)
                 self._round_began(peer)
+            case Tree() | Branches() | Compared():
+                raise ProtocolViolation("a part of a tree came where none is due")
+            case Tips():
+                raise ProtocolViolation("tips came where none are due")
+            case Live():
+                raise ProtocolViolation("a live came where none is due")
+            case Reach():
+                raise ProtocolViolation("a reach came where none is due")
+            case Zoom() | Sample():
+                raise ProtocolViolation("a zoom or sample came where none is due")
+            case Check():
+                raise ProtocolViolation("a check came where none is due")
             case Heartbeat() | Fragment() | Hello() | Bye():
                 pass
 

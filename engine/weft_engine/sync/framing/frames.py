@@ -15,6 +15,7 @@ import msgpack
 
 from weft_engine.errors import CallerError, InvalidName, MalformedFrame
 from weft_engine.limits import (
+    CHECKED_CONTEXTS_MAX,
     CLOCK_END_MAX,
     CONTEXT_NAME_BYTES_MAX,
     CONTEXTS_PER_FRAME,
@@ -27,6 +28,7 @@ from weft_engine.limits import (
     INTEGER_MAX,
     INTEREST_CONTEXTS_MAX,
     INTEREST_PREFIXES_MAX,
+    LIVE_REGIONS_MAX,
     MESSAGE_BYTES_MAX,
     POSITIONS_PER_ACK_MAX,
     PRESENCE_BYTES_MAX,
@@ -36,6 +38,13 @@ from weft_engine.limits import (
     REGION_NAME_BYTES_MAX,
     SAMPLE_HASHES_MAX,
     TICKET_BYTES,
+    TREE_DEPTH_MAX,
+    TREE_DIGEST_BYTES,
+    TREE_DIGESTS_PER_NODE_MAX,
+    TREE_LEVELS_MAX,
+    TREE_NODES_PER_MESSAGE_MAX,
+    TREE_ROOT_BYTES,
+    TREE_SALT_BYTES,
     WANTED_PER_FRAME_MAX,
     WINDOW_FRAMES_MAX,
 )
@@ -46,7 +55,10 @@ from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.framing.messages import (
     Ack,
+    Branches,
     Bye,
+    Check,
+    Compared,
     Contexts,
     Cursor,
     Erased,
@@ -56,16 +68,22 @@ from weft_engine.sync.framing.messages import (
     Hello,
     Issue,
     Kept,
+    Live,
     Message,
     PresenceState,
     PresenceTold,
+    Reach,
     Records,
     Resume,
     Resumed,
+    Sample,
     Subscribe,
     Ticket,
+    Tips,
+    Tree,
     Want,
     Window,
+    Zoom,
     region_name,
 )
 from weft_engine.sync.framing.wire import Reader
@@ -76,6 +94,7 @@ IGNORED_TYPES: Final = range(64, 128)
 """Types that a later version may add and that whoever does not know them ignores."""
 _POSITION_MAX: Final = 2**63 - 1
 _BYE_CODE: Final = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
+_PATH: Final = re.compile(r"[0-9a-f]*", re.ASCII)
 
 
 # ---- writing --------------------------------------------------------------------------------
@@ -140,6 +159,24 @@ def _fields(message: Message) -> tuple[object, ...]:
         case PresenceTold():
             states = [(one.client, one.clock, one.state) for one in message.states]
             return (17, message.context, states)
+        case Tree():
+            return (18, message.count, message.salt, message.digest)
+        case Branches():
+            return (19, message.opened, message.leaves, message.lacking)
+        case Compared():
+            return (20, message.count)
+        case Tips():
+            return (21, message.serial, message.upto, message.hashes)
+        case Live():
+            return (22, message.regions)
+        case Reach():
+            return (23, message.regions)
+        case Zoom():
+            return (24, message.context, message.newer, message.older)
+        case Sample():
+            return (25, message.context, message.hashes)
+        case Check():
+            return (26, message.entries)
 
 
 def _interest_fields(interest: Interest) -> tuple[list[ContextName], tuple[str, ...]]:
@@ -297,12 +334,16 @@ def _ack(reader: Reader) -> Ack:
     last = _serial(reader)
     if last < first:
         raise MalformedFrame(f"an ack of {first} to {last} goes backwards")
+    return Ack(first, last, _positions(reader))
+
+
+def _positions(reader: Reader) -> tuple[tuple[str, Position], ...]:
     regions: list[tuple[str, Position]] = []
     count = reader.array("regions", count_max=POSITIONS_PER_ACK_MAX, item_bytes=4)
     for _ in range(count):
         reader.array("a region's position", count_min=2, count_max=2)
         regions.append((_region(reader), _position(reader)))
-    return Ack(first, last, tuple(regions))
+    return tuple(regions)
 
 
 def _want(reader: Reader) -> Want:
@@ -392,6 +433,99 @@ def _presence(reader: Reader) -> PresenceTold:
     return PresenceTold(context, tuple(states))
 
 
+def _tree(reader: Reader) -> Tree:
+    count = reader.uint("count", most=INTEGER_MAX)
+    salt = reader.blob("salt", size_min=TREE_SALT_BYTES, size_max=TREE_SALT_BYTES)
+    digest = reader.blob("digest", size_min=TREE_ROOT_BYTES, size_max=TREE_ROOT_BYTES)
+    return Tree(count, salt, digest)
+
+
+def _branches(reader: Reader) -> Branches:
+    opened: list[tuple[str, int, bytes]] = []
+    for _ in range(
+        reader.array("opened nodes", count_max=TREE_NODES_PER_MESSAGE_MAX, item_bytes=4)
+    ):
+        reader.array("an opened node", count_min=3, count_max=3)
+        path = _path(reader)
+        levels = reader.uint("levels", least=1, most=TREE_LEVELS_MAX)
+        size = 16**levels * TREE_DIGEST_BYTES
+        opened.append((path, levels, reader.blob("digests", size_min=size, size_max=size)))
+    _check_paths("opened nodes", [path for path, _, _ in opened])
+    return Branches(tuple(opened), _leaves(reader, "leaves"), _leaves(reader, "lacking"))
+
+
+def _leaves(reader: Reader, what: str) -> tuple[tuple[str, bytes], ...]:
+    found: list[tuple[str, bytes]] = []
+    for _ in range(reader.array(what, count_max=TREE_NODES_PER_MESSAGE_MAX, item_bytes=4)):
+        reader.array(f"one of {what}", count_min=2, count_max=2)
+        path = _path(reader)
+        digests = reader.blob("digests", size_max=TREE_DIGESTS_PER_NODE_MAX * TREE_DIGEST_BYTES)
+        if len(digests) % TREE_DIGEST_BYTES:
+            raise MalformedFrame(f"digests of {TREE_DIGEST_BYTES} bytes take {len(digests)} bytes")
+        found.append((path, digests))
+    _check_paths(what, [path for path, _ in found])
+    return tuple(found)
+
+
+def _path(reader: Reader) -> str:
+    path = reader.text("path", bytes_max=TREE_DEPTH_MAX)
+    if _PATH.fullmatch(path) is None:
+        raise MalformedFrame(f"a path is {path!r}, it has hexadecimal digits")
+    return path
+
+
+def _check_paths(what: str, paths: list[str]) -> None:
+    if any(former >= latter for former, latter in pairwise(paths)):
+        raise MalformedFrame(f"the paths of {what} do not ascend")
+
+
+def _compared(reader: Reader) -> Compared:
+    return Compared(reader.uint("count", most=INTEGER_MAX))
+
+
+def _tips(reader: Reader) -> Tips:
+    serial = _serial(reader)
+    upto = None if reader.nil() else _position(reader)
+    hashes = reader.hashes("tips", count_min=1, count_max=WANTED_PER_FRAME_MAX, ascending=True)
+    return Tips(serial, upto, hashes)
+
+
+def _live(reader: Reader) -> Live:
+    count = reader.array("regions", count_max=LIVE_REGIONS_MAX)
+    regions = tuple(_region(reader) for _ in range(count))
+    if any(former >= latter for former, latter in pairwise(regions)):
+        raise MalformedFrame("the regions do not ascend")
+    return Live(regions)
+
+
+def _reach(reader: Reader) -> Reach:
+    return Reach(_positions(reader))
+
+
+def _zoom(reader: Reader) -> Zoom:
+    context = _context(reader)
+    newer = _hash(reader, "newer")
+    return Zoom(context, newer, None if reader.nil() else _hash(reader, "older"))
+
+
+def _sample(reader: Reader) -> Sample:
+    context = _context(reader)
+    hashes = reader.hashes("sample", count_max=SAMPLE_HASHES_MAX, ascending=False)
+    return Sample(context, hashes)
+
+
+def _check(reader: Reader) -> Check:
+    entries: list[tuple[ContextName, bytes, bytes]] = []
+    for _ in range(
+        reader.array("entries", count_min=1, count_max=CHECKED_CONTEXTS_MAX, item_bytes=70)
+    ):
+        reader.array("an entry", count_min=3, count_max=3)
+        context = _context(reader)
+        fingerprint = reader.blob("fingerprint", size_min=32, size_max=32)
+        entries.append((context, fingerprint, reader.blob("digest", size_min=32, size_max=32)))
+    return Check(tuple(entries))
+
+
 _READERS: Final = (
     ("hello", 8, _hello),
     ("bye", 3, _bye),
@@ -411,6 +545,15 @@ _READERS: Final = (
     ("cursor", 2, _cursor),
     ("subscribe", 3, _subscribe),
     ("presence", 2, _presence),
+    ("tree", 3, _tree),
+    ("branches", 3, _branches),
+    ("compared", 1, _compared),
+    ("tips", 3, _tips),
+    ("live", 1, _live),
+    ("reach", 1, _reach),
+    ("zoom", 3, _zoom),
+    ("sample", 2, _sample),
+    ("check", 1, _check),
 )
 
 
@@ -420,6 +563,10 @@ def _serial(reader: Reader) -> int:
 
 def _position(reader: Reader) -> Position:
     return Position(reader.uint("position", most=_POSITION_MAX))
+
+
+def _hash(reader: Reader, what: str) -> RecordHash:
+    return RecordHash(reader.blob(what, size_min=32, size_max=32))
 
 
 def _context(reader: Reader) -> ContextName:

@@ -213,6 +213,88 @@ class PresenceTold:
     states: tuple[PresenceState, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The root of the sender's tree over what the link is about: of so many contexts. `digest`: 8
+    bytes of it under `salt`, 8 random bytes of the sender."""
+
+    count: int
+    salt: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Nodes of the sender's tree, by their paths (hexadecimal digits); of each node or leaf
+    TREE_DIGEST_BYTES under both salts, joined."""
+
+    opened: tuple[tuple[str, int, bytes], ...]
+    """Path, levels, the digests of all nodes so many levels below it, in order; zeros where there
+    is no context."""
+    leaves: tuple[tuple[str, bytes], ...]
+    """Path, the digests of all leaves below it, ascending."""
+    lacking: tuple[tuple[str, bytes], ...]
+    """Path, those digests of leaves of the receiver below it that the sender does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The trees are compared: the sender announces the frontiers of so many contexts."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tips:
+    """Records that the sender holds and somebody else sends to the receiver: the maximal ones of
+    what is new. `serial` and `upto` as in Records, and acknowledged likewise."""
+
+    serial: int
+    upto: Position | None
+    hashes: tuple[RecordHash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The regions with which the sender has a live link now, the receiver's aside."""
+
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Up to which position of the *receiver's* journal these regions hold everything within the
+    interest, durably, as far as the sender knows; 0 of a region of which nothing is known but that
+    it is one of the mesh."""
+
+    regions: tuple[tuple[str, Position], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Zoom:
+    """Please say what you hold of this context between these two of the sample you gave: behind
+    `older` (None: from the beginning) and before `newer`."""
+
+    context: ContextName
+    newer: RecordHash
+    older: RecordHash | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The answer to a Zoom: newest first, evenly apart."""
+
+    context: ContextName
+    hashes: tuple[RecordHash, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What these contexts amount to here: fingerprint, and a digest of their events and order."""
+
+    entries: tuple[tuple[ContextName, bytes, bytes], ...]
+
+
 Message = (
     Hello
     | Bye
@@ -232,6 +314,15 @@ Message = (
     | Resumed
     | Subscribe
     | PresenceTold
+    | Tree
+    | Branches
+    | Compared
+    | Tips
+    | Live
+    | Reach
+    | Zoom
+    | Sample
+    | Check
 )
 
 
