@@ -26,12 +26,14 @@ class RunningRelay:
         *,
         key: Path | None = None,
         listen: str = "127.0.0.1:0",
+        region: str = "test",
         more: Sequence[str] = (),
     ):
         door = ["--insecure"] if key is None else ["--token-key", str(key)]
-        where = ["--data", str(folder), "--listen", listen, "--json", *more]
+        where = ["--data", str(folder), "--listen", listen, "--json"]
         self._key = key
         self._folder = folder
+        self._region = region
         self._more = more
         self._process = subprocess.Popen(
             [
@@ -41,7 +43,7 @@ class RunningRelay:
                 "serve",
                 *where,
                 "--region",
-                "test",
+                region,
                 *door,
                 *more,
             ],
@@ -83,7 +85,13 @@ class RunningRelay:
 
     def again(self) -> RunningRelay:
         """The same relay after its end: same store, same address."""
-        return RunningRelay(self._folder, key=self._key, listen=self.address, more=self._more)
+        return RunningRelay(
+            self._folder,
+            key=self._key,
+            listen=self.address,
+            region=self._region,
+            more=self._more,
+        )
 
     def signal(self, wanted: signal.Signals = signal.SIGTERM) -> None:
         self._process.send_signal(wanted)
@@ -105,9 +113,9 @@ class RunningRelay:
 
 @contextmanager
 def running_relay(
-    folder: Path, *, key: Path | None = None, more: Sequence[str] = ()
+    folder: Path, *, key: Path | None = None, region: str = "test", more: Sequence[str] = ()
 ) -> Iterator[RunningRelay]:
-    relay = RunningRelay(folder, key=key, more=more)
+    relay = RunningRelay(folder, key=key, region=region, more=more)
     try:
         yield relay
     finally:

@@ -135,6 +135,8 @@ WANTED_IN_VAIN_MAX: Final = 65_536
 WINDOW_FRAMES: Final = 64
 WINDOW_BYTES: Final = 8 * MIB
 """Unacknowledged Records messages that a receiver takes, and the bytes of their records."""
+REGION_WINDOW_FRAMES: Final = 1024
+"""The same between regions: thousands of messages a second, with up to 300 ms to their answers."""
 WINDOW_FRAMES_MAX: Final = 4096
 FRAMES_PER_TURN: Final = 64
 """Messages of one connection that are taken at once; then the others get their turn."""

@@ -10,13 +10,14 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import CallerError, NotFound
 from weft_engine.limits import KIB, MIB
+from weft_server.mesh.peer_config import PeerConfig, read_peers, with_named
 from weft_server.relay_limits import DEFAULTS, LIMITS, RelayLimits, Unit
 
 _FILE_BYTES_MAX: Final = MIB
@@ -55,28 +56,44 @@ class RelayConfig:
     trust_region: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
     limits: RelayLimits = DEFAULTS
+    peers: tuple[PeerConfig, ...] = ()
+    """Other regions that it keeps links with."""
 
-    def over(self, given: Mapping[str, Any], limits: Iterable[str] = ()) -> RelayConfig:
+    def over(
+        self,
+        given: Mapping[str, Any],
+        limits: Iterable[str] = (),
+        *,
+        peers: Iterable[str] = (),
+        peer_token_files: Iterable[str] = (),
+    ) -> RelayConfig:
         """This, with what was `given` on the command line in its place. Who says there how clients
-        are let in says all about it."""
+        are let in says all about it. A peer that is named there goes before that of its name."""
         changed = {name: value for name, value in given.items() if value not in (None, False, ())}
         if "insecure" in changed or "token_key" in changed:
             changed = {"insecure": False, "token_key": None, **changed}
-        return replace(self, **changed, limits=_with_limits(self.limits, _named(limits)))
+        return replace(
+            self,
+            **changed,
+            limits=_with_limits(self.limits, _named(limits)),
+            peers=with_named(self.peers, peers, peer_token_files),
+        )
 
     def as_toml(self) -> str:
-        """The file that says the same."""
+        """The file that says the same, but for tokens of peers that are in none of their own."""
         lines = ["[relay]"]
-        for name, value in asdict(self).items():
-            if name == "limits" or value in (None, False, ()):
-                continue
-            lines.append(f"{name} = {_toml(value)}")
+        for name in _KEYS:
+            value = getattr(self, name)
+            if value not in (None, False, ()):
+                lines.append(f"{name} = {_toml(value)}")
         lines += ["", "[limits]"]
         for name, limit in LIMITS.items():
             lines += [
                 f"# {limit.about}",
                 f"{name} = {_shown(getattr(self.limits, name), limit.unit)}",
             ]
+        for peer in self.peers:
+            lines += ["", *peer.as_toml(_toml)]
         return "\n".join(lines) + "\n"
 
 
@@ -101,7 +118,7 @@ def read_config(path: Path) -> RelayConfig:
         found = tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise CallerError(f"{path} is no TOML: {error}", hint="see docs/RELAY.md") from None
-    _check_keys(path, "", found, ("relay", "limits"))
+    _check_keys(path, "", found, ("relay", "limits", "peer"))
     relay, limits = _table(path, found, "relay"), _table(path, found, "limits")
     _check_keys(path, "relay.", relay, _KEYS)
     _check_keys(path, "limits.", limits, LIMITS)
@@ -109,7 +126,11 @@ def read_config(path: Path) -> RelayConfig:
         settings: dict[str, Any] = {
             name: _KEYS[name](name, value, path.parent) for name, value in relay.items()
         }
-        return RelayConfig(**settings, limits=_with_limits(DEFAULTS, limits))
+        return RelayConfig(
+            **settings,
+            limits=_with_limits(DEFAULTS, limits),
+            peers=read_peers(found.get("peer", []), path.parent),
+        )
     except CallerError as error:
         raise CallerError(f"{path}: {error.message}", hint=error.hint) from None
 

@@ -22,7 +22,6 @@ from websockets.exceptions import (
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX
 from weft_engine.sync.binding import close_code, close_reason, why_unreachable
-from weft_engine.sync.driving.link import Transport
 from weft_engine.sync.faults import LinkLost
 
 _CLOSING_S: Final = 2.0
@@ -30,10 +29,12 @@ _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NO
 
 
 class DialledTransport:
-    """A connection that this side opened. Whole frames, binary only."""
+    """A connection that this side opened. Whole frames, binary only. `closing_code` overrides what
+    a bye would close with."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self.closing_code: int | None = None
 
     async def send(self, frame: bytes) -> None:
         try:
@@ -53,11 +54,12 @@ class DialledTransport:
         return data
 
     async def close(self, code: str, reason: str) -> None:
-        await self._connection.close(close_code(code), close_reason(reason))
+        wanted = close_code(code) if self.closing_code is None else self.closing_code
+        await self._connection.close(wanted, close_reason(reason))
 
 
 @asynccontextmanager
-async def dial(url: str, token: str | None) -> AsyncIterator[Transport]:
+async def dial(url: str, token: str | None) -> AsyncIterator[DialledTransport]:
     """A connection to the links' address `url` (`sync_url`). LinkRefused if the relay does not
     accept the token, LinkLost if there is no relay to be reached now."""
     try:

@@ -10,26 +10,40 @@ import asyncio
 import gc
 import logging
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from random import SystemRandom
 from typing import Final, Protocol
 
 from weft_engine.errors import MachineError, WeftError
-from weft_engine.limits import LINKS_HELD_BYTES_MAX, MIB, WINDOW_FRAMES
+from weft_engine.limits import (
+    LINKS_HELD_BYTES_MAX,
+    LISTED_CONTEXTS_MAX,
+    MIB,
+    REGION_WINDOW_FRAMES,
+    WINDOW_FRAMES,
+)
 from weft_engine.names import ContextName
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY
 from weft_engine.sync.driving.link import Link, Transport
 from weft_engine.sync.driving.turns import Turns
+from weft_engine.sync.end.ending import End
 from weft_engine.sync.framing.messages import ByeCode, Window, region_name
 from weft_engine.sync.presence import Presence
 from weft_server.context_sizes import ContextSizes
 from weft_server.door.guests import Guest, Guests
 from weft_server.door.offers import Offers
-from weft_server.door.permission import Doorkeeper, Permission
+from weft_server.door.permission import ANYTHING, Doorkeeper, Permission
 from weft_server.heap import trim_heap
 from weft_server.holdings import LOOK_EVERY_S, LOOK_OFTEN_S, TRIM_EVERY_S, Holding, too_large
 from weft_server.link_contexts import LinkContexts
+from weft_server.mesh.peer_config import PeerConfig
+from weft_server.mesh.peers import Peers
+from weft_server.mesh.region_links import RegionLinks, Via
 from weft_server.operator_log import LOGGER
 from weft_server.relay_limits import DEFAULTS, RelayLimits
 from weft_server.transport import AcceptedTransport
@@ -57,6 +71,13 @@ class RelayTransport(Transport, Protocol):
     """If set, what the connection closes with, whatever the bye says."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    transport: RelayTransport
+    via: Via
+    ended: asyncio.Future[None]
+
+
 class Relay:
     """Serves links until `close`. The replica belongs to whoever made the relay. `region_key` is
     this region's; foreign records from clients are taken if it, or one of the `trusted` public
@@ -72,6 +93,7 @@ class Relay:
         trusted: frozenset[bytes] = frozenset(),
         limits: RelayLimits = DEFAULTS,
         proxies: frozenset[str] = frozenset(),
+        peers: Sequence[PeerConfig] = (),
     ) -> None:
         self.region = region_name(region)
         self._trusted = trusted
@@ -84,12 +106,21 @@ class Relay:
         """Who is inside, whatever they speak."""
         self._sizes = ContextSizes(replica.journal, bytes_max=limits.context_bytes)
         self._contexts = LinkContexts(replica.journal, contexts_max=limits.link_contexts)
-        self._links: dict[Link, tuple[RelayTransport, asyncio.Future[None]]] = {}
+        self._links: dict[Link, _Served] = {}
         self._of_store: dict[bytes, dict[Link, None]] = {}
         """The links on which a store has said hello."""
         self._is_closing = False
         self._turns = Turns()
         self._rooms = Rooms(replica, self._sizes)
+        self.regions = RegionLinks(self.region, replica.now_ms)
+        self.peers = Peers(
+            peers,
+            replica,
+            self.regions,
+            make=self._make_dialled,
+            run=self._run,
+            random=SystemRandom().random,
+        )
 
     @property
     def links(self) -> int:
@@ -129,53 +160,75 @@ class Relay:
         self, transport: RelayTransport, permission: Permission, *, guest: Guest | None = None
     ) -> None:
         """Speak on an accepted connection until it ends; of a `guest`, until its token does."""
+        place = "this process" if guest is None else guest.place
+        via = Via(place, expected=None, may_be_region=permission.is_peer)
+        link = self._make(transport, permission, via, guest)
+        if guest is not None:
+            guest.ends_by(partial(_let_go, link, transport))
+        with suppress(MachineError):  # It was told to the operator.
+            await self._run(link)
+
+    def _make_dialled(self, transport: RelayTransport, via: Via) -> Link:
+        """A link to a peer that this relay is told to trust."""
+        return self._make(transport, ANYTHING, via, None)
+
+    def _make(
+        self, transport: RelayTransport, permission: Permission, via: Via, guest: Guest | None
+    ) -> Link:
+        """The link of a new connection."""
         offers = Offers(
             permission,
             journal=self._replica.journal,
             sizes=self._sizes,
             limits=self.limits,
             trusted=self._trusted,
-            is_relay=lambda: link.session.peer is not None and link.session.peer.region is not None,
+            is_relay=lambda: _is_region(link),
             pace=_no_wait if guest is None else guest.pace,
         )
+        frames = REGION_WINDOW_FRAMES if permission.is_peer else WINDOW_FRAMES
         link = Link(
             transport,
             self._replica,
             interest=permission.interest,
             region=self.region,
             quota=permission.quota,
-            window=Window(WINDOW_FRAMES, self.limits.link_window_bytes),
+            window=Window(frames, self.limits.link_window_bytes),
             permit=offers.permit,
             pace=None if guest is None else guest.delay_s,
-            contexts_max=self.limits.link_contexts,
+            contexts_max=LISTED_CONTEXTS_MAX if permission.is_peer else self.limits.link_contexts,
             outbox_bytes=self.limits.link_queue_bytes,
             serves_client=not permission.is_peer,
             turns=self._turns,
         )
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        self._links[link] = (transport, ended)
+        self._links[link] = _Served(transport, via, asyncio.get_running_loop().create_future())
+        return link
+
+    async def _run(self, link: Link) -> End:
+        """Speak until it ends. Raises a fault of this machine, of which the peer was told."""
+        served = self._links[link]
         session = link.session
-        waiting = loop.call_later(self.limits.hello_s, _miss_hello, link, self.limits)
+        waiting = asyncio.get_running_loop().call_later(
+            self.limits.hello_s, _miss_hello, link, self.limits
+        )
         link.when(lambda: session.peer is not None, partial(self._greeted, link))
         link.when(lambda: session.tickets.peer_is_current, partial(self._replace_stale, link))
-        if guest is not None:
-            guest.ends_by(partial(_let_go, link, transport))
         if self._is_closing:
-            self._send_away(link, transport)
+            self._send_away(link, served.transport)
         try:
-            await link.run()
+            return await link.run()
         except MachineError as error:
-            # The peer was told that this end failed; the operator is told why.
             _LOG.error("a link ended by a fault of this machine: %s", error)
+            raise
         finally:
             waiting.cancel()
             if (end := session.end) is not None and not end.by_peer and end.code in _TOLD_ENDS:
-                whose = "" if guest is None else f", from {guest.place}"
-                _LOG.warning("a link is ended, %s: %s%s", end.code, end.reason, whose)
+                _LOG.warning(
+                    "a link is ended, %s: %s, from %s", end.code, end.reason, served.via.place
+                )
             del self._links[link]
             self._forget_store(link)
-            ended.set_result(None)
+            self.regions.left(link)
+            served.ended.set_result(None)
 
     async def serve_yjs(
         self, transport: AcceptedTransport, guest: Guest, name: ContextName
@@ -207,7 +260,7 @@ class Relay:
             for number, link in enumerate(tuple(self._links)):
                 if number % _LOOKED_AT_ONCE == 0:
                     await asyncio.sleep(0)
-                if link.session.end is None:
+                if link.session.end is None and not _is_region(link):
                     holdings.append(Holding(link, link.session.held_bytes))
             held_bytes = sum(one.held_bytes for one in holdings)
             for one in too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX):
@@ -228,14 +281,15 @@ class Relay:
             code=ByeCode.LIMIT,
             hint="send less at a time; it is tried again by itself",
         )
-        return self._links[link][1]
+        return self._links[link].ended
 
     async def keep_contexts_bounded(self) -> None:
         """Look again and again, until it is cancelled, how many contexts the links are about."""
         while True:
             await asyncio.sleep(_LOOK_AT_CONTEXTS_S)
-            found = await self._contexts.too_large([one.session.interest for one in self._links])
-            for link in tuple(self._links) if found else ():
+            clients = [one for one in self._links if not _is_region(one)]
+            found = await self._contexts.too_large([one.session.interest for one in clients])
+            for link in clients if found else ():
                 if (contexts := found.get(link.session.interest)) is not None:
                     _end_wide(link, contexts, self.limits)
 
@@ -245,10 +299,10 @@ class Relay:
         self._is_closing = True
         _LOG.info("the relay stops, its links are told so: %d", self.links)
         self._sizes.close()
-        for link, (transport, _) in self._links.items():
-            self._send_away(link, transport)
+        for link, served in self._links.items():
+            self._send_away(link, served.transport)
         if self._links:
-            ends = [ended for _, ended in self._links.values()]
+            ends = [served.ended for served in self._links.values()]
             await asyncio.wait(ends, timeout=GOODBYE_S)
             for link in tuple(self._links):
                 link.abort("the relay is going away")
@@ -259,7 +313,11 @@ class Relay:
         peer = link.session.peer
         assert peer is not None, "it has said hello"
         self._of_store.setdefault(peer.store, {})[link] = None
-        _check_hello(link, self.limits)
+        refusal = self.regions.greeted(link, self._links[link].via)
+        if refusal is not None:
+            link.close(refusal.message, code=ByeCode.DENIED, hint=refusal.hint)
+        else:
+            _check_hello(link, self.limits)
 
     def _forget_store(self, link: Link) -> None:
         peer = link.session.peer
@@ -290,6 +348,12 @@ class Relay:
         return self._replica.now_ms() / 1000
 
 
+def _is_region(link: Link) -> bool:
+    """Whether the other end is one, which it may be: otherwise it has been refused."""
+    peer = link.session.peer
+    return peer is not None and peer.region is not None
+
+
 async def _no_wait(records: int) -> None:
     """The pace of who is no guest."""
 
@@ -318,7 +382,7 @@ def _check_hello(link: Link, limits: RelayLimits) -> None:
             code=ByeCode.DENIED,
             hint="ask for other contexts, or for a token that covers these",
         )
-    elif len(session.interest.contexts) > limits.link_contexts:
+    elif len(session.interest.contexts) > limits.link_contexts and not _is_region(link):
         _end_wide(link, len(session.interest.contexts), limits)
 
 

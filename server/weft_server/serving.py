@@ -155,6 +155,7 @@ async def serve(
         asyncio.create_task(relay.keep_memory_bounded(), name="weft-relay-memory"),
         asyncio.create_task(relay.keep_contexts_bounded(), name="weft-relay-contexts"),
     )
+    dialling: asyncio.Task[None] | None = None
     for task in bounding:
         task.add_done_callback(lambda _: stop.set())
     serving.add_done_callback(lambda _: stop.set())
@@ -164,20 +165,23 @@ async def serve(
         _on_signals(stop.set)
         if not serving.done():
             announce()
+            dialling = asyncio.create_task(relay.peers.keep(), name="weft-relay-peers")
+            dialling.add_done_callback(lambda _: stop.set())
         await stop.wait()
     finally:
         for accepting in server.servers if server.started else ():
             accepting.close()
         watching.cancel()
-        for task in bounding:
+        background = (*bounding, *([] if dialling is None else [dialling]))
+        for task in background:
             task.cancel()
         await relay.close()
         server.should_exit = True
         await serving
         with suppress(asyncio.CancelledError):
             await watching
-        await asyncio.wait(bounding)
-    for task in bounding:
+        await asyncio.wait(background)
+    for task in background:
         if not task.cancelled():
             task.result()
 

@@ -87,6 +87,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " bring; may be repeated",
     )
     parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        dest="peers",
+        metavar="NAME=URL",
+        help="another region to keep a link with, such as us=wss://us.example.com; may be repeated",
+    )
+    parser.add_argument(
+        "--peer-token-file",
+        action="append",
+        default=[],
+        dest="peer_token_files",
+        metavar="NAME=FILE",
+        help="a file with the token that this peer asks for (weft token --read --append --peer);"
+        " may be repeated",
+    )
+    parser.add_argument(
         "--proxy",
         action="append",
         dest="proxies",
@@ -151,7 +168,12 @@ def _config(arguments: argparse.Namespace) -> RelayConfig:
         for name, value in vars(arguments).items()
         if name in _GIVEN
     }
-    return config.over(given, arguments.limits)
+    return config.over(
+        given,
+        arguments.limits,
+        peers=arguments.peers,
+        peer_token_files=arguments.peer_token_files,
+    )
 
 
 def _needed(config: RelayConfig) -> tuple[Path, str, str]:
@@ -174,6 +196,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
     from weft_server.door.doorkeeping import TokenDoorkeeper, let_everybody_in
     from weft_server.door.region_key import key_file_beside, public_key, region_key
     from weft_server.door.revoked import revoked_file
+    from weft_server.mesh.peer_config import check_own_name
     from weft_server.open_files import make_room_for
     from weft_server.operator_log import told_to
     from weft_server.relay import Relay
@@ -181,6 +204,9 @@ async def _serve(config: RelayConfig, output: Output) -> int:
 
     data, where, region = _needed(config)
     region = region_name(region)
+    check_own_name(config.peers, region)
+    for peer in config.peers:
+        peer.read_token()  # What is wrong with it is better said now.
     trusted = frozenset(public_key(text) for text in config.trust_region)
     proxies = read_proxies(config.proxies)
     host, port = read_address(where)
@@ -236,6 +262,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
                 trusted=trusted,
                 limits=limits,
                 proxies=proxies,
+                peers=config.peers,
             )
             _settle_collector()
             with told_to(output.note):

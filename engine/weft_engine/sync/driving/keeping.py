@@ -19,7 +19,7 @@ from weft_engine.limits import RECONNECT_FIRST_S, RECONNECT_LAST_S
 from weft_engine.names import ContextName, Position
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.driving.link import Link, LinkStore, Transport
-from weft_engine.sync.end.ending import State
+from weft_engine.sync.end.ending import End, State
 from weft_engine.sync.end.saved import Saved
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.messages import Window
@@ -45,7 +45,8 @@ _SAVED_MAX: Final = 16
 class KeptLink:
     """A link that comes back by itself. `aclose` it, or use it as a context manager. `dial` leads
     to a place, or to several that are tried in this order. `changed` is called when `status`,
-    `place` or `error` has changed."""
+    `place` or `error` has changed. A relay makes the links of its connections itself (`make`), and
+    runs them as it does those that it has accepted (`run`)."""
 
     def __init__(
         self,
@@ -58,6 +59,8 @@ class KeptLink:
         window: Window | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         changed: Callable[[], None] = lambda: None,
+        make: Callable[[Transport], Link] | None = None,
+        run: Callable[[Link], Awaitable[End]] = Link.run,
     ) -> None:
         self._dials = (dial,) if callable(dial) else tuple(dial)
         assert self._dials, "a link has somewhere to go"
@@ -74,6 +77,8 @@ class KeptLink:
         self._region = region
         self._window = window
         self._sleep = sleep
+        self._make = make or self._plain
+        self._run = run
         self.link: Link | None = None
         """The present connection, if there is one."""
         self._error: WeftError | OSError | None = None
@@ -145,6 +150,13 @@ class KeptLink:
             self._note_saved(self.link)
         return next(reversed(self._saved.values()), None)
 
+    async def ended(self) -> None:
+        """Wait until it does not come back any more. Raises the machine's fault that ended it, if
+        one did."""
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()
+
     async def aclose(self) -> None:
         """Say goodbye and end. Raises the machine's fault that ended it before, if one did."""
         self._is_closing = True
@@ -210,18 +222,12 @@ class KeptLink:
         was_live = False
         try:
             async with self._dials[self.place]() as transport:
-                self.link = link = Link(
-                    transport,
-                    self._store,
-                    interest=self._interest,
-                    region=self._region,
-                    window=self._window,
-                )
+                self.link = link = self._make(transport)
                 self._gone = asyncio.Event()
                 self._linked.set()
                 following = asyncio.create_task(self._follow(link), name="weft-link-follow")
                 try:
-                    self._error = (await link.run()).error
+                    self._error = (await self._run(link)).error
                 finally:
                     was_live = link.session.peer is not None
                     self._linked.clear()
@@ -237,6 +243,15 @@ class KeptLink:
             # A disk that is full now may have room later.
             self._error = error
         return was_live
+
+    def _plain(self, transport: Transport) -> Link:
+        return Link(
+            transport,
+            self._store,
+            interest=self._interest,
+            region=self._region,
+            window=self._window,
+        )
 
     async def _follow(self, link: Link) -> None:
         """Tell how far a connection has come."""

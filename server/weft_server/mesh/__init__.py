@@ -1,0 +1,1 @@
+"""Links with other regions: whom to dial, who may stay, and how they are."""

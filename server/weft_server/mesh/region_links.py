@@ -1,0 +1,151 @@
+"""The links with other regions: who may stay, and that there is one for each.
+
+Two regions may dial each other, since either may be the one that can be reached. Of two links
+between them both ends keep the same one: what the region with the smaller name has dialled. The
+other is closed in order, and who dialled it waits until the kept one is over.
+Must never know: sockets, what a link carries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from weft_engine.errors import LinkRefused
+from weft_engine.sync.driving.link import Link
+from weft_engine.sync.framing.messages import ByeCode
+from weft_server.mesh.wrong_peer import why_wrong
+
+ANOTHER: Final = "there is another link between these two regions"
+REFUSALS_MAX: Final = 64
+"""Wrong peers that are remembered, the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """How a link came about. `place`: the address that was dialled, or who has dialled us.
+    `expected`: as which region it was dialled; None if it was accepted. `may_be_region`: what its
+    token says, or that we have dialled it."""
+
+    place: str
+    expected: str | None
+    may_be_region: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RegionLink:
+    """A link whose other end is a region that may be one."""
+
+    link: Link
+    via: Via
+    region: str
+    store: bytes
+    since_ms: int
+
+    @property
+    def is_dialled(self) -> bool:
+        return self.via.expected is not None
+
+    @property
+    def is_open(self) -> bool:
+        return self.link.session.end is None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A wrong peer. `region`: what it says that it is, or was dialled as; None if neither."""
+
+    region: str | None
+    via: Via
+    why: str
+    hint: str
+    at_ms: int
+
+
+class RegionLinks:
+    """`region` is our own, `now_ms` the wall clock."""
+
+    def __init__(self, region: str, now_ms: Callable[[], int]) -> None:
+        self._region = region
+        self._now_ms = now_ms
+        self._links: dict[Link, RegionLink] = {}
+        self._refused: dict[tuple[str | None, str], Refused] = {}
+        self._changed = asyncio.Event()
+
+    def __iter__(self) -> Iterator[RegionLink]:
+        """Those that are open."""
+        return iter([one for one in self._links.values() if one.is_open])
+
+    def of(self, region: str) -> RegionLink | None:
+        """The link with a region."""
+        return next((one for one in self if one.region == region), None)
+
+    @property
+    def refused(self) -> list[Refused]:
+        """Wrong peers, by what each said last."""
+        return list(self._refused.values())
+
+    def greeted(self, link: Link, via: Via) -> LinkRefused | None:
+        """The hello of the other end has come: why it is a wrong peer, if it is. It is in here
+        until it has `left` if it is a region, and one of two links with it has been closed."""
+        ours, theirs = link.session.hello, link.session.peer
+        assert theirs is not None, "it has said hello"
+        refusal = why_wrong(
+            ours,
+            theirs,
+            expected=via.expected,
+            may_be_region=via.may_be_region,
+            linked={one.region: one.store for one in self},
+        )
+        if refusal is not None:
+            self.note_refused(theirs.region, via, refusal)
+            return refusal
+        if theirs.region is None:
+            return None
+        new = RegionLink(link, via, theirs.region, theirs.store, self._now_ms())
+        others = [one for one in self if one.region == new.region]
+        self._links[link] = new
+        self._refused.pop((via.expected or new.region, via.place), None)
+        for other in others:
+            if other.is_dialled is not new.is_dialled:
+                loser = other if self._is_kept(new) else new
+                loser.link.close(ANOTHER, hint="one link is enough; this one is not needed")
+        self._tell()
+        return None
+
+    def note_refused(self, region: str | None, via: Via, refusal: LinkRefused) -> None:
+        """Remember a wrong peer, or one that takes us for one."""
+        named = via.expected or region
+        key = (named, via.place)
+        self._refused.pop(key, None)
+        self._refused[key] = Refused(named, via, refusal.message, refusal.hint, self._now_ms())
+        while len(self._refused) > REFUSALS_MAX:
+            del self._refused[next(iter(self._refused))]
+
+    def left(self, link: Link) -> None:
+        """A link is over, whosever it was."""
+        if self._links.pop(link, None) is not None:
+            self._tell()
+
+    async def until_missing(self, region: str) -> None:
+        """Return when there is no link with a region."""
+        while self.of(region) is not None:
+            await self._changed.wait()
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _is_kept(self, one: RegionLink) -> bool:
+        """Whether it goes before one that was dialled from the other side."""
+        return one.is_dialled is (self._region < one.region)
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def was_one_of_two(link: Link) -> bool:
+    """Whether the other end has closed a link because there is another."""
+    end = link.session.end
+    return end is not None and end.by_peer and end.code == ByeCode.CLOSED and end.reason == ANOTHER

@@ -1,0 +1,63 @@
+"""Who is no region that this one may be linked with, and why.
+
+Asked once, when the hello of the other end has come and nothing else. Must never know: links,
+sockets, tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from weft_engine.errors import LinkRefused
+from weft_engine.sync.framing.messages import Hello
+
+
+def why_wrong(
+    ours: Hello,
+    theirs: Hello,
+    *,
+    expected: str | None,
+    may_be_region: bool,
+    linked: Mapping[str, bytes],
+) -> LinkRefused | None:
+    """`expected`: as which region the other end was dialled; None if it has dialled us.
+    `may_be_region`: whether its token says so. `linked`: the stores of the regions that are linked
+    now. A refusal is told to the other end as it is, and means trying again is of no use."""
+    theirs_is, ours_is = theirs.region, ours.region
+    assert ours_is is not None, "a relay has a region"
+    if theirs_is is None:
+        if expected is None:
+            return None  # a client
+        return LinkRefused(
+            f"it was dialled as region {expected}, and is no region",
+            hint="give the address of a relay in the [[peer]]",
+        )
+    if not may_be_region:
+        return LinkRefused(
+            f"it says that it is region {theirs_is}, and its token lacks the right peer",
+            hint="regions link with a token of: weft token --read --append --peer",
+        )
+    if theirs_is == ours_is:
+        return LinkRefused(
+            f"both ends are region {ours_is}: it is linked with itself, or two have one name",
+            hint="give each region its own name, and no [[peer]] that leads back to it",
+        )
+    if expected is not None and theirs_is != expected:
+        return LinkRefused(
+            f"it was dialled as region {expected}, and is region {theirs_is}",
+            hint=f"write name = {theirs_is!r} in the [[peer]], or the right url",
+        )
+    if theirs.store == ours.store:
+        return LinkRefused(
+            f"regions {theirs_is} and {ours_is} have one store id, {ours.store.hex()}: the folder"
+            " of one is a copy",
+            hint="stop the copy, and make its store with weft backup and weft restore",
+        )
+    known = linked.get(theirs_is)
+    if known is not None and known != theirs.store:
+        return LinkRefused(
+            f"two stores say that they are region {theirs_is}: {known.hex()} is linked, and now"
+            f" comes {theirs.store.hex()}",
+            hint="one of them has a copied configuration; give it a name of its own, or stop it",
+        )
+    return None
