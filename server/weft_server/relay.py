@@ -20,7 +20,6 @@ from typing import Final, Protocol
 from weft_engine.errors import MachineError, WeftError
 from weft_engine.limits import (
     LINKS_HELD_BYTES_MAX,
-    LISTED_CONTEXTS_MAX,
     MIB,
     REGION_WINDOW_FRAMES,
     WINDOW_FRAMES,
@@ -195,7 +194,7 @@ class Relay:
             window=Window(frames, self.limits.link_window_bytes),
             permit=offers.permit,
             pace=None if guest is None else guest.delay_s,
-            contexts_max=LISTED_CONTEXTS_MAX if permission.is_peer else self.limits.link_contexts,
+            contexts_max=self.limits.link_contexts,
             outbox_bytes=self.limits.link_queue_bytes,
             serves_client=not permission.is_peer,
             turns=self._turns,

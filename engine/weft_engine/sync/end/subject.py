@@ -8,6 +8,7 @@ Must never know: records, frames, the store.
 
 from __future__ import annotations
 
+from weft_engine.limits import LISTED_CONTEXTS_MAX
 from weft_engine.names import ContextName
 from weft_engine.storage.cursors import Place
 from weft_engine.sync.end.comparison import Comparison
@@ -21,7 +22,7 @@ from weft_engine.sync.interest import NOTHING, Interest
 
 
 class Subject:
-    """`contexts_max`: more than this the link may not be about."""
+    """`contexts_max`: more than this a link with an end without a region may not be about."""
 
     def __init__(self, hello: Hello, outgoing: Outgoing, *, contexts_max: int) -> None:
         self._hello = hello
@@ -63,7 +64,9 @@ class Subject:
 
     def greeted(self, peer: Hello) -> None:
         self.interest = self.accepts = peer.interest.intersection(self._hello.interest)
-        self.comparison = Comparison(self.interest, self._outgoing, contexts_max=self._contexts_max)
+        are_regions = self._hello.region is not None and peer.region is not None
+        most = LISTED_CONTEXTS_MAX if are_regions else self._contexts_max
+        self.comparison = Comparison(self.interest, self._outgoing, contexts_max=most)
         self.resuming.greeted(self._hello, peer, self.interest)
 
     def begin(self) -> Place | None:
