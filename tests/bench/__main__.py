@@ -6,7 +6,8 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("local", "documents", "search", "streaming", "relay", "hostile", "restart")
+NAMES = ("local", "documents", "search", "streaming", "relay", "hostile", "restart", "mesh")
+HAVE_PARTS = ("relay", "mesh")
 
 
 def main() -> int:
@@ -21,9 +22,8 @@ def main() -> int:
         name, _, part = one.partition(":")
         print(f"## {one}")
         run = import_module(f"tests.bench.{name}").run
-        failed |= not (
-            run([*filter(None, part.split(",")), *options]) if name == "relay" else run()
-        )
+        has_parts = name in HAVE_PARTS
+        failed |= not (run([*filter(None, part.split(",")), *options]) if has_parts else run())
     return int(failed)
 
 
