@@ -348,7 +348,7 @@ def large(size: int) -> Records:
     return Records(1, None, ((b"envelope", b"\x05" * size),), ())
 
 
-@pytest.mark.parametrize("size", [10, FRAME_BYTES_MAX, 3 * FRAGMENT_BYTES - 20, 1_000_000])
+@pytest.mark.parametrize("size", [10, FRAME_BYTES_MAX, 3 * FRAGMENT_BYTES - 20, 2_600_000])
 def test_messages_come_out_of_their_fragments(size: int) -> None:
     message = large(size)
     frames = list(cut(encode(message), id_=3))
