@@ -218,14 +218,22 @@ TREE_ROOT_BYTES: Final = 8
 TREE_DIGEST_BYTES: Final = 5
 """Of the digest of a node of a tree, on the wire. Two that differ look alike once in 2**40 times,
 and not the next time, when the salts are others."""
-TREE_DEPTH_MAX: Final = 16
-"""Hexadecimal digits of a path: as many as a key has."""
-TREE_LEVELS_MAX: Final = 3
+TREE_DEPTH_MAX: Final = 60
+"""Bits of a path. Contexts whose keys agree in more than these are listed together."""
+TREE_LEVELS_MAX: Final = 12
+"""Bits by which a node is opened at once."""
 TREE_LEAVES_MAX: Final = 32
 """A node of a tree with no more contexts than this is not divided."""
-TREE_NODES_PER_MESSAGE_MAX: Final = 65_536
-"""Nodes that are opened in one message, paths whose leaves are listed, and of which some lack."""
-TREE_DIGESTS_PER_NODE_MAX: Final = 65_536
+TREE_DIGESTS_PER_MESSAGE: Final = 4096
+"""Digests that one end sends in a message, but for one node more: some 5 ms of work at each end."""
+TREE_DIGESTS_PER_MESSAGE_MAX: Final = 16_384
+"""Nodes and digests in a message that an end takes."""
+TREE_READ_CONTEXTS: Final = 2048
+"""Rows in one reading for a tree: some 10 ms."""
+TREE_BEHIND_CONTEXTS: Final = 4096
+"""A kept tree that is behind by so many contexts is brought up while nobody asks for it."""
+TREE_BEHIND_CONTEXTS_MAX: Final = 262_144
+"""A kept tree that is behind by more than this is dropped, and made again when it is needed."""
 LIVE_REGIONS_MAX: Final = 64
 """Regions with which one is linked, and of which one knows how far they are."""
 CHECKED_CONTEXTS_MAX: Final = 64

@@ -114,7 +114,7 @@ EXAMPLES: dict[str, Message] = {
     ),
     "tree": Tree(1_000_000, bytes(range(8)), b"\x0f" * 8),
     "branches": Branches(
-        (("3f", 1, b"\x01" * 80),), (("3fa", b"\x02" * 10),), (("0", b"\x03" * 5),)
+        ((0x13F, 4, b"\x01" * 80),), ((0x13FA, b"\x02" * 10),), ((2, b"\x03" * 5),), True
     ),
     "compared": Compared(2),
     "tips": Tips(4, Position(300), (A, B)),
@@ -263,15 +263,16 @@ BAD = {
     "presence do not ascend": frame(17, "a", [[2, 1, None], [1, 1, None]]),
     "salt has 7 bytes": frame(18, 1, bytes(7), bytes(8)),
     "digest has 9 bytes": frame(18, 1, bytes(8), bytes(9)),
-    "a path is 'g'": frame(19, [["g", 1, bytes(80)]], [], []),
-    "path has 17 bytes": frame(19, [], [["0" * 17, bytes(5)]], []),
-    "levels is 4": frame(19, [["0", 4, bytes(80)]], [], []),
-    "digests has 79 bytes": frame(19, [["0", 1, bytes(79)]], [], []),
-    "digests of 5 bytes take 6": frame(19, [], [["0", bytes(6)]], []),
-    "the paths of opened nodes do not": frame(
-        19, [["1", 1, bytes(80)], ["0", 1, bytes(80)]], [], []
+    "path is 0": frame(19, [], [[0, bytes(5)]], [], False),
+    "path is 2305843009213693952": frame(19, [], [[1 << 61, bytes(5)]], [], False),
+    "levels is 13": frame(19, [[1, 13, bytes(5 << 13)]], [], [], False),
+    "opened below 60 bits": frame(19, [[1 << 57, 4, bytes(80)]], [], [], False),
+    "digests has 79 bytes": frame(19, [[1, 4, bytes(79)]], [], [], False),
+    "digests of 5 bytes take 6": frame(19, [], [[1, bytes(6)]], [], False),
+    "16385 nodes and digests": frame(
+        19, [[2 + i, 12, bytes(5 << 12)] for i in range(3)], [[1, bytes(5 * 4096)]], [], False
     ),
-    "the paths of lacking do not ascend": frame(19, [], [], [["1", bytes(5)], ["1", bytes(5)]]),
+    "more is neither true nor false": frame(19, [], [], [], 1),
     "tips has 0 items": frame(21, 1, None, []),
     "tips do not ascend": frame(21, 1, None, [B, A]),
     "the regions do not ascend": frame(22, ["b", "a"]),

@@ -27,6 +27,7 @@ from weft_engine.records.envelope import Kind
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.audience import Audience
+from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.driving.turns import Turns
 from weft_engine.sync.end.live import Body, News, Sign, compose, news_of, nothing_of
 from weft_engine.sync.end.outgoing import Head
@@ -78,6 +79,8 @@ class Hub:
         self.head = Head(Position(0))
         self.pages = Pages()
         """What links have read."""
+        self.tree = KeptTree(commits)
+        """Over all contexts, once a region asks."""
         self.turns = Turns()
         """In which order they send it."""
         self._commits = commits

@@ -46,6 +46,7 @@ from weft_engine.sync.end.questions import (
 )
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.end.showing import Showing
+from weft_engine.sync.end.tree_questions import ReadTree
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.messages import ByeCode, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -347,6 +348,8 @@ class Link:
                 return TicketRead(None, is_shown)
         if isinstance(question, ReadRecords):
             return await self._read_page(question)
+        if isinstance(question, ReadTree):
+            return await self._store.hub.tree.read(question, self._store.journal.read)
         found = await self._store.journal.read(lambda connection: answer(connection, question))
         if not isinstance(found, RecordsRead):
             return found

@@ -28,6 +28,7 @@ from weft_engine.sync.end.questions import (
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.tickets import Tickets
+from weft_engine.sync.end.tree_questions import NamesRead, TreeRead
 from weft_engine.sync.framing.messages import Frontier, Hello
 
 
@@ -99,11 +100,15 @@ class Asking:
         match answer:
             case Listed():
                 for page in subject.listed(answer):
-                    outbox.put(page)
+                    subject.say(page)
+            case TreeRead():
+                subject.tree_read(answer)
+            case NamesRead():
+                subject.named(answer)
             case FrontiersRead():
-                comparison.answered()
                 for context, frontier, sample in answer.frontiers:
-                    outbox.put(Frontier(context, frontier, sample))
+                    subject.say(Frontier(context, frontier, sample))
+                comparison.answered()
             case LackingRead():
                 comparison.answered()
                 for some in answer.contexts:

@@ -32,8 +32,11 @@ class Outbox:
         """Of all that waits to leave."""
         return self.size + sum(map(len, self._urgent))
 
-    def put(self, message: Message) -> None:
-        self.put_encoded(encode(message))
+    def put(self, message: Message) -> int:
+        """Returns its bytes."""
+        encoded = encode(message)
+        self.put_encoded(encoded)
+        return len(encoded)
 
     def put_encoded(self, *message: bytes) -> None:
         """One in several pieces fits in a frame."""

@@ -178,8 +178,10 @@ class Outgoing:
         self._settle(context, pending)
 
     def absent(self, context: ContextName, position: Position) -> None:
-        """The peer has nothing of a context that was listed at `position`."""
+        """The peer has nothing of a context that was listed, or found different, at `position`."""
         pending = self._pending.setdefault(context, Pending(position, position))
+        self._comparing -= pending.comparing
+        pending.comparing = False
         pending.newest = max(pending.newest, position)
         pending.after = Position(0)
         self._settle(context, pending)

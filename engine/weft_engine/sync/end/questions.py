@@ -36,6 +36,13 @@ from weft_engine.sync.end.cursor_questions import (
     answer_cursor,
 )
 from weft_engine.sync.end.live import Whole
+from weft_engine.sync.end.tree_questions import (
+    NamesRead,
+    ReadNames,
+    ReadTree,
+    TreeRead,
+    answer_tree,
+)
 from weft_engine.sync.interest import NOTHING, Interest
 
 
@@ -227,6 +234,8 @@ TicketQuestion = ReadTicket | KeepTicket | IssueTicket | ConfirmTicket | RenewId
 TicketAnswer = TicketRead | TicketKept | TicketIssued | TicketConfirmed | IdentityRenewed
 Question = (
     ListContexts
+    | ReadTree
+    | ReadNames
     | ReadFrontiers
     | ReadLacking
     | ReadRecords
@@ -237,6 +246,8 @@ Question = (
 )
 Answer = (
     Listed
+    | TreeRead
+    | NamesRead
     | FrontiersRead
     | LackingRead
     | RecordsRead
@@ -253,6 +264,8 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
     match question:
         case ListContexts():
             return _list(connection, question)
+        case ReadTree() | ReadNames():
+            return answer_tree(connection, question)
         case ReadFrontiers():
             return _frontiers(connection, question)
         case ReadLacking():

@@ -5,7 +5,8 @@ Both ends are alike. Each one
  1. says hello first: format version, store, interest, window. What the link carries is the
     intersection of both interests. Nothing else may come before the peer's hello.
  2. begins where an earlier link ended, if a cursor of that is known to both (`sync.end.resuming`);
-    otherwise lists its contexts within that intersection with their fingerprints, to the last.
+    otherwise lists its contexts within that intersection with their fingerprints, to the last;
+    between two regions trees over them are compared instead (`sync.end.reconciling`).
  3. announces the frontier of each context that only it has or whose fingerprints differ.
  4. sends, of each such context, the records that the peer lacks by what it announced, then whatever
     comes after the position where that was computed and did not come from the peer. A context that
@@ -47,6 +48,7 @@ from weft_engine.storage.journal import Identity
 from weft_engine.sync.end.asking import Asking
 from weft_engine.sync.end.comparison import Comparison
 from weft_engine.sync.end.confirming import Confirming
+from weft_engine.sync.end.cost import Cost
 from weft_engine.sync.end.ending import End, State, code_of
 from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.incoming import Incoming
@@ -57,6 +59,7 @@ from weft_engine.sync.end.outgoing import Head
 from weft_engine.sync.end.progress import Progress
 from weft_engine.sync.end.pulse import Beat, Pulse
 from weft_engine.sync.end.questions import Answer, Question
+from weft_engine.sync.end.reconciling import Reconciling
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
@@ -98,6 +101,7 @@ from weft_engine.sync.framing.messages import (
     bye,
 )
 from weft_engine.sync.interest import Interest
+from weft_engine.sync.tree import tree_salt
 
 
 class Session:
@@ -138,7 +142,13 @@ class Session:
         self.sending = Sending(window, told, outbox_bytes=outbox_bytes)
         self._outbox = self.sending.outbox
         outgoing = self.sending.outgoing
-        self._subject = Subject(self.hello, outgoing, contexts_max=contexts_max)
+        self._subject = Subject(
+            self.hello,
+            outgoing,
+            self._outbox,
+            contexts_max=contexts_max,
+            salt=None if ticket is None else tree_salt(ticket),
+        )
         self.cursors = LinkCursors(self.hello, self.incoming, outgoing, keeps_cursors=keeps_cursors)
         self.following = Following(
             self._subject, self.sending, self.incoming, self.cursors, self.tickets
@@ -168,6 +178,15 @@ class Session:
     def interest(self) -> Interest:
         """What both ends agree on; nothing before the peer's hello."""
         return self._subject.interest
+
+    @property
+    def cost(self) -> Cost:
+        """What the comparison has taken so far."""
+        return self._subject.cost
+
+    def is_near(self) -> None:
+        """Messages take next to no time to the peer. Before its hello is received."""
+        self._subject.is_far = False
 
     @property
     def state(self) -> State:
@@ -322,9 +341,11 @@ class Session:
                 if comparison is None or self.peer is None:
                     name = type(message).__name__.lower()
                     raise ProtocolViolation(f"a {name} came before the hello")
+                if isinstance(message, (Contexts, Frontier, Tree, Branches, Compared)):
+                    self._subject.cost.received(len(frame))
                 self._obey(message, self.peer, comparison)
 
-    def _obey(self, message: Message, peer: Hello, comparison: Comparison) -> None:
+    def _obey(self, message: Message, peer: Hello, comparison: Comparison | Reconciling) -> None:
         subject = self._subject
         match message:
             case Contexts():
@@ -356,7 +377,7 @@ class Session:
                 subject.receive_round(message, peer)
                 self._round_began(peer)
             case Tree() | Branches() | Compared():
-                raise ProtocolViolation("a part of a tree came where none is due")
+                subject.receive_tree(message)
             case Tips():
                 raise ProtocolViolation("tips came where none are due")
             case Live():

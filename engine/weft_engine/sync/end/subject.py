@@ -1,32 +1,54 @@
 """What a link is about: what both ends agree on, and how they find out what is different there.
 
-It begins where an earlier link ended, or with lists; and begins again, for what it was not about
-before, when the end without a region asks for something else.
+It begins where an earlier link ended, or with lists, or between two regions with trees; and begins
+again, for what it was not about before, when the end without a region asks for something else.
 
 Must never know: records, frames, the store.
 """
 
 from __future__ import annotations
 
-from weft_engine.limits import LISTED_CONTEXTS_MAX
 from weft_engine.names import ContextName
 from weft_engine.storage.cursors import Place
 from weft_engine.sync.end.comparison import Comparison
+from weft_engine.sync.end.cost import Cost
+from weft_engine.sync.end.outbox import Outbox
 from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.questions import ListContexts, Listed
+from weft_engine.sync.end.reconciling import Reconciling
 from weft_engine.sync.end.resuming import Resuming
 from weft_engine.sync.end.rounds import Rounds
+from weft_engine.sync.end.tree_questions import NamesRead, ReadTree, TreeRead
 from weft_engine.sync.faults import ProtocolViolation
-from weft_engine.sync.framing.messages import Contexts, Hello, Subscribe
+from weft_engine.sync.framing.messages import (
+    Branches,
+    Compared,
+    Contexts,
+    Hello,
+    Message,
+    Subscribe,
+    Tree,
+)
 from weft_engine.sync.interest import NOTHING, Interest
 
 
 class Subject:
-    """`contexts_max`: more than this a link with an end without a region may not be about."""
+    """`contexts_max`: more than this a link with lists may not be about. `salt`: random bytes for
+    trees, of an end with a region."""
 
-    def __init__(self, hello: Hello, outgoing: Outgoing, *, contexts_max: int) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        outgoing: Outgoing,
+        outbox: Outbox,
+        *,
+        contexts_max: int,
+        salt: bytes | None = None,
+    ) -> None:
         self._hello = hello
         self._outgoing = outgoing
+        self._outbox = outbox
+        self._salt = salt
         self._contexts_max = contexts_max
         self.interest = NOTHING
         """What both ends agree on."""
@@ -34,10 +56,13 @@ class Subject:
         """What the peer may send records of: of what was dropped some may be under way."""
         self.before = NOTHING
         """What it was about before, which the present comparison leaves out."""
-        self.comparison: Comparison | None = None
+        self.comparison: Comparison | Reconciling | None = None
         """None before the peer's hello."""
-        self.listing: ListContexts | None = None
-        """The next page of our own contexts to read."""
+        self.listing: ListContexts | ReadTree | None = None
+        """The next page of our own contexts to read, or the tree over them."""
+        self.cost = Cost()
+        self.is_far = True
+        """The peer is far away: a message takes longer than a hundred bytes more in it do."""
         self.resuming = Resuming(outgoing)
         self.rounds = Rounds(hello)
 
@@ -64,9 +89,19 @@ class Subject:
 
     def greeted(self, peer: Hello) -> None:
         self.interest = self.accepts = peer.interest.intersection(self._hello.interest)
-        are_regions = self._hello.region is not None and peer.region is not None
-        most = LISTED_CONTEXTS_MAX if are_regions else self._contexts_max
-        self.comparison = Comparison(self.interest, self._outgoing, contexts_max=most)
+        if self._salt is not None and peer.region is not None:
+            self.comparison = Reconciling(
+                self.interest,
+                self._outgoing,
+                ours=self._hello,
+                peer=peer,
+                salt=self._salt,
+                say=self.say,
+            )
+        else:
+            self.comparison = Comparison(
+                self.interest, self._outgoing, contexts_max=self._contexts_max
+            )
         self.resuming.greeted(self._hello, peer, self.interest)
 
     def begin(self) -> Place | None:
@@ -75,23 +110,50 @@ class Subject:
         comparison = self.comparison
         if comparison is None or comparison.was_listed or not self.resuming.is_settled:
             return None
+        if isinstance(comparison, Reconciling):
+            self.listing = self.listing or ReadTree(self.interest)
+            return None
         if self.resuming.is_resumed:
             comparison.skip()
             return self.resuming.place
         self.listing = self.listing or ListContexts(self.interest, 0, "")
         return None
 
+    def say(self, message: Message) -> None:
+        """Put a part of the comparison on its way."""
+        self.cost.sent(self._outbox.put(message))
+
+    def tree_read(self, answer: TreeRead) -> None:
+        """The tree over our own contexts."""
+        assert isinstance(self.comparison, Reconciling), "a tree was asked for"
+        self.listing = None
+        self.comparison.is_far = self.is_far
+        self.comparison.read(answer)
+
+    def named(self, answer: NamesRead) -> None:
+        """Some of the contexts in which the trees differ."""
+        assert isinstance(self.comparison, Reconciling), "names were asked for"
+        self.cost.contexts += len(answer.contexts)
+        self.comparison.named(answer)
+
+    def receive_tree(self, message: Tree | Branches | Compared) -> None:
+        """PeerError if it has no place here."""
+        if not isinstance(self.comparison, Reconciling):
+            raise ProtocolViolation("a part of a tree came, and only regions compare trees")
+        self.comparison.receive(message)
+
     def listed(self, answer: Listed) -> list[Contexts]:
         """A page of our own contexts was read; how the peer hears of it. LimitBroken if there are
         too many."""
-        assert self.comparison is not None, "lists are read after the hello only"
+        assert isinstance(self.comparison, Comparison), "a list was asked for"
         self._outgoing.head = answer.position
         self.listing = answer.next
         return self.comparison.listed(answer.entries, last=answer.next is None)
 
     def receive_list(self, message: Contexts) -> None:
         """PeerError if it has no place here."""
-        assert self.comparison is not None, "nothing is heard before the hello"
+        if not isinstance(self.comparison, Comparison):
+            raise ProtocolViolation("contexts came, and regions compare trees")
         if not self.resuming.is_settled:
             raise ProtocolViolation("contexts came before it was said whether to resume")
         self.comparison.receive_list(message)
@@ -115,7 +177,7 @@ class Subject:
         self.accepts = self.interest
 
     def _begin_round(self, interest: Interest) -> None:
-        assert self.comparison is not None, "rounds begin after the hello only"
+        assert isinstance(self.comparison, Comparison), "rounds are begun by clients only"
         before = self.interest
         self.comparison.begin(interest, before)
         self.interest = interest

@@ -40,9 +40,8 @@ from weft_engine.limits import (
     TICKET_BYTES,
     TREE_DEPTH_MAX,
     TREE_DIGEST_BYTES,
-    TREE_DIGESTS_PER_NODE_MAX,
+    TREE_DIGESTS_PER_MESSAGE_MAX,
     TREE_LEVELS_MAX,
-    TREE_NODES_PER_MESSAGE_MAX,
     TREE_ROOT_BYTES,
     TREE_SALT_BYTES,
     WANTED_PER_FRAME_MAX,
@@ -94,7 +93,6 @@ IGNORED_TYPES: Final = range(64, 128)
 """Types that a later version may add and that whoever does not know them ignores."""
 _POSITION_MAX: Final = 2**63 - 1
 _BYE_CODE: Final = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
-_PATH: Final = re.compile(r"[0-9a-f]*", re.ASCII)
 
 
 # ---- writing --------------------------------------------------------------------------------
@@ -162,7 +160,7 @@ def _fields(message: Message) -> tuple[object, ...]:
         case Tree():
             return (18, message.count, message.salt, message.digest)
         case Branches():
-            return (19, message.opened, message.leaves, message.lacking)
+            return (19, message.opened, message.leaves, message.lacking, message.more)
         case Compared():
             return (20, message.count)
         case Tips():
@@ -441,42 +439,45 @@ def _tree(reader: Reader) -> Tree:
 
 
 def _branches(reader: Reader) -> Branches:
-    opened: list[tuple[str, int, bytes]] = []
-    for _ in range(
-        reader.array("opened nodes", count_max=TREE_NODES_PER_MESSAGE_MAX, item_bytes=4)
-    ):
+    digests = 0
+    opened: list[tuple[int, int, bytes]] = []
+    for _ in range(_nodes(reader, "opened nodes")):
         reader.array("an opened node", count_min=3, count_max=3)
         path = _path(reader)
         levels = reader.uint("levels", least=1, most=TREE_LEVELS_MAX)
-        size = 16**levels * TREE_DIGEST_BYTES
+        if path.bit_length() - 1 + levels > TREE_DEPTH_MAX:
+            raise MalformedFrame(f"a node is opened below {TREE_DEPTH_MAX} bits")
+        size = TREE_DIGEST_BYTES << levels
         opened.append((path, levels, reader.blob("digests", size_min=size, size_max=size)))
-    _check_paths("opened nodes", [path for path, _, _ in opened])
-    return Branches(tuple(opened), _leaves(reader, "leaves"), _leaves(reader, "lacking"))
+        digests += 1 << levels
+    leaves, lacking = _leaves(reader, "leaves"), _leaves(reader, "lacking")
+    digests += sum(1 + len(some) // TREE_DIGEST_BYTES for _, some in (*leaves, *lacking))
+    if digests > TREE_DIGESTS_PER_MESSAGE_MAX:
+        raise MalformedFrame(
+            f"{digests} nodes and digests in a message exceed {TREE_DIGESTS_PER_MESSAGE_MAX}"
+        )
+    return Branches(tuple(opened), leaves, lacking, reader.flag("more"))
 
 
-def _leaves(reader: Reader, what: str) -> tuple[tuple[str, bytes], ...]:
-    found: list[tuple[str, bytes]] = []
-    for _ in range(reader.array(what, count_max=TREE_NODES_PER_MESSAGE_MAX, item_bytes=4)):
+def _nodes(reader: Reader, what: str) -> int:
+    return reader.array(what, count_max=TREE_DIGESTS_PER_MESSAGE_MAX, item_bytes=3)
+
+
+def _leaves(reader: Reader, what: str) -> tuple[tuple[int, bytes], ...]:
+    found: list[tuple[int, bytes]] = []
+    for _ in range(_nodes(reader, what)):
         reader.array(f"one of {what}", count_min=2, count_max=2)
         path = _path(reader)
-        digests = reader.blob("digests", size_max=TREE_DIGESTS_PER_NODE_MAX * TREE_DIGEST_BYTES)
+        size_max = TREE_DIGESTS_PER_MESSAGE_MAX * TREE_DIGEST_BYTES
+        digests = reader.blob("digests", size_max=size_max)
         if len(digests) % TREE_DIGEST_BYTES:
             raise MalformedFrame(f"digests of {TREE_DIGEST_BYTES} bytes take {len(digests)} bytes")
         found.append((path, digests))
-    _check_paths(what, [path for path, _ in found])
     return tuple(found)
 
 
-def _path(reader: Reader) -> str:
-    path = reader.text("path", bytes_max=TREE_DEPTH_MAX)
-    if _PATH.fullmatch(path) is None:
-        raise MalformedFrame(f"a path is {path!r}, it has hexadecimal digits")
-    return path
-
-
-def _check_paths(what: str, paths: list[str]) -> None:
-    if any(former >= latter for former, latter in pairwise(paths)):
-        raise MalformedFrame(f"the paths of {what} do not ascend")
+def _path(reader: Reader) -> int:
+    return reader.uint("path", least=1, most=(2 << TREE_DEPTH_MAX) - 1)
 
 
 def _compared(reader: Reader) -> Compared:
@@ -546,7 +547,7 @@ _READERS: Final = (
     ("subscribe", 3, _subscribe),
     ("presence", 2, _presence),
     ("tree", 3, _tree),
-    ("branches", 3, _branches),
+    ("branches", 4, _branches),
     ("compared", 1, _compared),
     ("tips", 3, _tips),
     ("live", 1, _live),

@@ -225,21 +225,23 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Branches:
-    """Nodes of the sender's tree, by their paths (hexadecimal digits); of each node or leaf
-    TREE_DIGEST_BYTES under both salts, joined."""
+    """Nodes of the sender's tree, by their paths; of each node or leaf TREE_DIGEST_BYTES under both
+    salts, joined. A path is a 1 followed by the first bits of the keys below it."""
 
-    opened: tuple[tuple[str, int, bytes], ...]
-    """Path, levels, the digests of all nodes so many levels below it, in order; zeros where there
+    opened: tuple[tuple[int, int, bytes], ...]
+    """Path, levels, the digests of all nodes so many bits below it, in order; zeros where there
     is no context."""
-    leaves: tuple[tuple[str, bytes], ...]
+    leaves: tuple[tuple[int, bytes], ...]
     """Path, the digests of all leaves below it, ascending."""
-    lacking: tuple[tuple[str, bytes], ...]
+    lacking: tuple[tuple[int, bytes], ...]
     """Path, those digests of leaves of the receiver below it that the sender does not have."""
+    more: bool = False
+    """The sender has not looked at all yet that it was told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The trees are compared: the sender announces the frontiers of so many contexts."""
+    """The sender has announced the frontiers of all contexts in which the trees differ: so many."""
 
     count: int
 

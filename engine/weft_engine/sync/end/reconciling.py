@@ -1,0 +1,266 @@
+"""The comparison at the beginning of a link between two regions: of trees instead of lists, so that
+it costs as much as what differs.
+
+Each end tells the root of its tree. If they are equal that is all. Otherwise both go down to where
+their trees differ (`sync.end.descent`), announce the frontiers of the contexts that they have
+there, and say when that was the last. Of an announced context of which the other has announced
+nothing by then, it has nothing.
+
+Must never know: records, the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from weft_engine.limits import (
+    CONTEXTS_PER_QUESTION,
+    HELD_ENTRY_BYTES,
+    HELD_HASH_BYTES,
+    TREE_DEPTH_MAX,
+    TREE_SALT_BYTES,
+)
+from weft_engine.names import ContextName, Position
+from weft_engine.sync.end.descent import Descent
+from weft_engine.sync.end.outgoing import Outgoing
+from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking
+from weft_engine.sync.end.tree_questions import NamesRead, ReadNames, TreeRead
+from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
+from weft_engine.sync.framing.messages import Branches, Compared, Frontier, Hello, Message, Tree
+from weft_engine.sync.interest import Interest
+from weft_engine.sync.tree import ROOT, Path, depth_of, root_digest, row_of
+
+T = TypeVar("T")
+Say = Callable[[Message], None]
+"""Puts a message on its way to the peer."""
+
+
+class Reconciling:
+    """`salt`: 8 random bytes."""
+
+    def __init__(
+        self, interest: Interest, outgoing: Outgoing, *, ours: Hello, peer: Hello, salt: bytes,
+        say: Say,
+    ) -> None:  # fmt: skip
+        assert len(salt) == TREE_SALT_BYTES, "so long is a salt"
+        self._interest = interest
+        self._outgoing = outgoing
+        self._stores = (ours.store, peer.store)
+        self._salt = salt
+        self._say = say
+        self.is_far = True
+        """Messages take their time to the peer, so there should be few of them."""
+        self._read: TreeRead | None = None
+        self._root = b""
+        """Of our tree, when we told it."""
+        self._ours: Tree | None = None
+        self._theirs: Tree | None = None
+        self._descent: Descent | None = None
+        self._nodes: deque[Path] = deque()
+        """All of our contexts below these differ, and the others in these rows."""
+        self._rows: deque[int] = deque()
+        self._is_naming = False
+        self._to_announce: deque[ContextName] = deque()
+        self._unanswered: dict[ContextName, Position] = {}
+        """Announced here, and not by the peer so far."""
+        self._is_released = False
+        self._count = 0
+        """Of contexts that we announce."""
+        self._has_announced = False
+        self._announced: set[ContextName] = set()
+        """By the peer."""
+        self._peer_has_announced = False
+        self._lacking: deque[Frontier] = deque()
+        self._asked = 0
+
+    # ---- how far it is ------------------------------------------------------------------------
+
+    @property
+    def held_bytes(self) -> int:
+        """About what is kept of what differs."""
+        contexts = len(self._unanswered) + len(self._announced) + len(self._to_announce)
+        hashes = sum(len(message.frontier) for message in self._lacking)
+        return HELD_ENTRY_BYTES * contexts + HELD_HASH_BYTES * hashes
+
+    @property
+    def was_listed(self) -> bool:
+        """The trees are compared."""
+        return self._descent is not None and self._descent.is_over
+
+    @property
+    def is_listed(self) -> bool:
+        """It is known which of our contexts differ: what is not in comparison may be sent."""
+        return self.was_listed and not (self._nodes or self._rows or self._is_naming)
+
+    @property
+    def is_done(self) -> bool:
+        """Every difference was looked at, in both directions."""
+        left = self._lacking or self._asked
+        return self.is_listed and self._has_announced and self._peer_has_announced and not left
+
+    # ---- the trees ----------------------------------------------------------------------------
+
+    def read(self, answer: TreeRead) -> None:
+        """Our tree."""
+        self._outgoing.head = answer.position
+        self._read = answer
+        self._root = answer.tree.value()
+        self._ours = Tree(answer.tree.count, self._salt, root_digest(self._root, self._salt))
+        self._say(self._ours)
+        self._begin()
+
+    def receive(self, message: Tree | Branches | Compared) -> None:
+        """ProtocolViolation if it has no place here."""
+        match message:
+            case Tree():
+                if self._theirs is not None:
+                    raise ProtocolViolation("a second tree came")
+                self._theirs = message
+                self._begin()
+            case Branches():
+                self._descended().receive(message)
+                self._go_on()
+            case Compared(count):
+                self._end_descent()
+                if self._peer_has_announced or count != len(self._announced):
+                    raise ProtocolViolation(
+                        f"a compared of {count} contexts came where {len(self._announced)} were"
+                        " announced"
+                    )
+                self._peer_has_announced = True
+                self._settle()
+
+    def _begin(self) -> None:
+        ours, theirs, read = self._ours, self._theirs, self._read
+        if ours is None or theirs is None or read is None:
+            return
+        # Of what each has told, so that both see the same.
+        is_equal = root_digest(self._root, theirs.salt) == theirs.digest
+        leads = (self._stores[0], ours.salt) < (self._stores[1], theirs.salt)
+        salts = ours.salt + theirs.salt if leads else theirs.salt + ours.salt
+        self._descent = Descent(read.tree, salts, leads=leads, is_far=self.is_far)
+        if is_equal:
+            self._has_announced = self._peer_has_announced = True
+        if is_equal or not (ours.count and theirs.count):
+            self._descent.is_over = True
+            if not is_equal and ours.count:
+                self._nodes.append(ROOT)
+            self._found()
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Say what is to be said next about the trees."""
+        descent = self._descended()
+        message = descent.next()
+        if message is not None:
+            self._say(message)
+        if descent.is_over:
+            self._collect(descent)
+
+    def _end_descent(self) -> None:
+        """The peer has begun to announce. ProtocolViolation if that comes too early."""
+        descent = self._descended()
+        if not descent.is_over:
+            descent.ended()
+            self._collect(descent)
+
+    def _descended(self) -> Descent:
+        if self._descent is None:
+            raise ProtocolViolation("a part of a comparison came before its tree")
+        return self._descent
+
+    def _collect(self, descent: Descent) -> None:
+        self._nodes.extend(descent.nodes)
+        self._rows.extend(descent.rows)
+        self._found()
+
+    # ---- what differs -------------------------------------------------------------------------
+
+    def receive_frontier(self, message: Frontier) -> None:
+        """PeerError if it has no place here."""
+        self._end_descent()
+        context = message.context
+        if self._peer_has_announced or context in self._announced:
+            raise ProtocolViolation(f"no frontier of context {context!r} is due")
+        if not self._interest.covers(context):
+            raise OutsideInterest(f"context {context!r} was announced, outside the interest")
+        self._announced.add(context)
+        self._unanswered.pop(context, None)
+        self._lacking.append(message)
+
+    def to_announce(self) -> ReadNames | ReadFrontiers | None:
+        """What to read next so that our frontiers can be announced. They all go out before the
+        first record."""
+        if not self.was_listed:
+            return None
+        contexts = _take(self._to_announce)
+        if contexts:
+            self._asked += 1
+            return ReadFrontiers(tuple(contexts))
+        rows = self._next_rows()
+        if not rows:
+            return None
+        self._is_naming = True
+        return ReadNames(tuple(rows))
+
+    def _next_rows(self) -> list[int]:
+        assert self._read is not None, "there was a tree to compare"
+        tree = self._read.tree
+        while self._nodes and len(self._rows) < CONTEXTS_PER_QUESTION:
+            path = self._nodes.popleft()
+            if tree.count_below(path) > CONTEXTS_PER_QUESTION and depth_of(path) < TREE_DEPTH_MAX:
+                self._nodes.extendleft((2 * path + 1, 2 * path))
+            else:
+                self._rows.extend(map(row_of, tree.entries(path)))
+        return _take(self._rows)
+
+    def named(self, answer: NamesRead) -> None:
+        """These contexts differ."""
+        self._is_naming = False
+        for context, position in answer.contexts:
+            self._outgoing.differs(context, position)
+            self._to_announce.append(context)
+            self._count += 1
+            if context not in self._announced:
+                self._unanswered[context] = position
+        self._found()
+
+    def to_settle(self) -> ReadLacking | None:
+        """Which of the peer's frontiers to compare with the journal next."""
+        some = _take(self._lacking)
+        if not some:
+            return None
+        self._asked += 1
+        return ReadLacking(tuple((m.context, m.frontier, m.sample) for m in some))
+
+    def answered(self) -> None:
+        """One of these two questions was answered, and our frontiers are on their way."""
+        self._asked -= 1
+        self._found()
+
+    def _found(self) -> None:
+        """Say that we have announced all, once that is so."""
+        if not self.is_listed:
+            return
+        if not self._is_released:
+            self._is_released = True
+            self._outgoing.release()
+        if not (self._has_announced or self._to_announce or self._asked):
+            self._has_announced = True
+            self._say(Compared(self._count))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Of what only we have announced, the peer has nothing."""
+        if self._has_announced and self._peer_has_announced:
+            for context, position in self._unanswered.items():
+                self._outgoing.absent(context, position)
+            self._unanswered.clear()
+            self._announced.clear()
+
+
+def _take(queue: deque[T]) -> list[T]:
+    return [queue.popleft() for _ in range(min(len(queue), CONTEXTS_PER_QUESTION))]
