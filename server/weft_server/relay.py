@@ -40,9 +40,9 @@ from weft_server.door.permission import ANYTHING, Doorkeeper, Permission
 from weft_server.heap import trim_heap
 from weft_server.holdings import LOOK_EVERY_S, LOOK_OFTEN_S, TRIM_EVERY_S, Holding, too_large
 from weft_server.link_contexts import LinkContexts
+from weft_server.mesh.mesh import Mesh
 from weft_server.mesh.peer_config import PeerConfig
-from weft_server.mesh.peers import Peers
-from weft_server.mesh.region_links import RegionLinks, Via
+from weft_server.mesh.region_links import Via
 from weft_server.operator_log import LOGGER
 from weft_server.relay_limits import DEFAULTS, RelayLimits
 from weft_server.transport import AcceptedTransport
@@ -111,11 +111,10 @@ class Relay:
         self._is_closing = False
         self._turns = Turns()
         self._rooms = Rooms(replica, self._sizes)
-        self.regions = RegionLinks(self.region, replica.now_ms)
-        self.peers = Peers(
-            peers,
+        self.mesh = Mesh(
             replica,
-            self.regions,
+            self.region,
+            peers,
             make=self._make_dialled,
             run=self._run,
             random=SystemRandom().random,
@@ -226,7 +225,7 @@ class Relay:
                 )
             del self._links[link]
             self._forget_store(link)
-            self.regions.left(link)
+            self.mesh.left(link)
             served.ended.set_result(None)
 
     async def serve_yjs(
@@ -312,7 +311,7 @@ class Relay:
         peer = link.session.peer
         assert peer is not None, "it has said hello"
         self._of_store.setdefault(peer.store, {})[link] = None
-        refusal = self.regions.greeted(link, self._links[link].via)
+        refusal = self.mesh.greeted(link, self._links[link].via)
         if refusal is not None:
             link.close(refusal.message, code=ByeCode.DENIED, hint=refusal.hint)
         else:

@@ -165,7 +165,7 @@ async def serve(
         _on_signals(stop.set)
         if not serving.done():
             announce()
-            dialling = asyncio.create_task(relay.peers.keep(), name="weft-relay-peers")
+            dialling = asyncio.create_task(relay.mesh.keep(), name="weft-relay-mesh")
             dialling.add_done_callback(lambda _: stop.set())
         await stop.wait()
     finally:

@@ -82,7 +82,8 @@ class Peer:
                 await kept.ended()
                 refusal = kept.error
             if isinstance(refusal, LinkRefused):
-                self._links.note_refused(None, self._via, refusal)
+                now_ms = self._store.now_ms()
+                self._links.note_refused(None, self._via, refusal, now_ms=now_ms)
             await asyncio.sleep(REFUSED_AGAIN_S)
             await self._links.until_missing(self.config.name)
 

@@ -9,7 +9,7 @@ Must never know: sockets, what a link carries.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,11 +65,10 @@ class Refused:
 
 
 class RegionLinks:
-    """`region` is our own, `now_ms` the wall clock."""
+    """`region` is our own. Times are in milliseconds since 1970."""
 
-    def __init__(self, region: str, now_ms: Callable[[], int]) -> None:
+    def __init__(self, region: str) -> None:
         self._region = region
-        self._now_ms = now_ms
         self._links: dict[Link, RegionLink] = {}
         self._refused: dict[tuple[str | None, str], Refused] = {}
         self._changed = asyncio.Event()
@@ -87,7 +86,7 @@ class RegionLinks:
         """Wrong peers, by what each said last."""
         return list(self._refused.values())
 
-    def greeted(self, link: Link, via: Via) -> LinkRefused | None:
+    def greeted(self, link: Link, via: Via, *, now_ms: int) -> LinkRefused | None:
         """The hello of the other end has come: why it is a wrong peer, if it is. It is in here
         until it has `left` if it is a region, and one of two links with it has been closed."""
         ours, theirs = link.session.hello, link.session.peer
@@ -100,11 +99,11 @@ class RegionLinks:
             linked={one.region: one.store for one in self},
         )
         if refusal is not None:
-            self.note_refused(theirs.region, via, refusal)
+            self.note_refused(theirs.region, via, refusal, now_ms=now_ms)
             return refusal
         if theirs.region is None:
             return None
-        new = RegionLink(link, via, theirs.region, theirs.store, self._now_ms())
+        new = RegionLink(link, via, theirs.region, theirs.store, now_ms)
         others = [one for one in self if one.region == new.region]
         self._links[link] = new
         self._refused.pop((via.expected or new.region, via.place), None)
@@ -115,19 +114,23 @@ class RegionLinks:
         self._tell()
         return None
 
-    def note_refused(self, region: str | None, via: Via, refusal: LinkRefused) -> None:
+    def note_refused(
+        self, region: str | None, via: Via, refusal: LinkRefused, *, now_ms: int
+    ) -> None:
         """Remember a wrong peer, or one that takes us for one."""
         named = via.expected or region
         key = (named, via.place)
         self._refused.pop(key, None)
-        self._refused[key] = Refused(named, via, refusal.message, refusal.hint, self._now_ms())
+        self._refused[key] = Refused(named, via, refusal.message, refusal.hint, now_ms)
         while len(self._refused) > REFUSALS_MAX:
             del self._refused[next(iter(self._refused))]
 
-    def left(self, link: Link) -> None:
-        """A link is over, whosever it was."""
-        if self._links.pop(link, None) is not None:
+    def left(self, link: Link) -> RegionLink | None:
+        """A link is over, whosever it was; if it was a region's, that."""
+        one = self._links.pop(link, None)
+        if one is not None:
             self._tell()
+        return one
 
     async def until_missing(self, region: str) -> None:
         """Return when there is no link with a region."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import TypeAlias
 
 from weft_engine.limits import CLOSING_S, FLUSH_BYTES
+from weft_engine.sync.driving.traffic import Traffic
 from weft_engine.sync.driving.transport import DirectTransport, Hearer, Transport
 from weft_engine.sync.end.live import Body
 from weft_engine.sync.end.session import Session
@@ -22,11 +23,17 @@ class Carrying:
     """`begin` runs a lane that ends with the link."""
 
     def __init__(
-        self, transport: Transport, session: Session, *, begin: Callable[[Lane], None]
+        self,
+        transport: Transport,
+        session: Session,
+        traffic: Traffic,
+        *,
+        begin: Callable[[Lane], None],
     ) -> None:
         self._transport = transport
         self._direct = transport if isinstance(transport, DirectTransport) else None
         self._session = session
+        self._traffic = traffic
         self._begin = begin
         self._hearer: Hearer | None = None
         self._is_over = False
@@ -76,7 +83,9 @@ class Carrying:
                 return
             for frame in pieces:
                 direct.write(*frame)
-                size += sum([len(piece) for piece in frame])
+                length = sum([len(piece) for piece in frame])
+                size += length
+                self._traffic.bytes_out += length
         if not direct.is_congested:
             asyncio.get_running_loop().call_soon(hearer.transport_drained)
 
@@ -101,6 +110,7 @@ class Carrying:
             self.flush()
         else:
             direct.write(head, body.shared)
+            self._traffic.bytes_out += len(head) + len(body.shared)
         return True
 
     async def send_rest(self) -> None:
@@ -114,6 +124,7 @@ class Carrying:
             try:
                 for frame in frames:
                     await self._transport.send(frame)
+                    self._traffic.bytes_out += len(frame)
             except (LinkLost, OSError) as error:
                 self._session.lost(f"the connection failed: {error}")
                 break

@@ -28,6 +28,7 @@ from weft_engine.sync.driving.carrying import Carrying, Lane
 from weft_engine.sync.driving.evidence import Evidence
 from weft_engine.sync.driving.link_store import LinkStore as LinkStore
 from weft_engine.sync.driving.taking import Permit, Taking
+from weft_engine.sync.driving.traffic import Traffic
 from weft_engine.sync.driving.transport import Transport as Transport
 from weft_engine.sync.driving.turns import Turns
 from weft_engine.sync.driving.waiting import Waiting
@@ -101,7 +102,8 @@ class Link:
         # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
         self.session.following.gathers_acks = region is None
         self._acking: asyncio.TimerHandle | None = None
-        self._carrying = Carrying(transport, self.session, begin=self.begin)
+        self.traffic = Traffic()
+        self._carrying = Carrying(transport, self.session, self.traffic, begin=self.begin)
         self._waiting = Waiting(
             lambda: self.session.end, lambda is_so: store.hub.wait(self, is_waiting=is_so)
         )
@@ -125,6 +127,12 @@ class Link:
         """Who offers records here; None before that is known."""
         peer = self.session.peer
         return self._quota or (None if peer is None else peer.store)
+
+    @property
+    def is_between_regions(self) -> bool:
+        """Whether both ends are regions; False before that is known."""
+        hello, peer = self.session.hello, self.session.peer
+        return hello.region is not None and peer is not None and peer.region is not None
 
     async def run(self) -> End:
         """Speak until either end has enough. Returns how it ended; a fault of this machine (the
@@ -207,6 +215,7 @@ class Link:
     def frame_received(self, frame: bytes, /) -> None:
         """A frame of the peer (`sync.driving.transport.Hearer`)."""
         session = self.session
+        self.traffic.bytes_in += len(frame)
         had_ended = session.end is not None
         is_first = session.peer is None
         calls_for_more = session.receive(frame)

@@ -74,6 +74,12 @@ class Incoming:
         return self._offered.keys()
 
     @property
+    def awaited(self) -> int:
+        """How many records the peer has announced or sent that are not durable here. (Of what a
+        frontier announces, only its hashes count.)"""
+        return len(self._announced) + sum(hash_ not in self._announced for hash_ in self._offered)
+
+    @property
     def awaits_names(self) -> bool:
         """Records that were announced, or asked for, have not come."""
         return bool(self._announced or self._wanted)

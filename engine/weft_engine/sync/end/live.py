@@ -37,11 +37,13 @@ _ROOM_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A message that is not acknowledged. `firsts`: where its first record of each context is."""
+    """A message that is not acknowledged. `firsts`: where its first record of each context is;
+    `records`: how many it has."""
 
     first: Position
     size: int
     firsts: Mapping[ContextName, Position]
+    records: int = 0
 
 
 Sign = Callable[[Sequence[Stored]], Sequence[SignatureItem]]
@@ -164,7 +166,8 @@ def whole(
     size = sum([one.record.size for one in stored])
     size += sum([eraser.record.size for eraser in erasers.values()])
     lasts = tuple(part[-1].position for part in parts)
-    return Whole(shared, Sent(min(firsts.values()), size, firsts), frozenset(hashes), lasts)
+    sent = Sent(min(firsts.values()), size, firsts, len(hashes))
+    return Whole(shared, sent, frozenset(hashes), lasts)
 
 
 def news_of(
@@ -248,7 +251,8 @@ def _sent(news: Sequence[News]) -> Sent:
     firsts: dict[ContextName, Position] = {}
     for one in news:
         firsts.setdefault(one.context, one.stored[0].position)
-    return Sent(min(firsts.values()), sum([one.size for one in news]), firsts)
+    size, records = sum([one.size for one in news]), sum([len(one.stored) for one in news])
+    return Sent(min(firsts.values()), size, firsts, records)
 
 
 def _parts(stored: Sequence[Stored], items: Sequence[SignatureItem]) -> Parts | None:

@@ -146,6 +146,7 @@ class Outgoing:
         self._head = Position(0)
         self.unacked: dict[int, Sent] = {}
         self._unacked_bytes = 0
+        self.records_sent = 0
         self._pending: dict[ContextName, Pending] = {}
         self._ready: dict[ContextName, None] = {}
         self._comparing = 0
@@ -367,6 +368,7 @@ class Outgoing:
     def sent(self, serial: int, sent: Sent) -> None:
         self.unacked[serial] = sent
         self._unacked_bytes += sent.size
+        self.records_sent += sent.records
 
     def acked(self, serial: int) -> bool:
         """False if no such message is open."""

@@ -22,17 +22,21 @@ class Progress:
         self._incoming = incoming
         self._cursors = cursors
         self._saved: Saved | None = None
+        self._durable: Position | None = None
         self._has_ended = False
 
     def end(self, *, is_kept: bool) -> None:
         """The link has ended: what is known now stays, if it `is_kept`, for it is told of no more
         commits."""
         self._saved = self.saved() if is_kept else None
+        self._durable = self.durable_upto()
         self._has_ended = True
 
     def durable_upto(self) -> Position | None:
         """Up to which position of our journal the peer holds everything within the interest,
-        durably. None before that is known."""
+        durably. None before that is known. Once the link has ended, what was known then."""
+        if self._has_ended:
+            return self._durable
         if not self._subject.is_listed or self._subject.rounds.is_due:
             return None
         return self._outgoing.durable_upto()

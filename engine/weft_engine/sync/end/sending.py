@@ -152,7 +152,8 @@ class Sending:
     def _send(self, composed: Composed, upto: Position | None) -> None:
         self._serial += 1
         records = tuple((r.envelope_bytes, r.payload) for r in composed.records)
-        self.outgoing.sent(self._serial, Sent(composed.first, composed.size, composed.firsts))
+        sent = Sent(composed.first, composed.size, composed.firsts, len(records))
+        self.outgoing.sent(self._serial, sent)
         erasers = tuple(
             (e.record.envelope_bytes, e.record.payload, e.item) for e in composed.erasers
         )

@@ -1,0 +1,121 @@
+"""The mesh as one relay knows it: its peers, its links with other regions, how far they are.
+
+Must never know: frames, sockets, how it is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from weft_engine.errors import LinkRefused
+from weft_engine.replica.replica import Replica
+from weft_engine.storage.ledger import Stored
+from weft_engine.storage.reading import last_position
+from weft_engine.sync.driving.link import Link
+from weft_server.mesh.clocks import alarm, offset_ms
+from weft_server.mesh.peer_config import PeerConfig
+from weft_server.mesh.peers import Make, Peers, Run
+from weft_server.mesh.region_links import RegionLinks, Via
+from weft_server.mesh.standing import Standings
+from weft_server.mesh.timeline import Timeline
+from weft_server.operator_log import LOGGER
+
+_LOG: Final = logging.getLogger(LOGGER)
+LOOK_S: Final = 1.0
+
+
+class Mesh:
+    """Of one relay, whose `region` and `peers` these are; `make` and `run` are its. `keep` it up
+    while the relay serves."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        region: str,
+        peers: Sequence[PeerConfig],
+        *,
+        make: Make,
+        run: Run,
+        random: Callable[[], float],
+    ) -> None:
+        self.region = region
+        self.replica = replica
+        self.links = RegionLinks(region)
+        self.standings = Standings()
+        self.peers = Peers(peers, replica, self.links, make=make, run=run, random=random)
+        self.timeline: Timeline | None = None
+        """None before `keep`."""
+        self.clock_alarm: str | None = None
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """By how much our clock is ahead of the median of the linked regions' clocks."""
+        return offset_ms(self._clock_offsets())
+
+    def greeted(self, link: Link, via: Via) -> LinkRefused | None:
+        """As `RegionLinks.greeted`."""
+        refusal = self.links.greeted(link, via, now_ms=self.replica.now_ms())
+        peer = link.session.peer
+        assert peer is not None, "it has said hello"
+        for one in self.links:
+            if one.link is link:
+                offset = peer.now_ms - self.replica.now_ms()
+                self.standings.begin(one, clock_offset_ms=offset)
+                how = "was dialled" if one.is_dialled else "has dialled"
+                _LOG.info("region %s is linked, it %s: %s", one.region, how, via.place)
+                self._check_clock()
+        return refusal
+
+    def left(self, link: Link) -> None:
+        """A link is over, whosever it was."""
+        one = self.links.left(link)
+        if one is not None:
+            self.standings.end(one)
+            end = link.session.end
+            _LOG.info("the link with region %s is over: %s", one.region, end and end.reason)
+
+    async def keep(self) -> None:
+        """Dial the peers and look after all links, until this is cancelled."""
+        began = await self.replica.journal.read(last_position)
+        self.timeline = Timeline(began, asyncio.get_running_loop().time())
+        stop = self.replica.journal.listen(self._committed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.peers.keep(), name="weft-mesh-peers")
+                group.create_task(self._look(), name="weft-mesh-look")
+        finally:
+            stop()
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _committed(self, stored: Sequence[Stored], _: bytes) -> None:
+        if stored and self.timeline is not None:
+            self.timeline.grew(stored[-1].position, asyncio.get_running_loop().time())
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.standings.look(asyncio.get_running_loop().time())
+            self._check_clock()
+
+    def _clock_offsets(self) -> list[int]:
+        return [
+            standing.clock_offset_ms
+            for standing in self.standings
+            if standing.current is not None and standing.clock_offset_ms is not None
+        ]
+
+    def _check_clock(self) -> None:
+        """Say once that our clock is wrong, and once that it is right again."""
+        offsets = self._clock_offsets()
+        if not offsets:
+            return  # Nobody says anything else than before.
+        found = alarm(offset_ms(offsets), len(offsets))
+        if found is not None and self.clock_alarm is None:
+            _LOG.error("%s", found)
+        elif found is None and self.clock_alarm is not None:
+            _LOG.info("this relay's clock agrees with its peers' again")
+        self.clock_alarm = found
