@@ -5,8 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -14,14 +14,16 @@ from weft_engine.sync.binding import SYNC_PATH
 from weft_server.door.bearing import bearer
 from weft_server.door.doorstep import AGAIN_S
 from weft_server.door.guests import Guest, TurnedAway
+from weft_server.mesh.asking import MESH_PATH
+from weft_server.mesh.status import status
 from weft_server.relay import Relay
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs.door import YJS_PATH, serve_yjs
 
 
 def relay_app(relay: Relay) -> Starlette:
-    """`/v1/sync`, `/yjs/{context}`, `/health/live` (the process answers) and `/health/ready` (it
-    can commit)."""
+    """`/v1/sync`, `/yjs/{context}`, `/v1/mesh` (how its links with other regions are),
+    `/health/live` (the process answers) and `/health/ready` (it can commit)."""
 
     async def sync(websocket: WebSocket) -> None:
         try:
@@ -73,8 +75,28 @@ def relay_app(relay: Relay) -> Starlette:
             return JSONResponse({"status": "ready", "region": relay.region, "links": relay.links})
         return JSONResponse({"status": "not ready", "why": why}, HTTPStatus.SERVICE_UNAVAILABLE)
 
+    async def mesh(request: Request) -> Response:
+        token = bearer(request.headers.get("authorization", ""))
+        try:
+            guest = relay.guests.enter(token, _address(request))
+        except TurnedAway as error:
+            return refusal(error)
+        try:
+            if not guest.permission.may_erase:
+                raise TurnedAway(
+                    HTTPStatus.FORBIDDEN,
+                    "how the mesh is, is told to tokens with the right admin or peer",
+                    hint="ask for a token with one of them",
+                )
+            return JSONResponse(await status(relay.mesh, links=relay.links))
+        except TurnedAway as error:
+            return refusal(error)
+        finally:
+            relay.guests.leave(guest)
+
     return Starlette(
         routes=[
+            Route(MESH_PATH, mesh),
             Route("/health/live", live),
             Route("/health/ready", ready),
             WebSocketRoute(SYNC_PATH, sync),
@@ -104,8 +126,8 @@ def enter(relay: Relay, websocket: WebSocket, token: str | None) -> Guest:
     return guest
 
 
-def _address(websocket: WebSocket) -> str | None:
-    return None if websocket.client is None else websocket.client.host
+def _address(connection: HTTPConnection) -> str | None:
+    return None if connection.client is None else connection.client.host
 
 
 def refusal(error: TurnedAway) -> PlainTextResponse:

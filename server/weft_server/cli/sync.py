@@ -10,14 +10,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import CallerError, LinkRefused
-from weft_engine.limits import MIB
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_store, open_to_write
+from weft_server.cli.token_option import add_token, token_of
 
 if TYPE_CHECKING:
     from weft_engine.names import ContextName
@@ -31,7 +30,6 @@ HELP: Final = "bring a store and a relay in step"
 _TIMEOUT_S: Final = 60.0
 _FAILURES_MAX: Final = 8
 _NAMED_MAX: Final = 3
-_TOKEN_BYTES_MAX: Final = MIB // 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url", action="append", default=[], metavar="URL", help="as URL, before those"
     )
-    token = parser.add_mutually_exclusive_group()
-    token.add_argument("--token", help="the token that the relay asks for")
-    token.add_argument("--token-file", type=Path, metavar="FILE", help="a file with the token")
+    add_token(parser)
     parser.add_argument(
         "--prefix",
         action="append",
@@ -117,7 +113,7 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
     urls = [sync_url(url) for url in (*arguments.url, *arguments.urls)]
     if not urls:
         raise CallerError("no relay is named", hint="give its URL, such as ws://127.0.0.1:7300")
-    token = _token(arguments)
+    token = token_of(arguments)
     interest = _interest(arguments.prefix)
     began_s = time.monotonic()
     failures = _Failures(output, arguments.timeout)
@@ -196,24 +192,6 @@ def _interest(prefixes: Sequence[str] | None) -> Interest:
     from weft_engine.sync.interest import EVERYTHING, Interest
 
     return Interest.of(prefixes=prefixes) if prefixes else EVERYTHING
-
-
-def _token(arguments: argparse.Namespace) -> str | None:
-    path: Path | None = arguments.token_file
-    if path is None:
-        token: str | None = arguments.token
-        return token
-    try:
-        with path.open("rb") as file:
-            text = file.read(_TOKEN_BYTES_MAX).decode("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CallerError(
-            f"the token file {path} can't be read: {error}",
-            hint="give the file that weft token wrote",
-        ) from error
-    if not text:
-        raise CallerError(f"the token file {path} is empty", hint="write one with weft token")
-    return text
 
 
 def _seconds(text: str) -> float:

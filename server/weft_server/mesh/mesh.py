@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from weft_engine.errors import LinkRefused
@@ -25,6 +26,14 @@ from weft_server.operator_log import LOGGER
 
 _LOG: Final = logging.getLogger(LOGGER)
 LOOK_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something that its operator has to look after."""
+
+    kind: str
+    text: str
 
 
 class Mesh:
@@ -48,12 +57,29 @@ class Mesh:
         self.peers = Peers(peers, replica, self.links, make=make, run=run, random=random)
         self.timeline: Timeline | None = None
         """None before `keep`."""
-        self.clock_alarm: str | None = None
+        self._clock_alarm: str | None = None
+        self._began_s = asyncio.get_running_loop().time()
+
+    def up_s(self) -> float:
+        """For how long this has been."""
+        return asyncio.get_running_loop().time() - self._began_s
 
     @property
     def clock_offset_ms(self) -> int | None:
         """By how much our clock is ahead of the median of the linked regions' clocks."""
-        return offset_ms(self._clock_offsets())
+        return offset_ms(self.clock_offsets())
+
+    def clock_offsets(self) -> list[int]:
+        """By how much the clock of each linked region is ahead of ours."""
+        return [
+            standing.clock_offset_ms
+            for standing in self.standings
+            if standing.current is not None and standing.clock_offset_ms is not None
+        ]
+
+    def alarms(self) -> list[Alarm]:
+        """What is wrong now."""
+        return [] if self._clock_alarm is None else [Alarm("clock", self._clock_alarm)]
 
     def greeted(self, link: Link, via: Via) -> LinkRefused | None:
         """As `RegionLinks.greeted`."""
@@ -101,21 +127,14 @@ class Mesh:
             self.standings.look(asyncio.get_running_loop().time())
             self._check_clock()
 
-    def _clock_offsets(self) -> list[int]:
-        return [
-            standing.clock_offset_ms
-            for standing in self.standings
-            if standing.current is not None and standing.clock_offset_ms is not None
-        ]
-
     def _check_clock(self) -> None:
         """Say once that our clock is wrong, and once that it is right again."""
-        offsets = self._clock_offsets()
+        offsets = self.clock_offsets()
         if not offsets:
             return  # Nobody says anything else than before.
         found = alarm(offset_ms(offsets), len(offsets))
-        if found is not None and self.clock_alarm is None:
+        if found is not None and self._clock_alarm is None:
             _LOG.error("%s", found)
-        elif found is None and self.clock_alarm is not None:
+        elif found is None and self._clock_alarm is not None:
             _LOG.info("this relay's clock agrees with its peers' again")
-        self.clock_alarm = found
+        self._clock_alarm = found

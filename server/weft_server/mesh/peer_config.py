@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import CallerError
-from weft_engine.limits import KIB
 from weft_engine.sync.binding import sync_url
 from weft_engine.sync.framing.messages import region_name
+from weft_server.door.token_file import read_token
 
 PEERS_MAX: Final = 63
 """Regions that one relay dials: with its own, as many as an acknowledgement names."""
-_TOKEN_BYTES_MAX: Final = 64 * KIB
 _SCHEMES: Final = {"http": "ws", "https": "wss"}
 
 
@@ -39,20 +38,9 @@ class PeerConfig:
         if self.token_file is None:
             return self.token
         try:
-            with self.token_file.open("rb") as file:
-                text = file.read(_TOKEN_BYTES_MAX).decode("ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text in ASCII"
-            raise CallerError(
-                f"the token file {self.token_file} of peer {self.name} can't be read: {why}",
-                hint="give the file that weft token wrote",
-            ) from error
-        if not text:
-            raise CallerError(
-                f"the token file {self.token_file} of peer {self.name} is empty",
-                hint="write one with weft token --read --append --peer",
-            )
-        return text
+            return read_token(self.token_file)
+        except CallerError as error:
+            raise CallerError(f"peer {self.name}: {error.message}", hint=error.hint) from None
 
     def as_toml(self, quoted: Callable[[object], str]) -> Sequence[str]:
         """The lines of its table, `quoted` making strings of TOML; a token itself is not shown."""

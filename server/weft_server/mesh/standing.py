@@ -72,6 +72,15 @@ class Standing:
         """Records that it has announced or sent, and that are not on disk here; 0 if unknown."""
         return 0 if self.current is None else self.current.link.session.incoming.awaited
 
+    def behind_s(self, now_s: float) -> float:
+        """For how long there has been something of that."""
+        return 0.0 if self.behind_since_s is None else max(0.0, now_s - self.behind_since_s)
+
+    def acknowledged_now(self) -> Position | None:
+        """As `acknowledged`, of this moment."""
+        self._look()
+        return self.acknowledged
+
     def begin(self, link: RegionLink, *, clock_offset_ms: int) -> None:
         """A link with it is there."""
         peer = link.link.session.peer
