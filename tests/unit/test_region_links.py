@@ -1,0 +1,149 @@
+"""Who may be linked as a region, and which of two links between the same regions stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from weft_engine.limits import FORMAT_VERSION
+from weft_engine.sync.driving.link import Link
+from weft_engine.sync.framing.messages import Hello, Window
+from weft_engine.sync.interest import EVERYTHING
+from weft_server.mesh.region_links import ANOTHER, RegionLinks, Via
+from weft_server.mesh.wrong_peer import why_wrong
+
+NOW_MS = 1_700_000_000_000
+
+
+def hello(region: str | None, store: int) -> Hello:
+    return Hello(
+        FORMAT_VERSION, bytes([store]) * 16, bytes(8), region, NOW_MS, EVERYTHING, Window(1, 1)
+    )
+
+
+@dataclass(eq=False)
+class Talk:
+    """As much of a link as is asked for here."""
+
+    hello: Hello
+    peer: Hello | None
+    end: Any = None
+    closed: list[str] = field(default_factory=list)
+
+    @property
+    def session(self) -> Talk:
+        return self
+
+    def close(self, reason: str, *, hint: str = "") -> None:
+        self.end = self.end or reason
+        self.closed.append(reason)
+
+
+EU, US = hello("eu", 1), hello("us", 2)
+
+
+def dialled(url: str, region: str) -> Via:
+    return Via(url, expected=region, may_be_region=True)
+
+
+ACCEPTED = Via("10.0.0.7", expected=None, may_be_region=True)
+
+
+def greet(links: RegionLinks, talk: Talk, via: Via) -> Any:
+    return links.greeted(cast(Link, talk), via, now_ms=NOW_MS)
+
+
+@pytest.mark.parametrize("first", ["eu", "us"])
+def test_both_ends_keep_what_the_smaller_name_dialled(first: str) -> None:
+    """In whichever order the two links come, and at either end."""
+    at_eu, at_us = RegionLinks("eu"), RegionLinks("us")
+    by_eu = (Talk(EU, US), Talk(US, EU))
+    by_us = (Talk(EU, US), Talk(US, EU))
+    calls: dict[str, list[Callable[[], Any]]] = {
+        "eu": [
+            lambda: greet(at_eu, by_eu[0], dialled("ws://us", "us")),
+            lambda: greet(at_us, by_eu[1], ACCEPTED),
+        ],
+        "us": [
+            lambda: greet(at_us, by_us[1], dialled("ws://eu", "eu")),
+            lambda: greet(at_eu, by_us[0], ACCEPTED),
+        ],
+    }
+    other = "us" if first == "eu" else "eu"
+    for call in (*calls[first], *calls[other]):
+        assert call() is None
+    assert [talk.closed for talk in by_eu] == [[], []]
+    assert [talk.closed for talk in by_us] == [[ANOTHER], [ANOTHER]]
+    assert [cast(object, one.link) for one in at_eu] == [by_eu[0]]
+    assert [cast(object, one.link) for one in at_us] == [by_eu[1]]
+
+
+def test_two_accepted_links_of_one_store_are_left_to_their_tickets() -> None:
+    links = RegionLinks("eu")
+    old, new = Talk(EU, US), Talk(EU, US)
+    assert greet(links, old, ACCEPTED) is None
+    assert greet(links, new, ACCEPTED) is None
+    assert old.closed == new.closed == []
+
+
+def test_a_client_is_none_of_them() -> None:
+    links = RegionLinks("eu")
+    assert greet(links, Talk(EU, hello(None, 3)), ACCEPTED) is None
+    assert list(links) == []
+    assert links.refused == []
+
+
+def test_only_the_last_wrong_peers_are_remembered() -> None:
+    links = RegionLinks("eu")
+    for number in range(200):
+        via = Via(f"10.0.0.{number}", expected=None, may_be_region=False)
+        assert greet(links, Talk(EU, US), via) is not None
+    assert len(links.refused) == 64
+    assert links.refused[-1].via.place == "10.0.0.199"
+
+
+async def test_who_waits_for_the_end_of_a_link_is_told() -> None:
+    import asyncio
+
+    links = RegionLinks("eu")
+    talk = Talk(EU, US)
+    greet(links, talk, ACCEPTED)
+    waiting = asyncio.create_task(links.until_missing("us"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    assert links.left(cast(Link, talk)) is not None
+    await asyncio.wait_for(waiting, 10)
+    assert links.left(cast(Link, talk)) is None
+
+
+@pytest.mark.parametrize(
+    ("theirs", "expected", "may_be_region", "linked", "why"),
+    [
+        (hello(None, 2), None, False, {}, None),
+        (US, None, True, {}, None),
+        (US, "us", True, {"us": US.store, "ap": bytes(16)}, None),
+        (hello(None, 2), "us", True, {}, "is no region"),
+        (US, None, False, {}, "lacks the right peer"),
+        (hello("eu", 2), None, True, {}, "both ends are region eu"),
+        (US, "ap", True, {}, "dialled as region ap, and is region us"),
+        (hello("us", 1), "us", True, {}, "one store id"),
+        (US, None, True, {"us": bytes(16)}, "two stores say that they are region us"),
+    ],
+)
+def test_why_a_peer_is_wrong(
+    theirs: Hello,
+    expected: str | None,
+    may_be_region: bool,
+    linked: dict[str, bytes],
+    why: str | None,
+) -> None:
+    found = why_wrong(EU, theirs, expected=expected, may_be_region=may_be_region, linked=linked)
+    if why is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert why in found.message
+        assert found.hint
