@@ -191,6 +191,7 @@ class End:
             region=region,
             ticket=None if region is None else store.random(16),
             told=store.hub.head,
+            recent=store.hub.forwarding.recent,
         )
         self.is_congested = False
         """What is new is not taken as it is made ready for many: it is read from the journal."""
@@ -220,6 +221,8 @@ class End:
     def changed(self) -> None:
         if self.session.incoming.awaits_names:
             self.store.hub.attend(self)
+        if self.session.neighbour is not None:
+            self.store.hub.forwarding.look(self)
 
     def tick(self, now_ms: int, /) -> None:
         """Time is the test's."""

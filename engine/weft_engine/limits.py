@@ -236,6 +236,25 @@ TREE_BEHIND_CONTEXTS_MAX: Final = 262_144
 """A kept tree that is behind by more than this is dropped, and made again when it is needed."""
 LIVE_REGIONS_MAX: Final = 64
 """Regions with which one is linked, and of which one knows how far they are."""
+LIVE_QUIET_MS: Final = 12_000
+"""A region of which nothing was heard for so long is not told of as live: longer than between two
+heartbeats."""
+TIPS_GATHER_S: Final = 0.05
+"""What announcements to a region wait for others."""
+TIPS_UNACKED_RECORDS_MAX: Final = 4096
+"""Records that were announced to one region, or are to be, and are not acknowledged; with more of
+them what follows is sent."""
+TIPS_OPEN_HASHES_MAX: Final = 8192
+"""Announced records that have not come, on one link."""
+RECENT_HASHES: Final = 16_384
+"""Records journaled last, by hash, in memory: what is announced is mostly among them."""
+WANT_AFTER_S: Final = 0.3
+"""How long one region waits for what others announced before it asks one of them, and then the
+next."""
+DISTRUST_MS: Final = 10_000
+"""So long a region is sent what another one should have sent it and did not."""
+WINDOW_SLACK: Final = 2
+"""How many times the window a region may fill with answers to wants."""
 CHECKED_CONTEXTS_MAX: Final = 64
 """Contexts in one check."""
 HEARTBEAT_MS: Final = 10_000

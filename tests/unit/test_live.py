@@ -63,7 +63,7 @@ class Writer:
 
 def message_of(body: Body, serial: int) -> bytes:
     assert body.shared is not None
-    return head_of(serial) + body.shared
+    return head_of(serial) + body.said + body.shared
 
 
 def by_itself(

@@ -27,6 +27,7 @@ from weft_engine.records.envelope import Kind
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.audience import Audience
+from weft_engine.sync.driving.forwarding import Forwarding
 from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.driving.turns import Turns
 from weft_engine.sync.end.live import Body, News, Sign, compose, news_of, nothing_of
@@ -90,6 +91,8 @@ class Hub:
         self._groups: dict[Interest, _Group] = {}
         self._audience: Audience[_Group] = Audience()
         self._offered: dict[RecordHash, dict[Ear, None]] = {}
+        self.forwarding = Forwarding(is_coming=self._offered.__contains__)
+        """What its links to other regions share."""
         self._attentive: dict[Ear, None] = {}
         """They wait for records by name, and look at each that is committed."""
         self._waiting: dict[Ear, None] = {}
@@ -134,6 +137,7 @@ class Hub:
             ears.pop(ear, None)
         for hash_ in ear.session.incoming.offered:
             self._forget(hash_, ear)
+        self.forwarding.leave(ear)
         if not self._ears and self._stop is not None:
             self._stop()
             self._stop = None
@@ -172,21 +176,32 @@ class Hub:
 
     def _committed(self, stored: Sequence[Stored], items: Sequence[SignatureItem]) -> None:
         told: dict[Ear, None] = dict(self._attentive)
+        sources: dict[ContextName, dict[Ear, None]] = {}
+        """Those that offered all records of a context."""
         for one in stored:
             if one.record.envelope.kind is Kind.ERASE:
                 self.pages.forget(one.record.envelope.context)
             ears = self._offered.pop(one.record.hash, None)
             if ears is not None:
                 told.update(ears)
-                self._came.update(ears)
+            if self.forwarding.is_on:
+                context = one.record.envelope.context
+                sources[context] = _in_both(sources.get(context), ears or {})
+        self.forwarding.committed(stored)
         for ear in told:
             if ear.session.following.journaled(stored):
                 ear.changed()
+            if ear.session.following.came:
+                self._came[ear] = None
             if not ear.session.incoming.awaits_names:
                 self._attentive.pop(ear, None)
         if not self._news:
             asyncio.get_running_loop().call_soon(self.flush)
-        self._news += news_of(stored, items, sign=self._sign)
+        found = news_of(stored, items, sign=self._sign)
+        for news in found if sources else ():
+            neighbours = [ear.session.neighbour for ear in sources[news.context]]
+            news.sources = [one for one in neighbours if one is not None]
+        self._news += found
 
     def flush(self) -> None:
         """Hand out what is new."""
@@ -205,7 +220,8 @@ class Hub:
         for context in of:
             for group in self._audience.of(context):
                 covered.setdefault(group, []).append(context)
-        composed: dict[tuple[ContextName, ...], list[Body]] = {}
+        composed: dict[tuple[Position, ...], list[Body]] = {}
+        """By where the news begin that are in them."""
         for group, names in covered.items():
             key = tuple(names)
             if len(key) == 1:
@@ -217,10 +233,15 @@ class Hub:
                 # Who writes alone in a context is told of its own only: no bytes are made for it.
                 self._give(ears[0], [nothing_of(some, head)])
                 continue
-            bodies = composed.get(key)
-            if bodies is None:
-                bodies = composed[key] = compose(some, head)
+            bodies = None
             for ear in ears:
+                if ear in self.forwarding:
+                    left = self.forwarding.sent_here(ear, some)
+                    if left:
+                        self._give(ear, _composed(composed, left, head))
+                    continue
+                if bodies is None:
+                    bodies = _composed(composed, some, head)
                 self._give(ear, bodies)
         for ear in self._came:
             ear.session.following.handed_out()
@@ -275,6 +296,19 @@ class Hub:
 
 def _within(news: Sequence[News], contexts: frozenset[ContextName]) -> list[News]:
     return [one for one in news if one.context in contexts]
+
+
+def _composed(
+    composed: dict[tuple[Position, ...], list[Body]], news: Sequence[News], head: Position
+) -> list[Body]:
+    which = tuple([one.stored[0].position for one in news])
+    if which not in composed:
+        composed[which] = compose(news, head)
+    return composed[which]
+
+
+def _in_both(some: dict[Ear, None] | None, others: dict[Ear, None]) -> dict[Ear, None]:
+    return others if some is None else {ear: None for ear in some if ear in others}
 
 
 def give(ear: Ear, bodies: Sequence[Body]) -> None:

@@ -95,6 +95,7 @@ class Link:
             ticket=None if region is None else store.random(TICKET_BYTES),
             showing=Showing(store.presence, self._presence_due, is_client=serves_client),
             told=store.hub.head,
+            recent=store.hub.forwarding.recent,
             contexts_max=contexts_max,
             outbox_bytes=outbox_bytes,
             keeps_cursors=store.guard is None or store.guard.keeps_cursors,
@@ -272,6 +273,8 @@ class Link:
                 self._acknowledge_soon()
             if session.incoming.awaits_names:
                 self._store.hub.attend(self)
+        if session.neighbour is not None and not self._over.done():
+            self._store.hub.forwarding.look(self)
         self._waiting.changed()
         if session.end is not None:
             self._wind_up(session.end)

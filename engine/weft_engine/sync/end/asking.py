@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from weft_engine.sync.end.confirming import Confirming
 from weft_engine.sync.end.cursor_questions import BehindRead, CursorKept, CursorRead, RowRead
 from weft_engine.sync.end.following import Following
+from weft_engine.sync.end.held_questions import HeldRead
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.progress import Progress
@@ -85,6 +86,7 @@ class Asking:
         # What a peer lacks is computed when there is little else to send: the lists can be long.
         return (
             self.cursors.next(self.progress.durable_upto())
+            or self.incoming.next_held()
             or sending.next_wanted()
             or (comparison.to_settle() if not sending.outgoing.ready else None)
             or sending.next_read()
@@ -94,7 +96,8 @@ class Asking:
     def supply(self, answer: Answer) -> None:
         """The store's answer. LimitBroken if the link is about too much."""
         self._is_asking = False
-        subject, outbox, outgoing = self.subject, self.sending.outbox, self.sending.outgoing
+        subject, sending = self.subject, self.sending
+        outbox, outgoing = sending.outbox, sending.outgoing
         comparison = subject.comparison
         assert comparison is not None, "nothing is asked before the peer's hello"
         match answer:
@@ -114,11 +117,17 @@ class Asking:
                 for some in answer.contexts:
                     self.incoming.held(some.held)
                     outgoing.lacking(some.context, some.positions, some.upto)
+            case HeldRead(asked, held):
+                self.incoming.looked_up(asked.hashes, held)
+                self.following.answered()
+                if sending.neighbour is not None:
+                    for hash_ in held:
+                        sending.neighbour.holds(hash_)
             case RecordsRead(question) if isinstance(question, ReadWanted):
-                self.sending.wanted_read(answer, question, subject.interest)
+                sending.wanted_read(answer, question, subject.interest)
             case RecordsRead():
                 known = self.following.came.union(self.incoming.offered)
-                self.sending.records_read(answer, known, states=comparison.is_done)
+                sending.records_read(answer, known, states=comparison.is_done)
             case CursorRead() | BehindRead():
                 outbox.put(subject.resuming.supply(answer))
                 self.cursors.resumed(subject.begin())

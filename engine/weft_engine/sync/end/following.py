@@ -13,6 +13,7 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.live import Body
+from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.tickets import Tickets
@@ -86,6 +87,16 @@ class Following:
     def handed_out(self) -> None:
         """All links have been told of what was committed."""
         self.came.clear()
+
+    def spare(self, stored: Sequence[Stored], sources: Sequence[Neighbour]) -> None:
+        """One of `sources` sends the peer what is new here: it is announced, unless it came from
+        the peer."""
+        neighbour = self._sending.neighbour
+        assert neighbour is not None, "only a region is spared anything"
+        some = [one for one in stored if one.record.hash not in self.came]
+        neighbour.gather(some, sources)
+        for one in some:
+            self._sending.outgoing.spare(one.record.envelope.context, one.position)
 
     # ---- as it is new -------------------------------------------------------------------------
 

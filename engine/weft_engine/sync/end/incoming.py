@@ -1,7 +1,12 @@
 """What came from a peer and is not durable here yet, and what the peer has announced.
 
 A Records message is open from its arrival until each of its records is journaled, whoever brought
-the last of them; then it is acknowledged. A parked record keeps its message open.
+the last of them; then it is acknowledged. A parked record keeps its message open. So is a Tips
+message, until each record that it names is journaled.
+
+Between regions nothing is asked for at once: what others announced, or what parked records wait
+for, is handed over (`take_absent`), for it is mostly on its way. And there the peer may go beyond
+the window with what it was asked for: what waits in a full one may wait for that.
 
 Must never know: frames' bytes, the store.
 """
@@ -9,22 +14,25 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from weft_engine.limits import (
     ANNOUNCED_HASHES_MAX,
     HELD_HASH_BYTES,
+    TIPS_OPEN_HASHES_MAX,
     WAITING_RECORDS_MAX,
     WANTED_HASHES_MAX,
     WANTED_PER_FRAME_MAX,
+    WINDOW_SLACK,
 )
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
+from weft_engine.sync.end.held_questions import ReadHeld
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
-from weft_engine.sync.framing.messages import Ack, Records, Want, Window
+from weft_engine.sync.framing.messages import Ack, Records, Tips, Want, Window
 from weft_engine.sync.interest import Interest
 
 
@@ -66,7 +74,19 @@ class Incoming:
         self._contexts = 0
         """Of which frontiers were announced."""
         self._wanted: set[RecordHash] = set()
+        self._tips: dict[RecordHash, set[int]] = {}
+        """Announced by the peer as held and not known to be journaled here, with the messages."""
+        self._unknown: dict[RecordHash, None] = {}
+        """Of these, what is still to be looked up."""
+        self._absent: dict[RecordHash, None] = {}
+        """Not journaled, and not handed over."""
+        self._is_between_regions = False
+        self.records_received = 0
+        """Records that came, whether they were new or not."""
         self._has_ended = False
+
+    def greeted(self, *, is_between_regions: bool) -> None:
+        self._is_between_regions = is_between_regions
 
     @property
     def offered(self) -> Collection[RecordHash]:
@@ -82,7 +102,7 @@ class Incoming:
     @property
     def awaits_names(self) -> bool:
         """Records that were announced, or asked for, have not come."""
-        return bool(self._announced or self._wanted)
+        return bool(self._announced or self._wanted or self._tips)
 
     @property
     def has_admissions(self) -> bool:
@@ -96,7 +116,7 @@ class Incoming:
     @property
     def held_bytes(self) -> int:
         """Of messages that are not durable, and about what the hashes take that are awaited."""
-        hashes = len(self._announced) + len(self._wanted) + len(self._offered)
+        hashes = len(self._announced) + len(self._wanted) + len(self._offered) + len(self._tips)
         return self._open_bytes + HELD_HASH_BYTES * hashes
 
     @property
@@ -119,6 +139,55 @@ class Incoming:
         """These are journaled here."""
         for hash_ in hashes:
             self._announced.pop(hash_, None)
+            self._close_tip(hash_)
+
+    # ---- tips ---------------------------------------------------------------------------------
+
+    def receive_tips(self, message: Tips, recent: Container[RecordHash]) -> None:
+        """`recent` are journaled. PeerError if the message is out of turn, beyond the window or
+        more than the limits."""
+        self._receive(message.serial)
+        left = {hash_ for hash_ in message.hashes if hash_ not in recent}
+        self._open[message.serial] = _Open(0, message.upto, left, is_admitted=True)
+        for hash_ in left:
+            if hash_ not in self._tips:
+                self._unknown[hash_] = None
+            self._tips.setdefault(hash_, set()).add(message.serial)
+        if len(self._tips) > TIPS_OPEN_HASHES_MAX:
+            raise LimitBroken(
+                f"more than {TIPS_OPEN_HASHES_MAX} records were announced that have not come"
+            )
+
+    def next_held(self) -> ReadHeld | None:
+        """Which of the announced records to look up."""
+        if not self._unknown:
+            return None
+        question = ReadHeld(tuple(self._unknown))
+        self._unknown = {}
+        return question
+
+    def looked_up(self, hashes: Iterable[RecordHash], held: Container[RecordHash]) -> None:
+        """Which of these are journaled here."""
+        for hash_ in hashes:
+            if hash_ in held:
+                self._close_tip(hash_)
+            elif hash_ in self._tips:
+                self._absent[hash_] = None
+
+    def take_absent(self) -> Collection[RecordHash]:
+        """What the peer holds and we lack, each once."""
+        absent, self._absent = self._absent, {}
+        return absent.keys()
+
+    def _close_tip(self, hash_: RecordHash) -> bool:
+        serials = self._tips.pop(hash_, None)
+        if serials is None:
+            return False
+        self._absent.pop(hash_, None)
+        self._unknown.pop(hash_, None)
+        for serial in serials:
+            self._open[serial].left.discard(hash_)
+        return True
 
     # ---- records ------------------------------------------------------------------------------
 
@@ -146,21 +215,24 @@ class Incoming:
 
     def receive(self, message: Records, interest: Interest) -> None:
         """PeerError if the message is out of turn or beyond the window."""
-        if message.serial != self._last_serial + 1:
-            raise ProtocolViolation(
-                f"records with serial {message.serial} came where {self._last_serial + 1} is due"
-            )
-        if len(self._open) >= self._window.frames or self._open_bytes >= self._window.bytes:
-            raise LimitBroken(
-                f"records came beyond the window of {self._window.frames} messages"
-                f" and {self._window.bytes} bytes"
-            )
+        self._receive(message.serial)
+        self.records_received += len(message.records)
         size = sum(len(envelope) + len(payload) for envelope, payload in message.records)
         size += sum(len(envelope) + len(payload) for envelope, payload, _ in message.erasers)
-        self._last_serial = message.serial
         self._open[message.serial] = _Open(size, message.upto)
         self._open_bytes += size
         self._admissions.append((message, interest))
+
+    def _receive(self, serial: int) -> None:
+        if serial != self._last_serial + 1:
+            raise ProtocolViolation(f"serial {serial} came where {self._last_serial + 1} is due")
+        times = WINDOW_SLACK if self._is_between_regions else 1
+        frames, bytes_ = times * self._window.frames, times * self._window.bytes
+        if len(self._open) >= frames or self._open_bytes >= bytes_:
+            raise LimitBroken(
+                f"records came beyond the window of {frames} messages and {bytes_} bytes"
+            )
+        self._last_serial = serial
 
     def next_admission(self) -> Admission | None:
         """Records to check (`inspection.inspect`). Then tell the session that they are `refused`,
@@ -179,12 +251,13 @@ class Incoming:
             self._offered.setdefault(hash_, set()).add(serial)
 
     def committed(self, hash_: RecordHash) -> bool:
-        """A record was journaled. Whether the peer offered it."""
+        """A record was journaled. Whether the peer offered it, or said that it holds it."""
         self._announced.pop(hash_, None)
         self._wanted.discard(hash_)
+        was_announced = self._close_tip(hash_)
         serials = self._offered.pop(hash_, None)
         if serials is None:
-            return False
+            return was_announced
         for serial in serials:
             self._open[serial].left.discard(hash_)
         return True
@@ -212,6 +285,9 @@ class Incoming:
             raise LimitBroken(
                 f"records came without more than {WANTED_HASHES_MAX} others that they depend on"
             )
+        if self._is_between_regions:
+            self._absent.update(dict.fromkeys(missing))
+            return []
         starts = range(0, len(missing), WANTED_PER_FRAME_MAX)
         return [Want(tuple(missing[i : i + WANTED_PER_FRAME_MAX])) for i in starts]
 

@@ -2,7 +2,7 @@
 
 The records that one job of the journal brought into one context, with the signatures that came with
 them, are *news*. Of the news since the last turn one body is made for all links that cover the same
-contexts: the same bytes for each, of which only the head (the serial) is a link's own.
+contexts: the same bytes for each, of which only the head (serial and position) is a link's own.
 
 Invariant: as in `weft_engine.sync.end.outgoing`, a message is closed. News that are not closed by
 themselves (no signature is at hand, a stand-in wants its eraser beside it, too large for a frame)
@@ -26,6 +26,7 @@ from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.sync.end.closure import closed, needed
+from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.framing.frames import VERSION, eraser_fields, item_fields
 
 _HEAD = bytes((VERSION, 0x96, 4))
@@ -63,9 +64,10 @@ class Parts(NamedTuple):
 
 
 class News:
-    """Records of one context that were committed together, in journal order."""
+    """Records of one context that were committed together, in journal order. `sources`: the regions
+    that sent all of them."""
 
-    __slots__ = ("_items", "_parts", "_sign", "context", "hashes", "size", "stored")
+    __slots__ = ("_items", "_parts", "_sign", "context", "hashes", "size", "sources", "stored")
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class News:
         self.hashes = frozenset([one.record.hash for one in stored])
         self.size = sum([one.record.size for one in stored])
         """Bytes of the records, as a window counts them."""
+        self.sources: Sequence[Neighbour] = ()
         self._items: Sequence[SignatureItem] | None = items
         self._sign = sign
         self._parts: Parts | None = None
@@ -97,12 +100,14 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A Records message but for its head. `shared` None: it can't be pushed; empty: the peer has
-    all of it."""
+    """A Records message but for its serial and position. `shared` None: it can't be pushed; empty:
+    the peer has all of it."""
 
     news: tuple[News, ...]
     """What it is about, including what the peer has."""
     upto: Position
+    said: bytes
+    """`upto`, as it stands in the message."""
     shared: bytes | None
     sent: Sent
 
@@ -118,9 +123,9 @@ class Body:
         gone = [news for news in self.news if not hashes.isdisjoint(news.hashes)]
         if not all(news.hashes <= hashes for news in gone):
             # Part of it waited for another link's records: alone the rest is not closed.
-            return Body(self.news, self.upto, None, self.sent)
+            return Body(self.news, self.upto, self.said, None, self.sent)
         if not kept:
-            return Body(self.news, self.upto, b"", self.sent)
+            return Body(self.news, self.upto, self.said, b"", self.sent)
         return _body(self.news, kept, self.upto)
 
 
@@ -209,11 +214,11 @@ def compose(news: Sequence[News], head: Position) -> list[Body]:
 
 def nothing_of(news: Sequence[News], upto: Position) -> Body:
     """A body for a peer that has all of the news; no bytes are made for it."""
-    return Body(tuple(news), upto, b"", _sent(news))
+    return Body(tuple(news), upto, b"", b"", _sent(news))
 
 
 def head_of(serial: int) -> bytes:
-    """What stands before the shared bytes of a body."""
+    """What stands before the position of a body."""
     if serial < 0x80:
         return _HEAD + bytes((serial,))
     width = 1 if serial < 1 << 8 else 2 if serial < 1 << 16 else 4 if serial < 1 << 32 else 8
@@ -222,21 +227,26 @@ def head_of(serial: int) -> bytes:
 
 def whole_head(serial: int, upto: Position | None) -> bytes:
     """What stands before the shared bytes of a `Whole`."""
+    return head_of(serial) + said_of(upto)
+
+
+def said_of(upto: Position | None) -> bytes:
+    """A position as it stands in a message."""
     said: bytes = msgpack.packb(upto)
-    return head_of(serial) + said
+    return said
 
 
 def _body(news: tuple[News, ...], kept: Sequence[News], upto: Position) -> Body:
     sent = _sent(kept)
+    said = said_of(upto)
     parts: list[Parts] = []
     for one in kept:
         if one.parts is None:
-            return Body(news, upto, None, sent)
+            return Body(news, upto, said, None, sent)
         parts.append(one.parts)
     pack_array = msgpack.Packer().pack_array_header
     shared = b"".join(
         [
-            msgpack.packb(upto),
             pack_array(sum([len(one.stored) for one in kept])),
             *[some.records for some in parts],
             pack_array(sum([some.signatures for some in parts])),
@@ -244,7 +254,7 @@ def _body(news: tuple[News, ...], kept: Sequence[News], upto: Position) -> Body:
             _NO_ERASERS,
         ]
     )
-    return Body(news, upto, shared, sent)
+    return Body(news, upto, said, shared, sent)
 
 
 def _sent(news: Sequence[News]) -> Sent:

@@ -57,6 +57,8 @@ class Pending:
     withheld_bytes: int = 0
     known: set[Position] = field(default_factory=set)
     """Still before us, but from the peer."""
+    spared: set[Position] = field(default_factory=set)
+    """Still before us, but announced, or to be."""
 
     @property
     def has_more(self) -> bool:
@@ -66,7 +68,9 @@ class Pending:
 
     def goes_on_from(self, position: Position) -> bool:
         """What is to be sent next is just what stands behind `position`."""
-        if self.comparing or self.held or self.withheld or self.positions or self.known:
+        if self.comparing or self.held or self.withheld or self.positions:
+            return False
+        if self.known or self.spared:
             return False
         return self.after == position
 
@@ -145,6 +149,8 @@ class Outgoing:
         self._told = told or Head(Position(0))
         self._head = Position(0)
         self.unacked: dict[int, Sent] = {}
+        self.gathered: dict[ContextName, Position] = {}
+        """Where the first record of each context stands that waits to be announced."""
         self._unacked_bytes = 0
         self.records_sent = 0
         self._pending: dict[ContextName, Pending] = {}
@@ -202,8 +208,10 @@ class Outgoing:
         self._comparing -= 1
         pending.comparing = False
         pending.after = max(pending.after, upto)
-        pending.positions = deque(p for p in positions if p not in pending.known)
+        left_out = pending.known | pending.spared
+        pending.positions = deque(p for p in positions if p not in left_out)
         pending.known = {p for p in pending.known if p > pending.after}
+        pending.spared = {p for p in pending.spared if p > pending.after}
         self._settle(context, pending)
 
     def behind(
@@ -262,6 +270,23 @@ class Outgoing:
             # What the peer lacks was read from a journal that was ahead of what we were told.
             pending.know(position)
         self._settle(context, pending)
+
+    def spare(self, context: ContextName, position: Position) -> None:
+        """It is announced instead of being sent."""
+        pending = self._pending.get(context)
+        if pending is None or position <= pending.after:
+            return
+        if len(pending.spared) >= KNOWN_POSITIONS_MAX:
+            self.committed(context, position, from_peer=False)
+        else:
+            pending.spared.add(position)
+
+    def sent_upto(self, context: ContextName) -> Position | None:
+        """Up to where all of a context was sent, but for what waits to be announced; None: all."""
+        pending = self._pending.get(context)
+        if pending is None:
+            return None
+        return Position(0) if pending.comparing or pending.held else pending.floor
 
     # ---- reading ------------------------------------------------------------------------------
 
@@ -349,6 +374,9 @@ class Outgoing:
         if later:
             pending.after = later[-1].position
         wanted = _not_at_peer((*again, *new), pending.known, known)
+        if pending.spared:
+            wanted = [one for one in wanted if one.position not in pending.spared]
+            pending.spared = {p for p in pending.spared if p > pending.after}
         sendable = closed(wanted, items)
         kept = {one.position for one in sendable}
         withheld = [one for one in wanted if one.position not in kept]
@@ -379,7 +407,8 @@ class Outgoing:
         return True
 
     def stated(self) -> Position | None:
-        """Up to where everything was sent, or None while that can't be said cheaply."""
+        """Up to where everything was sent or announced, or None while that can't be said
+        cheaply."""
         if self._comparing or len(self._pending) > _FLOOR_CONTEXTS_MAX:
             return None
         return self._floor()
@@ -397,12 +426,14 @@ class Outgoing:
             return None
         floor = None if pending is None else pending.floor
         sent = [s.firsts[context] - 1 for s in self.unacked.values() if context in s.firsts]
+        if context in self.gathered:
+            sent.append(self.gathered[context] - 1)
         return Position(min([self.head if floor is None else floor, *sent]))
 
     def lagging(self) -> dict[ContextName, Position]:
         """The contexts of which not everything up to `head` is durable at the peer, and up to where
         it is; 0 of those that are not compared yet."""
-        contexts = dict.fromkeys(self._pending)
+        contexts = dict.fromkeys((*self._pending, *self.gathered))
         for sent in self.unacked.values():
             contexts.update(dict.fromkeys(sent.firsts))
         found = {context: self.saved_of(context) or Position(0) for context in contexts}
@@ -415,6 +446,7 @@ class Outgoing:
 
     def _floor(self) -> Position:
         floors = [pending.floor for pending in self._pending.values()]
+        floors += [Position(first - 1) for first in self.gathered.values()]
         return min([self.head, *(floor for floor in floors if floor is not None)])
 
     def _settle(self, context: ContextName, pending: Pending) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from weft_engine.limits import ANSWER_MS, HEARTBEAT_MS, LINK_DEAD_MS
+from weft_engine.limits import ANSWER_MS, HEARTBEAT_MS, LINK_DEAD_MS, LIVE_QUIET_MS
 
 _TICK_MS_MAX = 5_000
 
@@ -34,6 +34,11 @@ class Pulse:
         self._awaited_ms = 0
         self._quiet_ms = 0
         self._ticked_ms: int | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing was heard for longer than heartbeats leave between them."""
+        return self._silent_ms >= LIVE_QUIET_MS
 
     def tick(self, now_ms: int, awaited: str | None) -> Beat:
         """`now_ms` is of any clock that never steps back. `awaited`: without which message of the

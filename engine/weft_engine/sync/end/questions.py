@@ -35,6 +35,7 @@ from weft_engine.sync.end.cursor_questions import (
     ReadRow,
     answer_cursor,
 )
+from weft_engine.sync.end.held_questions import HeldRead, ReadHeld, read_held
 from weft_engine.sync.end.live import Whole
 from weft_engine.sync.end.tree_questions import (
     NamesRead,
@@ -241,6 +242,7 @@ Question = (
     | ReadRecords
     | ReadWanted
     | ReadConfirmations
+    | ReadHeld
     | TicketQuestion
     | CursorQuestion
 )
@@ -252,6 +254,7 @@ Answer = (
     | LackingRead
     | RecordsRead
     | ConfirmationsRead
+    | HeldRead
     | TicketAnswer
     | CursorAnswer
 )
@@ -276,6 +279,8 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
             return _wanted(connection, question)
         case ReadConfirmations():
             return _confirmations(connection, question)
+        case ReadHeld():
+            return read_held(connection, question)
         case ReadTicket():
             return TicketRead(tickets.held(connection, question.peer))
         case KeepTicket():

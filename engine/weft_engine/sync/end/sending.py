@@ -1,5 +1,10 @@
 """What goes to the peer: messages in their order, and the records that the window has room for.
 
+Between two regions what the peer asks for goes out beyond the window, up to WINDOW_SLACK times as
+much: a full window may hold what waits at the peer for just that. It never waits itself: it is all
+that was announced and not acknowledged in that context, in journal order (`sync.end.neighbour`),
+so its acknowledgements come, and room for the next.
+
 Must never know: what comes, the store.
 """
 
@@ -13,16 +18,18 @@ from weft_engine.limits import (
     WANTED_HASHES_MAX,
     WANTED_IN_VAIN_MAX,
     WANTED_PER_FRAME_MAX,
+    WINDOW_SLACK,
 )
 from weft_engine.names import Position, RecordHash
 from weft_engine.sync.end.acks import Acks
 from weft_engine.sync.end.closure import needed
-from weft_engine.sync.end.live import Body, Sent, head_of, whole_head
+from weft_engine.sync.end.live import Body, Sent, head_of, said_of, whole_head
+from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.outbox import Outbox
 from weft_engine.sync.end.outgoing import Composed, Head, Outgoing, beside, firsts
 from weft_engine.sync.end.questions import ReadRecords, ReadWanted, RecordsRead
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
-from weft_engine.sync.framing.messages import Ack, Records, Want, Window
+from weft_engine.sync.framing.messages import Ack, Records, Tips, Want, Window
 from weft_engine.sync.interest import Interest
 
 
@@ -40,11 +47,15 @@ class Sending:
         self._wanted: dict[RecordHash, None] = {}
         self._passed_over = 0
         """Records that were asked for and not sent."""
+        self.neighbour: Neighbour | None = None
+        """The peer, if both ends are regions."""
 
-    def greeted(self, window: Window) -> None:
-        """The peer's window is as large as this."""
+    def greeted(self, window: Window, region: str | None) -> None:
+        """The peer's window is as large as this; between regions, it is this one."""
         ours = self.window
         self.window = Window(min(ours.frames, window.frames), min(ours.bytes, window.bytes))
+        if region is not None:
+            self.neighbour = Neighbour(region, self.outgoing.gathered)
 
     @property
     def is_settled(self) -> bool:
@@ -78,15 +89,20 @@ class Sending:
 
     def wanted(self, message: Want) -> None:
         """The peer asks for these."""
-        self._wanted.update(dict.fromkeys(message.hashes))
-        if len(self._wanted) > WANTED_HASHES_MAX:
+        if len(self._wanted.keys() | message.hashes) > WANTED_HASHES_MAX:
             raise LimitBroken(f"more than {WANTED_HASHES_MAX} records were asked for")
+        hashes: Iterable[RecordHash] = message.hashes
+        if self.neighbour is not None:
+            hashes = self.neighbour.asked_for(hashes)
+        self._wanted.update(dict.fromkeys(hashes))
 
     def acked(self, ack: Ack) -> None:
         """ProtocolViolation if the peer can't know what it says."""
         for serial in range(ack.first, ack.last + 1):
             if not self.outgoing.acked(serial):
                 raise ProtocolViolation(f"serial {serial} was acknowledged and is not open")
+            if self.neighbour is not None:
+                self.neighbour.acked(serial)
         for region, position in ack.regions:
             if position > self.outgoing.head:
                 raise ProtocolViolation(
@@ -98,7 +114,7 @@ class Sending:
 
     def next_wanted(self) -> ReadWanted | None:
         """What to read of what the peer asked for."""
-        if not self._wanted or not self.outgoing.has_room(self.window):
+        if not self._wanted or not self.outgoing.has_room(self._room_for_wanted):
             return None
         return ReadWanted(tuple(islice(self._wanted, WANTED_PER_FRAME_MAX)), RECORDS_BYTES)
 
@@ -147,7 +163,33 @@ class Sending:
             return None
         self._serial += 1
         self.outgoing.sent(self._serial, body.sent)
-        return head_of(self._serial)
+        said = body.said
+        if self.outgoing.gathered:
+            # What was spared before is neither sent nor announced yet.
+            said = said_of(min(body.upto, Position(min(self.outgoing.gathered.values()) - 1)))
+        return head_of(self._serial) + said
+
+    def announce(self) -> None:
+        """Tell the peer of what others send it, as far as there is room: announcements take a
+        quarter of the window."""
+        neighbour, outgoing = self.neighbour, self.outgoing
+        if neighbour is None:
+            return
+        most = max(1, self.window.frames // 4)
+        while neighbour.unacked < most and outgoing.has_room(self.window):
+            one = neighbour.next(outgoing.sent_upto)
+            if one is None:
+                return
+            self._serial += 1
+            neighbour.announced(self._serial)
+            outgoing.sent(self._serial, Sent(min(one.firsts.values()), 0, one.firsts))
+            self.outbox.put(Tips(self._serial, outgoing.stated(), one.hashes))
+
+    @property
+    def _room_for_wanted(self) -> Window:
+        if self.neighbour is None:
+            return self.window
+        return Window(WINDOW_SLACK * self.window.frames, WINDOW_SLACK * self.window.bytes)
 
     def _send(self, composed: Composed, upto: Position | None) -> None:
         self._serial += 1

@@ -33,16 +33,19 @@ Must never know: sockets, SQLite, tasks, what time it is.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 from weft_engine.errors import MalformedFrame, PeerError, WeftError
 from weft_engine.limits import (
     FORMAT_VERSION,
     LISTED_CONTEXTS_MAX,
     OUTBOX_BYTES,
     POSITIONS_PER_ACK_MAX,
+    WANTED_PER_FRAME_MAX,
     WINDOW_BYTES,
     WINDOW_FRAMES,
 )
-from weft_engine.names import Position
+from weft_engine.names import Position, RecordHash
 from weft_engine.records.gate import Outcome
 from weft_engine.storage.journal import Identity
 from weft_engine.sync.end.asking import Asking
@@ -54,6 +57,7 @@ from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.live import Body
+from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.outbox import Pieces
 from weft_engine.sync.end.outgoing import Head
 from weft_engine.sync.end.progress import Progress
@@ -109,7 +113,8 @@ class Session:
     `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
     region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
     `showing` is its share in presence; None: it has none. `told` is what all links of the store
-    were told of, where they are told together. `contexts_max`: more than this the link may not be
+    were told of, where they are told together; `recent` is what was journaled last.
+    `contexts_max`: more than this the link may not be
     about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
 
     def __init__(
@@ -123,6 +128,7 @@ class Session:
         ticket: bytes | None = None,
         showing: Showing | None = None,
         told: Head | None = None,
+        recent: Container[RecordHash] = (),
         contexts_max: int = LISTED_CONTEXTS_MAX,
         outbox_bytes: int = OUTBOX_BYTES,
         keeps_cursors: bool = True,
@@ -138,6 +144,7 @@ class Session:
         """Up to which position of our journal a region holds everything within the interest."""
         self.tickets = Tickets(ticket)
         self.confirming = Confirming()
+        self._recent = recent
         self.incoming = Incoming(region, window)
         self.sending = Sending(window, told, outbox_bytes=outbox_bytes)
         self._outbox = self.sending.outbox
@@ -196,6 +203,19 @@ class Session:
             return State.CONNECTING
         return State.LIVE if self._subject.is_compared else State.COMPARING
 
+    @property
+    def neighbour(self) -> Neighbour | None:
+        """The peer, if both ends are regions."""
+        return self.sending.neighbour
+
+    @property
+    def live_with(self) -> str | None:
+        """The region with which this link is live: compared, and heard of lately."""
+        neighbour = self.sending.neighbour
+        if neighbour is None or self.end is not None or self._pulse.is_quiet:
+            return None
+        return neighbour.region if self._subject.is_compared else None
+
     # ---- frames -------------------------------------------------------------------------------
 
     def receive(self, frame: bytes) -> bool:
@@ -244,6 +264,28 @@ class Session:
         self._pulse.has_sent = self._pulse.has_sent or head is not None
         return head
 
+    # ---- between regions ----------------------------------------------------------------------
+
+    def tell_live(self, regions: Iterable[str]) -> bool:
+        """This store is live with these now. Whether that was news."""
+        if self.end is not None or self.neighbour is None:
+            return False
+        others = self.neighbour.to_tell(regions)
+        if others is not None:
+            self._outbox.put(Live(others))
+        return others is not None
+
+    def announce(self) -> None:
+        """Call TIPS_GATHER_S after something was spared (`Following.spare`)."""
+        if self.end is None:
+            self.sending.announce()
+
+    def want(self, hashes: Iterable[RecordHash]) -> None:
+        """Ask the peer for records that it holds."""
+        some = sorted(hashes)
+        for start in range(0, len(some), WANTED_PER_FRAME_MAX) if self.end is None else ():
+            self._outbox.put_first(Want(tuple(some[start : start + WANTED_PER_FRAME_MAX])))
+
     # ---- questions ----------------------------------------------------------------------------
 
     def next_question(self) -> Question | None:
@@ -291,6 +333,8 @@ class Session:
             return
         if self._showing is not None:
             self._showing.tick(now_ms)
+        if self.neighbour is not None:
+            self.neighbour.tick(now_ms)
         self.cursors.tick(now_ms)
         self._tell_cursor()
         match self._pulse.tick(now_ms, self.tickets.awaited or self._subject.resuming.awaited):
@@ -379,9 +423,17 @@ class Session:
             case Tree() | Branches() | Compared():
                 subject.receive_tree(message)
             case Tips():
-                raise ProtocolViolation("tips came where none are due")
-            case Live():
-                raise ProtocolViolation("a live came where none is due")
+                if self.neighbour is None:
+                    raise ProtocolViolation("tips came where none are due")
+                self.incoming.receive_tips(message, self._recent)
+                for hash_ in message.hashes:
+                    if hash_ in self._recent:
+                        self.neighbour.holds(hash_)
+                self.following.answered()
+            case Live(regions):
+                if self.neighbour is None:
+                    raise ProtocolViolation("a live came where none is due")
+                self.neighbour.live = frozenset(regions)
             case Reach():
                 raise ProtocolViolation("a reach came where none is due")
             case Zoom() | Sample():
@@ -403,7 +455,9 @@ class Session:
             return
         self.peer = hello
         self._serves = self.hello.region is not None and hello.region is None
-        self.sending.greeted(hello.window)
+        is_between_regions = self.hello.region is not None and hello.region is not None
+        self.sending.greeted(hello.window, hello.region if is_between_regions else None)
+        self.incoming.greeted(is_between_regions=is_between_regions)
         self.tickets.greeted(hello)
         self._subject.greeted(hello)
         self.cursors.greeted(hello, self.interest)
@@ -453,6 +507,8 @@ class Session:
         self.cursors.ended(self.progress.durable_upto())
         self.following.end()
         self.incoming.end()
+        if self.neighbour is not None:
+            self.neighbour.end()
         self.end = end
         self.sending.clear()
         self._reassembly = Reassembly()

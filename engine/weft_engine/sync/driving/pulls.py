@@ -1,0 +1,108 @@
+"""What other regions hold and this store lacks: asked for when it has not come by itself in a
+while, at one of those that hold it, and after another while at the next.
+
+One for all links of a store, so that of several that announced a record one is asked. Must never
+know: frames, why something has not come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from weft_engine.limits import WANT_AFTER_S
+from weft_engine.names import RecordHash
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Lacking(Generic[T]):
+    left: dict[T, None] = field(default_factory=dict)
+    """Those that hold it and were not asked."""
+    asked: dict[T, None] = field(default_factory=dict)
+    is_due: bool = False
+    """Its turn to be asked for comes."""
+
+
+class Pulls(Generic[T]):
+    """`ask` asks one of those that hold records for these. `is_coming` says whether one is on its
+    way into the journal, so that nobody is asked for it."""
+
+    def __init__(
+        self,
+        ask: Callable[[T, list[RecordHash]], None],
+        *,
+        is_coming: Callable[[RecordHash], bool],
+    ) -> None:
+        self._ask = ask
+        self._is_coming = is_coming
+        self._lacking: dict[RecordHash, _Lacking[T]] = {}
+        self._queue: dict[RecordHash, float] = {}
+        """When to ask for it, by the loop's clock, the first of all first."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._lacking)
+
+    def lack(self, who: T, hashes: Iterable[RecordHash]) -> None:
+        """`who` holds these, and they are not journaled here."""
+        for hash_ in hashes:
+            one = self._lacking.get(hash_)
+            if one is None:
+                one = self._lacking[hash_] = _Lacking()
+            if who not in one.asked:
+                one.left[who] = None
+                self._plan(hash_, one)
+
+    def came(self, hash_: RecordHash) -> None:
+        """It is journaled."""
+        if self._lacking.pop(hash_, None) is not None:
+            self._queue.pop(hash_, None)
+
+    def leave(self, who: T) -> None:
+        """There is nobody to be asked any more."""
+        for hash_, one in list(self._lacking.items()):
+            one.left.pop(who, None)
+            one.asked.pop(who, None)
+            if not one.left and not one.asked:
+                self.came(hash_)
+        if not self._lacking and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _plan(self, hash_: RecordHash, one: _Lacking[T]) -> None:
+        if one.is_due:
+            return
+        one.is_due = True
+        loop = asyncio.get_running_loop()
+        self._queue[hash_] = loop.time() + WANT_AFTER_S
+        if self._timer is None:
+            self._timer = loop.call_later(WANT_AFTER_S, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        now_s = loop.time()
+        asks: dict[T, list[RecordHash]] = {}
+        while self._queue:
+            hash_, due_s = next(iter(self._queue.items()))
+            if due_s > now_s:
+                self._timer = loop.call_at(due_s, self._look)
+                break
+            del self._queue[hash_]
+            one = self._lacking[hash_]
+            one.is_due = False
+            if not self._is_coming(hash_) and one.left:
+                who = next(iter(one.left))
+                del one.left[who]
+                one.asked[who] = None
+                asks.setdefault(who, []).append(hash_)
+            if one.left:
+                self._plan(hash_, one)
+        for who, hashes in asks.items():
+            self._ask(who, hashes)
