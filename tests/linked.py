@@ -272,6 +272,7 @@ class End:
             items = await self.store.signature_items(found.all)
             found = replace(found, items=tuple(items))
         self.session.supply(found)
+        self.changed()
         return True
 
     async def admit_one(self) -> bool:
@@ -352,10 +353,11 @@ def link(
     *,
     interests: tuple[Interest, Interest] = (EVERYTHING, EVERYTHING),
     windows: tuple[Window | None, Window | None] = (None, None),
+    regions: tuple[str | None, str | None] = (None, None),
 ) -> tuple[End, End]:
     return (
-        End(a, interest=interests[0], window=windows[0]),
-        End(b, interest=interests[1], window=windows[1]),
+        End(a, interest=interests[0], window=windows[0], region=regions[0]),
+        End(b, interest=interests[1], window=windows[1], region=regions[1]),
     )
 
 

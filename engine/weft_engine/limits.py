@@ -253,8 +253,6 @@ WANT_AFTER_S: Final = 0.3
 next."""
 DISTRUST_MS: Final = 10_000
 """So long a region is sent what another one should have sent it and did not."""
-WINDOW_SLACK: Final = 2
-"""How many times the window a region may fill with answers to wants."""
 CHECKED_CONTEXTS_MAX: Final = 64
 """Contexts in one check."""
 HEARTBEAT_MS: Final = 10_000

@@ -5,8 +5,8 @@ the last of them; then it is acknowledged. A parked record keeps its message ope
 message, until each record that it names is journaled.
 
 Between regions nothing is asked for at once: what others announced, or what parked records wait
-for, is handed over (`take_absent`), for it is mostly on its way. And there the peer may go beyond
-the window with what it was asked for: what waits in a full one may wait for that.
+for, is handed over (`take_absent`), for it is mostly on its way. And there what answers wants has a
+window of its own: what waits in the other one may wait for that.
 
 Must never know: frames' bytes, the store.
 """
@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from weft_engine.limits import (
     ANNOUNCED_HASHES_MAX,
     HELD_HASH_BYTES,
+    MESSAGE_BYTES_MAX,
     TIPS_OPEN_HASHES_MAX,
     WAITING_RECORDS_MAX,
     WANTED_HASHES_MAX,
     WANTED_PER_FRAME_MAX,
-    WINDOW_SLACK,
 )
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record
@@ -226,8 +226,10 @@ class Incoming:
     def _receive(self, serial: int) -> None:
         if serial != self._last_serial + 1:
             raise ProtocolViolation(f"serial {serial} came where {self._last_serial + 1} is due")
-        times = WINDOW_SLACK if self._is_between_regions else 1
-        frames, bytes_ = times * self._window.frames, times * self._window.bytes
+        frames, bytes_ = self._window.frames, self._window.bytes
+        if self._is_between_regions:
+            # Both windows, and what the last message went beyond one of them.
+            frames, bytes_ = 2 * frames, 2 * bytes_ + MESSAGE_BYTES_MAX
         if len(self._open) >= frames or self._open_bytes >= bytes_:
             raise LimitBroken(
                 f"records came beyond the window of {frames} messages and {bytes_} bytes"

@@ -5,10 +5,10 @@ A record that came from a region which is live with the peer is not sent to it; 
 others: it is *announced*. That the other region sends it is hoped for, not relied on.
 
 Invariant: of each context, what the peer was sent or told of is all that the journal holds up to
-some position; what waits to be announced, or came from the peer, counts as told of. So whatever a
-record waits for at the peer is at hand here, by its hash. When the peer asks for one, it is sent
-all that it was told of in that context and has not acknowledged, in journal order: each message of
-that can be journaled when it comes.
+some position; what waits to be announced, or came from the peer, counts as told of. When the peer
+asks for something of that, it is sent all that it was told of in that context and has not
+acknowledged, in journal order: each message of that can be journaled when it comes. What is
+announced and stands behind something that is still to be sent is not sent ahead of it, but with it.
 
 Must never know: frames' bytes, the store, what time it is.
 """
@@ -17,10 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from weft_engine.limits import DISTRUST_MS, TIPS_UNACKED_RECORDS_MAX, WANTED_PER_FRAME_MAX
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.storage.ledger import Stored
+
+SentUpto: TypeAlias = Callable[[ContextName], Position | None]
+"""Up to where all of a context was sent; None: all that is in the journal."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,9 +129,9 @@ class Neighbour:
         """Announcements that it has not acknowledged."""
         return len(self._by_serial)
 
-    def next(self, sent_upto: Callable[[ContextName], Position | None]) -> Announcement | None:
+    def next(self, sent_upto: SentUpto) -> Announcement | None:
         """What to announce now: the maximal ones of what was gathered, but of a context only up to
-        where all was sent (None: all of it)."""
+        where all was sent."""
         upto: dict[ContextName, Position | None] = {name: sent_upto(name) for name in self._firsts}
         taken: dict[RecordHash, _Told] = {}
         for hash_, told in self._gathered.items():
@@ -144,9 +148,7 @@ class Neighbour:
             del self._gathered[hash_]
             below.update(told.parents)
             firsts.setdefault(told.context, told.position)
-        self._firsts.clear()
-        for told in self._gathered.values():
-            self._firsts.setdefault(told.context, told.position)
+        self._count_firsts()
         self._announced.update(taken)
         self._taken = tuple(taken)
         hashes = tuple(sorted(hash_ for hash_ in taken if hash_ not in below))
@@ -163,9 +165,12 @@ class Neighbour:
 
     # ---- what it asks for ---------------------------------------------------------------------
 
-    def asked_for(self, hashes: Iterable[RecordHash]) -> list[RecordHash]:
-        """What to send when it asks for these, in this order; from now on, for a while, what comes
-        from those that should have sent it is sent to it."""
+    def asked_for(
+        self, hashes: Iterable[RecordHash], sent_upto: SentUpto
+    ) -> tuple[list[RecordHash], list[tuple[ContextName, Position]]]:
+        """What to send when it asks for these, in this order, and what is to be sent when its turn
+        comes; from now on, for a while, what comes from those that should have sent it is sent to
+        it."""
         contexts: dict[ContextName, None] = {}
         others: list[RecordHash] = []
         for hash_ in hashes:
@@ -177,10 +182,24 @@ class Neighbour:
                 self._distrusted[region] = self._now_ms + DISTRUST_MS
             if not told.was_asked_for:
                 contexts[told.context] = None
+        upto = {context: sent_upto(context) for context in contexts}
         found: list[tuple[Position, RecordHash]] = []
+        later: list[tuple[ContextName, Position]] = []
         for some in (self._announced, self._gathered) if contexts else ():
-            for hash_, told in some.items():
-                if told.context in contexts and not told.was_asked_for:
+            for hash_, told in tuple(some.items()):
+                if told.context not in contexts or told.was_asked_for:
+                    continue
+                limit = upto[told.context]
+                if limit is None or told.position <= limit:
                     told.was_asked_for = True
                     found.append((told.position, hash_))
-        return [hash_ for _, hash_ in sorted(found)] + others
+                elif some is self._gathered:
+                    del some[hash_]
+                    later.append((told.context, told.position))
+        self._count_firsts()
+        return [hash_ for _, hash_ in sorted(found)] + others, later
+
+    def _count_firsts(self) -> None:
+        self._firsts.clear()
+        for told in self._gathered.values():
+            self._firsts.setdefault(told.context, told.position)

@@ -281,6 +281,17 @@ class Outgoing:
         else:
             pending.spared.add(position)
 
+    def unspare(self, context: ContextName, position: Position) -> None:
+        """It is to be sent after all, and something before it is, too."""
+        pending = self._pending.get(context)
+        assert pending is not None, "something of it is to be sent"
+        pending.spared.discard(position)
+        if position > pending.after:
+            pending.newest = max(pending.newest, position)
+        else:
+            pending.positions = deque(sorted({*pending.positions, position}))
+        self._settle(context, pending)
+
     def sent_upto(self, context: ContextName) -> Position | None:
         """Up to where all of a context was sent, but for what waits to be announced; None: all."""
         pending = self._pending.get(context)

@@ -1,7 +1,7 @@
 """What goes to the peer: messages in their order, and the records that the window has room for.
 
-Between two regions what the peer asks for goes out beyond the window, up to WINDOW_SLACK times as
-much: a full window may hold what waits at the peer for just that. It never waits itself: it is all
+Between two regions what the peer asks for has a window of its own, as large as the other: that may
+be full of what waits at the peer for just this. What is asked for never waits itself: it is all
 that was announced and not acknowledged in that context, in journal order (`sync.end.neighbour`),
 so its acknowledgements come, and room for the next.
 
@@ -18,9 +18,9 @@ from weft_engine.limits import (
     WANTED_HASHES_MAX,
     WANTED_IN_VAIN_MAX,
     WANTED_PER_FRAME_MAX,
-    WINDOW_SLACK,
 )
 from weft_engine.names import Position, RecordHash
+from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.acks import Acks
 from weft_engine.sync.end.closure import needed
 from weft_engine.sync.end.live import Body, Sent, head_of, said_of, whole_head
@@ -45,6 +45,8 @@ class Sending:
         self.window = window
         self._serial = 0
         self._wanted: dict[RecordHash, None] = {}
+        self._answers: dict[int, int] = {}
+        """Serials and sizes of messages that answer wants and are not acknowledged."""
         self._passed_over = 0
         """Records that were asked for and not sent."""
         self.neighbour: Neighbour | None = None
@@ -93,7 +95,9 @@ class Sending:
             raise LimitBroken(f"more than {WANTED_HASHES_MAX} records were asked for")
         hashes: Iterable[RecordHash] = message.hashes
         if self.neighbour is not None:
-            hashes = self.neighbour.asked_for(hashes)
+            hashes, later = self.neighbour.asked_for(hashes, self.outgoing.sent_upto)
+            for context, position in later:
+                self.outgoing.unspare(context, position)
         self._wanted.update(dict.fromkeys(hashes))
 
     def acked(self, ack: Ack) -> None:
@@ -101,6 +105,7 @@ class Sending:
         for serial in range(ack.first, ack.last + 1):
             if not self.outgoing.acked(serial):
                 raise ProtocolViolation(f"serial {serial} was acknowledged and is not open")
+            self._answers.pop(serial, None)
             if self.neighbour is not None:
                 self.neighbour.acked(serial)
         for region, position in ack.regions:
@@ -114,7 +119,7 @@ class Sending:
 
     def next_wanted(self) -> ReadWanted | None:
         """What to read of what the peer asked for."""
-        if not self._wanted or not self.outgoing.has_room(self._room_for_wanted):
+        if not self._wanted or not self._has_room_for_wanted:
             return None
         return ReadWanted(tuple(islice(self._wanted, WANTED_PER_FRAME_MAX)), RECORDS_BYTES)
 
@@ -133,11 +138,20 @@ class Sending:
         self._passed_over += sum(hash_ not in known for hash_ in question.hashes)
         if self._passed_over > WANTED_IN_VAIN_MAX:
             raise LimitBroken(f"more than {WANTED_IN_VAIN_MAX} records were asked for in vain")
+        if self.neighbour is not None:
+            stored = [one for one in stored if not self._is_to_come(one)]
         if stored:
             records = tuple(one.record for one in stored)
             items = needed(stored, answer.items)
             erasers = beside(stored, answer)
-            self._send(Composed(records, items, firsts(stored), erasers), None)
+            composed = Composed(records, items, firsts(stored), erasers)
+            self._send(composed, None)
+            self._answers[self._serial] = composed.size
+
+    def _is_to_come(self, one: Stored) -> bool:
+        """Whether it is sent when its turn comes, behind what it may depend on."""
+        upto = self.outgoing.sent_upto(one.record.envelope.context)
+        return upto is not None and one.position > upto
 
     def records_read(
         self, answer: RecordsRead, known: Collection[RecordHash], *, states: bool
@@ -186,10 +200,11 @@ class Sending:
             self.outbox.put(Tips(self._serial, outgoing.stated(), one.hashes))
 
     @property
-    def _room_for_wanted(self) -> Window:
+    def _has_room_for_wanted(self) -> bool:
         if self.neighbour is None:
-            return self.window
-        return Window(WINDOW_SLACK * self.window.frames, WINDOW_SLACK * self.window.bytes)
+            return self.outgoing.has_room(self.window)
+        bytes_ = sum(self._answers.values())
+        return len(self._answers) < self.window.frames and bytes_ < self.window.bytes
 
     def _send(self, composed: Composed, upto: Position | None) -> None:
         self._serial += 1

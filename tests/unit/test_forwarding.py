@@ -1,0 +1,259 @@
+"""Regions forward by who is live with whom: what another region sends is announced, and pulled
+when it does not come."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from itertools import combinations
+
+import pytest
+
+from tests.linked import End, Store, cut, link, settle, stores
+from weft_engine.names import Position
+from weft_engine.sync.framing.messages import Live, Records, Tips, Want, Window
+
+NAMES = ("ap", "eu", "us", "za", "zz")
+DEADLINE_S = 20.0
+Pair = tuple[End, End]
+
+
+class Mesh:
+    """Stores that are all linked with each other, or as `links` says."""
+
+    def __init__(
+        self,
+        found: Sequence[Store],
+        *,
+        links: Sequence[tuple[int, int]] | None = None,
+        window: Window | None = None,
+    ) -> None:
+        self.stores = found
+        if links is None:
+            links = list(combinations(range(len(found)), 2))
+        self.pairs: dict[tuple[int, int], Pair] = {
+            (a, b): link(found[a], found[b], windows=(window, window), regions=(NAMES[a], NAMES[b]))
+            for a, b in links
+        }
+
+    def end(self, at: int, to: int) -> End:
+        pair = self.pairs[min(at, to), max(at, to)]
+        return pair[0] if at < to else pair[1]
+
+    async def settle(self) -> None:
+        await settle(*self.pairs.values())
+
+    async def until(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Go on, with time passing, until it holds."""
+        began_s = time.monotonic()
+        while True:
+            await self.settle()
+            if await holds():
+                return
+            assert time.monotonic() - began_s < DEADLINE_S
+            await asyncio.sleep(0.01)
+
+    async def agree(self) -> bool:
+        first, *others = [await one.fingerprints() for one in self.stores]
+        return all(one == first for one in others)
+
+    async def is_done(self) -> bool:
+        """All hold the same, and each knows it of all others."""
+        ends = [end for pair in self.pairs.values() for end in pair]
+        return await self.agree() and all(end.session.progress.is_synced for end in ends)
+
+
+def sent(end: End, kind: type) -> list[object]:
+    return [frame for frame in end.sent if isinstance(frame, kind)]
+
+
+def test_each_record_crosses_to_each_region_once() -> None:
+    async def run() -> None:
+        async with stores(4) as found:
+            mesh = Mesh(found)
+            await mesh.settle()
+            for number in range(3):
+                for index, store in enumerate(found):
+                    await store.write(f"c/{index}", f"{number}", "and more")
+                    await store.write("c/all", f"{index} {number}")
+                    await mesh.settle()
+            await mesh.until(mesh.is_done)
+            received = [
+                sum(mesh.end(a, b).session.incoming.records_received for b in range(4) if b != a)
+                for a in range(4)
+            ]
+            assert received == [27, 27, 27, 27]
+            assert not any(sent(end, Want) for pair in mesh.pairs.values() for end in pair)
+
+    asyncio.run(run())
+
+
+def test_each_says_with_whom_it_is_live() -> None:
+    async def run() -> None:
+        async with stores(3) as found:
+            mesh = Mesh(found)
+            await mesh.until(mesh.agree)
+            for a, b in ((0, 1), (0, 2), (1, 2)):
+                other = NAMES[3 - a - b]
+                assert mesh.end(a, b).session.neighbour is not None
+                assert mesh.end(a, b).session.neighbour.live == {other}  # type: ignore[union-attr]
+                assert mesh.end(b, a).session.neighbour.live == {other}  # type: ignore[union-attr]
+            cut(mesh.pairs.pop((1, 2)))
+            await asyncio.sleep(0)
+            await mesh.settle()
+            for at in (1, 2):
+                assert sent(mesh.end(at, 0), Live)[-1] == Live(())
+                assert mesh.end(0, at).session.neighbour.live == frozenset()  # type: ignore[union-attr]
+
+    asyncio.run(run())
+
+
+def test_what_is_not_live_everywhere_is_pushed_on() -> None:
+    async def run() -> None:
+        async with stores(4) as found:
+            mesh = Mesh(found, links=[(0, 1), (1, 2), (2, 3), (0, 3)])
+            await mesh.settle()
+            await found[0].write("c/1", "round the ring")
+            await mesh.until(mesh.is_done)
+            assert not any(sent(end, Tips) for pair in mesh.pairs.values() for end in pair)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("window", [None, Window(1, 1), Window(2, 400)])
+def test_what_was_announced_and_does_not_come_is_pulled(window: Window | None) -> None:
+    async def run() -> None:
+        async with stores(3) as found:
+            mesh = Mesh(found, window=window)
+            await mesh.settle()
+            # The first says that it is live with the third, and nothing that it sends comes there.
+            dead = mesh.pairs.pop((0, 2))
+            written = 0
+            for number in range(4):
+                written += len(await found[0].write("c/1", *[f"{number} {i}" for i in range(5)]))
+                await mesh.settle()
+                # What depends on it, and is not announced.
+                await found[1].write("c/1", f"reply {number}")
+                await mesh.settle()
+
+            async def has_come() -> bool:
+                return await found[1].fingerprints() == await found[2].fingerprints()
+
+            assert not await has_come()
+            await mesh.until(has_come)
+            assert sent(mesh.end(2, 1), Want)
+            upto = await found[1].last_position()
+
+            async def is_durable() -> bool:
+                return mesh.end(1, 2).session.progress.durable_upto() == upto
+
+            await mesh.until(is_durable)
+            # From now on it is not relied on.
+            before = len(sent(mesh.end(2, 1), Want))
+            await found[0].write("c/2", "more")
+            await mesh.settle()
+            assert await has_come()
+            assert len(sent(mesh.end(2, 1), Want)) == before
+            assert mesh.end(2, 1).session.incoming.records_received == written + 5
+            mesh.pairs[0, 2] = dead
+            await mesh.until(mesh.is_done)
+
+    asyncio.run(run())
+
+
+def test_what_was_announced_is_not_taken_for_durable() -> None:
+    async def run() -> None:
+        async with stores(3) as found:
+            mesh = Mesh(found)
+            await mesh.until(mesh.is_done)
+            dead = mesh.pairs.pop((0, 2))
+            end = mesh.end(1, 2)
+            await found[1].write("c/1", "pushed")
+            await mesh.settle()
+            upto = await found[1].last_position()
+            assert end.session.progress.durable_upto() == upto
+            (record,) = await found[0].write("c/2", "announced")
+            await mesh.settle()
+            await found[1].write("c/3", "pushed behind it")
+            await mesh.settle()
+            for _ in range(2):
+                assert record.hash in await found[1].hashes()
+                assert record.hash not in await found[2].hashes()
+                assert end.session.progress.durable_upto() == upto
+                assert end.session.regions["us"] == upto
+                assert end.session.progress.saved_of(record.envelope.context) == upto
+                assert not end.session.progress.is_synced
+
+                async def is_announced() -> bool:
+                    return bool(sent(end, Tips))
+
+                await mesh.until(is_announced)
+            mesh.pairs[0, 2] = dead
+            await mesh.until(mesh.is_done)
+            assert end.session.regions["us"] == Position(upto + 2)
+            told = [one for one in sent(end, Tips) if isinstance(one, Tips)]
+            assert [one.hashes for one in told] == [(record.hash,)]
+
+    asyncio.run(run())
+
+
+def test_one_of_those_that_announced_is_asked_and_then_the_next() -> None:
+    async def run() -> None:
+        async with stores(4) as found:
+            mesh = Mesh(found)
+            await mesh.until(mesh.is_done)
+            dead = mesh.pairs.pop((0, 3))
+            (record,) = await found[0].write("c/1", "announced by two")
+
+            async def both_announced() -> bool:
+                return all(sent(mesh.end(index, 3), Tips) for index in (1, 2))
+
+            await mesh.until(both_announced)
+            # Nothing that these send comes there, either.
+            held = {index: mesh.pairs.pop((index, 3)) for index in (1, 2)}
+
+            async def asked(count: int) -> bool:
+                for far, near in held.values():
+                    near.flush(far)
+                return sum(len(sent(near, Want)) for _, near in held.values()) >= count
+
+            await mesh.until(partial(asked, 1))
+            assert not await asked(2)
+            await mesh.until(partial(asked, 2))
+            assert [sent(near, Want) for _, near in held.values()] == [[Want((record.hash,))]] * 2
+            for index, pair in held.items():
+                mesh.pairs[index, 3] = pair
+            await mesh.until(mesh.agree)
+            mesh.pairs[0, 3] = dead
+            await mesh.until(mesh.is_done)
+
+    asyncio.run(run())
+
+
+def test_a_region_that_goes_leaves_nobody_without() -> None:
+    async def run() -> None:
+        async with stores(3) as found:
+            mesh = Mesh(found)
+            await mesh.until(mesh.is_done)
+            at_first, at_second = mesh.pairs.pop((0, 1))
+            await found[0].write("c/1", "on its way")
+            found[0].hub.flush()
+            while await at_first.ask_one():
+                pass
+            at_first.flush(at_second)
+            while at_second.read_one():
+                pass
+            await at_second.admit_one()
+            for pair in ((at_first, at_second), mesh.pairs.pop((0, 2))):
+                cut(pair)
+
+            async def agree() -> bool:
+                return await found[1].fingerprints() == await found[2].fingerprints() != {}
+
+            await mesh.until(agree)
+            records = [one for one in sent(mesh.end(1, 2), Records) if isinstance(one, Records)]
+            assert sum(len(one.records) for one in records) == 1
+
+    asyncio.run(run())
