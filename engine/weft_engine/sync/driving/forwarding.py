@@ -95,13 +95,11 @@ class Forwarding:
             self._plan()
         return news if len(left) == len(news) else left
 
-    # ---- inside -------------------------------------------------------------------------------
-
-    def _plan(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TIPS_GATHER_S, self._announce)
-
-    def _announce(self) -> None:
-        self._timer = None
+    def announce(self) -> None:
+        """Tell the regions now of what they are not sent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         for ear in tuple(self._live):
             neighbour = ear.session.neighbour
             if neighbour is None or not neighbour.has_gathered:
@@ -111,6 +109,11 @@ class Forwarding:
             if neighbour.has_gathered and ear.session.end is None and self._timer is None:
                 # There was no room for all of it.
                 self._plan()
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TIPS_GATHER_S, self.announce)
 
     def _tell(self) -> None:
         regions = self.regions
