@@ -14,7 +14,7 @@ from importlib import import_module
 
 from tests.bench.figures import Table
 
-PARTS: tuple[str, ...] = ()
+PARTS: tuple[str, ...] = ("copies", "delay")
 """Modules of `tests/bench/regions`, each with a function `measure(run)`."""
 MOST_S = 13 * 60.0
 
