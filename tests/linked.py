@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from weft_engine.sync.driving.hub import Hub
 from weft_engine.sync.driving.inspection import inspect
 from weft_engine.sync.end.live import Body
 from weft_engine.sync.end.questions import RecordsRead, Writing, answer
+from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.frames import decode_frame
@@ -39,6 +40,7 @@ from weft_engine.sync.framing.messages import Message as Frame
 from weft_engine.sync.framing.messages import Records, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.presence import Presence
+from weft_engine.sync.reach import Reach
 from weft_engine.yjs.encoder import encode_event_append
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -54,6 +56,9 @@ class Store:
         self.key = WriterKey(rng.randbytes(32))
         self.clock = HybridClock()
         self.presence = Presence()
+        self.reach = Reach()
+        self.looks: list[Callable[[], None]] = []
+        """What is to be done in a while."""
         self.hub = Hub(journal, sign=self.sign_now)
         self._tips: dict[ContextName, Record] = {}
         self._written = 0
@@ -90,6 +95,13 @@ class Store:
         continued = {one.record.envelope.prev for one in stored}
         tips = [one.record.hash for one in stored if one.record.hash not in continued]
         return [] if self._rng.random() < 0.3 else [self.key.sign(tip) for tip in tips]
+
+    def look(self) -> bool:
+        """A while has passed; whether there was something to do."""
+        looks, self.looks = self.looks, []
+        for one in looks:
+            one()
+        return bool(looks)
 
     async def write(self, context: str, *texts: str) -> list[Record]:
         """One record for each text, after everything that is held."""
@@ -192,6 +204,7 @@ class End:
             ticket=None if region is None else store.random(16),
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
+            reaching=Reaching(store.reach, due=_nothing, soon=store.looks.append),
         )
         self.is_congested = False
         """What is new is not taken as it is made ready for many: it is read from the journal."""
@@ -301,6 +314,10 @@ class End:
         return True
 
 
+def _nothing() -> None:
+    """What is due leaves with the next frames."""
+
+
 def check_closed(message: Records) -> None:
     """Each record is covered by a signature in the message."""
     hashes = [record_digest(envelope) for envelope, _ in message.records]
@@ -320,6 +337,7 @@ async def settle(*pairs: tuple[End, End]) -> None:
         for pair in pairs:
             for end, other in (pair, pair[::-1]):
                 end.store.hub.flush()
+                moved |= end.store.look()
                 moved |= end.flush(other)
                 while end.read_one():
                     moved = True
@@ -332,7 +350,9 @@ async def wander(rng: random.Random, steps: int, *pairs: tuple[End, End]) -> Non
     for _ in range(steps):
         pair = rng.choice(pairs)
         end, other = pair if rng.random() < 0.5 else pair[::-1]
-        match rng.randrange(6):
+        match rng.randrange(7):
+            case 6:
+                end.store.look()
             case 4:
                 end.store.hub.flush()
             case 5:

@@ -253,6 +253,17 @@ WANT_AFTER_S: Final = 0.3
 next."""
 DISTRUST_MS: Final = 10_000
 """So long a region is sent what another one should have sent it and did not."""
+REACH_GATHER_S: Final = 0.1
+"""How long it is gathered what links are told of the regions behind this one."""
+REACH_LOOKS_MAX: Final = 512
+"""Links that are looked at for that at a time, each once for each region."""
+REACH_PAIRS_MAX: Final = 32
+"""Positions of a peer for which it is remembered where our journal was when all up to there was in
+it; of more, every second one is forgotten."""
+REACH_HOLD_MS: Final = 10_000
+"""How long nothing is taken from others of a region that has lost its store."""
+FORMER_REACHES_MAX: Final = 256
+"""Regions and interests of which it is remembered what was said on links that are over."""
 CHECKED_CONTEXTS_MAX: Final = 64
 """Contexts in one check."""
 HEARTBEAT_MS: Final = 10_000

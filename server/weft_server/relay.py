@@ -80,7 +80,8 @@ class _Served:
 class Relay:
     """Serves links until `close`. The replica belongs to whoever made the relay. `region_key` is
     this region's; foreign records from clients are taken if it, or one of the `trusted` public
-    keys, has certified who wrote them."""
+    keys, has certified who wrote them. `regions` are others of the mesh, as far as they are
+    configured here."""
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class Relay:
         peers: Sequence[PeerConfig] = (),
     ) -> None:
         self.region = region_name(region)
+        replica.reach.configure(peer.name for peer in peers if peer.name != region)
         self._trusted = trusted
         if region_key is not None:
             self._trusted |= {region_key.public}

@@ -35,6 +35,7 @@ from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.messages import ByeCode, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.presence import Presence
+from weft_engine.sync.reach import Reach
 
 T = TypeVar("T")
 
@@ -294,6 +295,10 @@ class Replacing:
     @property
     def presence(self) -> Presence:
         return self._store.presence
+
+    @property
+    def reach(self) -> Reach:
+        return self._store.reach
 
     @property
     def hub(self) -> Hub:

@@ -140,6 +140,7 @@ class OnFullDisk:
         self.full = FullDisk(store.journal)
         self.journal: Journal = self.full
         self.presence = store.presence
+        self.reach = store.reach
         self.hub = store.hub
 
     @property

@@ -49,6 +49,7 @@ from weft_engine.storage.reading import ContextState
 from weft_engine.storage.schema import connect
 from weft_engine.sync.driving.hub import Hub
 from weft_engine.sync.presence import Presence
+from weft_engine.sync.reach import Reach
 
 _RESIDENT_MAX: Final = 256
 
@@ -98,6 +99,8 @@ class Replica:
         self.streams = Streams(self)
         self.presence = Presence()
         """Who is in its contexts now. Its times are the event loop's, in milliseconds."""
+        self.reach = Reach()
+        """Which regions hold its journal."""
         self.hub = Hub(journal, sign=self.sign_now)
         """Tells its links of what is committed."""
         self.showings = Showings(self)

@@ -175,6 +175,7 @@ class Hub:
     # ---- commits ------------------------------------------------------------------------------
 
     def _committed(self, stored: Sequence[Stored], items: Sequence[SignatureItem]) -> None:
+        self.head.committed = max(self.head.committed, stored[-1].position)
         told: dict[Ear, None] = dict(self._attentive)
         sources: dict[ContextName, dict[Ear, None]] = {}
         """Those that offered all records of a context."""

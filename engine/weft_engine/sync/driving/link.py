@@ -19,6 +19,7 @@ from weft_engine.limits import (
     CLOSING_S,
     LISTED_CONTEXTS_MAX,
     OUTBOX_BYTES,
+    REACH_GATHER_S,
     TICKET_BYTES,
 )
 from weft_engine.names import Position
@@ -45,6 +46,7 @@ from weft_engine.sync.end.questions import (
     Writing,
     answer,
 )
+from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.tree_questions import ReadTree
@@ -93,7 +95,8 @@ class Link:
             region=region,
             window=window,
             ticket=None if region is None else store.random(TICKET_BYTES),
-            showing=Showing(store.presence, self._presence_due, is_client=serves_client),
+            showing=Showing(store.presence, self._something_due, is_client=serves_client),
+            reaching=Reaching(store.reach, due=self._something_due, soon=_soon),
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
             contexts_max=contexts_max,
@@ -445,7 +448,7 @@ class Link:
         self.session.confirming.told()
         self.changed()
 
-    def _presence_due(self) -> None:
+    def _something_due(self) -> None:
         self.changed()
 
     async def _say_fault(self, fault: Exception) -> None:
@@ -454,3 +457,7 @@ class Link:
             await self._carrying.send_rest()
         except (LinkLost, OSError, TimeoutError) as error:
             fault.add_note(f"and the peer could not be told: {error}")
+
+
+def _soon(look: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(REACH_GATHER_S, look)

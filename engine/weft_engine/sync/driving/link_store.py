@@ -18,6 +18,7 @@ from weft_engine.storage.journal import Identity
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.driving.hub import Hub
 from weft_engine.sync.presence import Presence
+from weft_engine.sync.reach import Reach
 
 if TYPE_CHECKING:
     from weft_engine.sync.driving.link import Link
@@ -91,6 +92,10 @@ class LinkStore(Protocol):
     @property
     def presence(self) -> Presence:
         """Who is in its contexts now."""
+
+    @property
+    def reach(self) -> Reach:
+        """Which regions hold its journal."""
 
     @property
     def guard(self) -> LinkGuard | None:

@@ -1,4 +1,4 @@
-"""Cursors on one link: told by the end that has a region, kept by the one that has none.
+"""Cursors on one link: told by each end if one has a region, kept by one that has none.
 
 A cursor says: everything of the link's contexts up to this position of my journal was sent before
 this frame, or you had it. It is kept when all that came before it is durable, so that losing the
@@ -22,11 +22,14 @@ from weft_engine.sync.interest import NOTHING, Interest
 
 
 class Telling:
-    """At the end with a region."""
+    """At the end with a region; and at one without, where it is quiet: one when all is sent that
+    was missing in the beginning, and others when somebody `wants` them."""
 
     def __init__(self) -> None:
         self.is_on = False
-        """Whether the peer keeps cursors."""
+        """Whether one of the ends has a region."""
+        self.is_quiet = False
+        self._wanted = Position(0)
         self._goal: Position | None = None
         self._told = Position(0)
         self._now_ms = 0
@@ -44,6 +47,10 @@ class Telling:
         """A record of the link's contexts was journaled."""
         self._moved = max(self._moved, position)
 
+    def want(self, position: Position) -> None:
+        """The peer is to know when it has everything up to there."""
+        self._wanted = max(self._wanted, position)
+
     def tick(self, now_ms: int) -> None:
         self._now_ms = now_ms
 
@@ -55,6 +62,8 @@ class Telling:
             self._goal = head.position
         if stated is None or stated < self._goal or stated <= self._told:
             return None
+        if self.is_quiet and self._told_ms is not None and stated < self._wanted:
+            return None
         self._told = stated
         self._told_ms = self._now_ms
         is_known = head.position == stated and bool(head.row)
@@ -65,6 +74,8 @@ class Telling:
         """Whether it is time for one, if there is something to tell."""
         if not self.is_on or self._told_ms is None:
             return self.is_on
+        if self.is_quiet:
+            return self._wanted > self._told
         passed = self._now_ms - self._told_ms
         return passed >= (CURSOR_MS if self._moved > self._told else CURSOR_QUIET_MS)
 

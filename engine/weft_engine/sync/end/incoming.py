@@ -14,7 +14,7 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from weft_engine.limits import (
@@ -70,6 +70,9 @@ class Incoming:
         self._admissions: deque[tuple[Records, Interest]] = deque()
         self._stated: deque[tuple[int, Position]] = deque()
         self._upto: Position | None = None
+        self.on_stated: Callable[[Position], None] = _nobody
+        """Told of up to where everything of the peer's journal is durable here, each time that has
+        moved."""
         self._announced: dict[RecordHash, ContextName] = {}
         self._contexts = 0
         """Of which frontiers were announced."""
@@ -236,6 +239,15 @@ class Incoming:
             )
         self._last_serial = serial
 
+    def state(self, upto: Position) -> None:
+        """The peer says, beside records: everything up to there was sent before, or is known
+        here."""
+        stated = self._stated
+        if stated and stated[-1][0] == self._last_serial:
+            upto = max(upto, stated.pop()[1])
+        stated.append((self._last_serial, upto))
+        self._settle_stated()
+
     def next_admission(self) -> Admission | None:
         """Records to check (`inspection.inspect`). Then tell the session that they are `refused`,
         or `offer` them, pass them through the gate, and tell it what they are `admitted` with.
@@ -324,13 +336,19 @@ class Incoming:
         return [Ack(first, last, regions) for first, last in runs]
 
     def _regions(self) -> tuple[tuple[str, Position], ...]:
-        """Our own region's position, which counts once everything before it is durable too."""
-        oldest = self.oldest_open
-        while self._stated and self._stated[0][0] < oldest:
-            self._upto = max(self._upto or Position(0), self._stated.popleft()[1])
+        """Our own region's position."""
+        self._settle_stated()
         if self._region is None or self._upto is None:
             return ()
         return ((self._region, self._upto),)
+
+    def _settle_stated(self) -> None:
+        """A position counts once everything before it is durable too."""
+        oldest, before = self.oldest_open, self._upto
+        while self._stated and self._stated[0][0] < oldest:
+            self._upto = max(self._upto or Position(0), self._stated.popleft()[1])
+        if self._upto is not None and self._upto != before:
+            self.on_stated(self._upto)
 
     def _release(self, hash_: RecordHash, serial: int) -> None:
         serials = self._offered.get(hash_)
@@ -338,3 +356,7 @@ class Incoming:
             serials.discard(serial)
             if not serials:
                 del self._offered[hash_]
+
+
+def _nobody(upto: Position) -> None:
+    """Nobody is told."""

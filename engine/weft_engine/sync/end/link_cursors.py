@@ -1,4 +1,5 @@
-"""The cursors of one link: at the end with a region when to tell one, at the other when to keep it.
+"""The cursors of one link: when to tell one, and at an end without a region when to keep it. An end
+with a region takes them as what they say: up to where everything was sent (`Incoming.state`).
 
 Must never know: frames' bytes, the store, what time it is.
 """
@@ -30,6 +31,7 @@ class LinkCursors:
         self._keeps_cursors = keeps_cursors
         self._telling = Telling()
         self._keeping = Keeping()
+        self._peer_has_region = False
         self._row: ReadRow | None = None
         self._sent_upto: Position | None = None
         """When the link ended."""
@@ -40,7 +42,9 @@ class LinkCursors:
         return self._keeping.is_awaited
 
     def greeted(self, peer: Hello, interest: Interest) -> None:
-        self._telling.is_on = peer.region is None and self._hello.region is not None
+        self._peer_has_region = peer.region is not None
+        self._telling.is_quiet = self._hello.region is None
+        self._telling.is_on = self._peer_has_region or not self._telling.is_quiet
         self.restart(peer, interest)
 
     def restart(self, peer: Hello, interest: Interest) -> None:
@@ -61,10 +65,15 @@ class LinkCursors:
 
     def receive(self, cursor: Cursor, *, was_listed: bool, is_listed: bool) -> None:
         """ProtocolViolation if it has no place here."""
-        if self._hello.region is not None or not was_listed:
+        has_region = self._hello.region is not None
+        if not was_listed or not (has_region or self._peer_has_region):
             raise ProtocolViolation("a cursor came where none is due")
         # Before the lists are over it is about what the link was about before.
-        if is_listed:
+        if not is_listed:
+            return
+        if has_region:
+            self._incoming.state(cursor.position)
+        else:
             self._keeping.receive(cursor, self._incoming.last_serial)
 
     # ---- what happens -------------------------------------------------------------------------
@@ -77,6 +86,10 @@ class LinkCursors:
     def moved(self, position: Position) -> None:
         """A record of the link's contexts was journaled, or sent."""
         self._telling.moved(position)
+
+    def want(self, position: Position) -> None:
+        """The peer is to know when it has everything up to there."""
+        self._telling.want(position)
 
     def kept(self, met: Position) -> None:
         self._keeping.kept(met)

@@ -127,10 +127,11 @@ def beside(records: Sequence[Stored], read: RecordsRead) -> tuple[Eraser, ...]:
 @dataclass(slots=True)
 class Head:
     """How much of the journal all links were told of, and the beginning of the hash of the record
-    there, if it is known."""
+    there, if it is known. `committed`: how much was committed since there are links; 0: nothing."""
 
     position: Position
     row: bytes = b""
+    committed: Position = Position(0)
 
 
 def firsts(records: Iterable[Stored]) -> dict[ContextName, Position]:
@@ -165,6 +166,12 @@ class Outgoing:
     @head.setter
     def head(self, position: Position) -> None:
         self._head = max(self._head, position)
+
+    @property
+    def journaled(self) -> Position:
+        """The end of the journal, as far as it is known: nothing stands behind it that came before
+        now."""
+        return max(self.head, self._told.committed)
 
     @property
     def told(self) -> Head:

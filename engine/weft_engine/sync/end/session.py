@@ -62,7 +62,8 @@ from weft_engine.sync.end.outbox import Pieces
 from weft_engine.sync.end.outgoing import Head
 from weft_engine.sync.end.progress import Progress
 from weft_engine.sync.end.pulse import Beat, Pulse
-from weft_engine.sync.end.questions import Answer, Question
+from weft_engine.sync.end.questions import Answer, Question, TicketIssued
+from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.reconciling import Reconciling
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
@@ -112,9 +113,9 @@ class Session:
     """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
     `now_ms` is the wall clock, for the peer to measure its own by. `ticket` is what an end with a
     region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
-    `showing` is its share in presence; None: it has none. `told` is what all links of the store
-    were told of, where they are told together; `recent` is what was journaled last.
-    `contexts_max`: more than this the link may not be
+    `showing` is its share in presence, `reaching` in who holds what; None: it has none. `told` is
+    what all links of the store were told of, where they are told together; `recent` is what was
+    journaled last. `contexts_max`: more than this the link may not be
     about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
 
     def __init__(
@@ -127,6 +128,7 @@ class Session:
         window: Window | None = None,
         ticket: bytes | None = None,
         showing: Showing | None = None,
+        reaching: Reaching | None = None,
         told: Head | None = None,
         recent: Container[RecordHash] = (),
         contexts_max: int = LISTED_CONTEXTS_MAX,
@@ -173,6 +175,9 @@ class Session:
             self._round_began,
         )
         self._showing = showing
+        self._reaching = reaching
+        if reaching is not None:
+            self.incoming.on_stated = reaching.stated
         self._reassembly = Reassembly()
         self._pulse = Pulse()
         self._acks = 0
@@ -249,6 +254,10 @@ class Session:
     def pieces_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[Pieces]:
         """As `frames_to_send`, for who writes a frame piece by piece."""
         self.sending.tell_acks()
+        if self._reaching is not None and self.end is None:
+            reach = self._reaching.next()
+            if reach is not None:
+                self._outbox.put(reach)
         frames = self._outbox.take(bytes_max=bytes_max)
         if not frames and self._showing is not None and self.end is None:
             # One at a time, and only when nothing else is to leave: presence delays nobody.
@@ -301,6 +310,9 @@ class Session:
             except PeerError as error:
                 self._fail(code_of(error), error)
             self._tell_cursor()
+            is_old = isinstance(answer, TicketIssued) and not answer.is_current
+            if is_old and self._reaching is not None:
+                self._reaching.lost()
 
     # ---- records for the gate -----------------------------------------------------------------
 
@@ -327,6 +339,11 @@ class Session:
         self._subject.rounds.ask(interest)
         self._check_round()
 
+    def tell_when_sent(self, position: Position) -> None:
+        """The peer is to know when it has everything of our journal up to there."""
+        self.cursors.want(position)
+        self._tell_cursor()
+
     def tick(self, now_ms: int) -> None:
         """Call about once a second, with any clock that never steps back."""
         if self.end is not None:
@@ -335,6 +352,8 @@ class Session:
             self._showing.tick(now_ms)
         if self.neighbour is not None:
             self.neighbour.tick(now_ms)
+        if self._reaching is not None:
+            self._reaching.tick(now_ms)
         self.cursors.tick(now_ms)
         self._tell_cursor()
         match self._pulse.tick(now_ms, self.tickets.awaited or self._subject.resuming.awaited):
@@ -435,7 +454,9 @@ class Session:
                     raise ProtocolViolation("a live came where none is due")
                 self.neighbour.live = frozenset(regions)
             case Reach():
-                raise ProtocolViolation("a reach came where none is due")
+                if self._reaching is not None:
+                    # Before the lists are over it is about what the link was about before.
+                    self._reaching.receive(message, counts=subject.is_listed)
             case Zoom() | Sample():
                 raise ProtocolViolation("a zoom or sample came where none is due")
             case Check():
@@ -465,6 +486,9 @@ class Session:
         self._check_round()
         if self._showing is not None:
             self._showing.follow(self.interest)
+        if self._reaching is not None:
+            outgoing, progress = self.sending.outgoing, self.progress
+            self._reaching.greeted(self.hello, hello, self.interest, outgoing, progress)
 
     def _check_round(self) -> None:
         if self._subject.rounds.is_due and self.peer is not None and self.peer.region is None:
@@ -479,10 +503,14 @@ class Session:
         self.cursors.restart(peer, interest)
         if self._showing is not None:
             self._showing.follow(interest)
+        if self._reaching is not None:
+            self._reaching.restart(interest)
 
     def _acked(self, ack: Ack) -> None:
         self._acks += 1
         self.sending.acked(ack)
+        if self._reaching is not None:
+            self._reaching.acknowledged()
         if self._subject.is_listed:  # Else it is about another interest.
             for region, position in ack.regions:
                 self.regions[region] = max(self.regions.get(region, Position(0)), position)
@@ -502,6 +530,8 @@ class Session:
         self.close(code, error.message, error.hint)
 
     def _finish(self, end: End) -> None:
+        if self._reaching is not None:
+            self._reaching.end()
         # From now on we are not told what is new.
         self.progress.end(is_kept=self.hello.region is None)
         self.cursors.ended(self.progress.durable_upto())

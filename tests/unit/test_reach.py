@@ -1,0 +1,249 @@
+"""Which regions hold what a store has, as their neighbours tell hop by hop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.linked import End, Store, cut, settle, stores
+from weft_engine.limits import REACH_HOLD_MS, REACH_PAIRS_MAX
+from weft_engine.names import Position
+from weft_engine.sync.end.reaching import Pairs
+from weft_engine.sync.framing.messages import ByeCode, Cursor, Reach
+from weft_engine.sync.interest import EVERYTHING, Interest
+
+Pair = tuple[End, End]
+
+
+def joined(*ends: tuple[Store, str | None], about: Interest = EVERYTHING) -> Pair:
+    """A link between two, each a region or a client."""
+    (a, ours), (b, theirs) = ends
+    return End(a, region=ours, interest=about), End(b, region=theirs)
+
+
+def tick(pairs: Sequence[Pair], now_ms: int) -> None:
+    for pair in pairs:
+        for end in pair:
+            end.session.tick(now_ms)
+
+
+async def settled(pairs: Sequence[Pair], now_ms: int) -> None:
+    """Everything has moved, positions have been told that are told once a second."""
+    for step in range(4):
+        tick(pairs, now_ms + 1_000 * step)
+        await settle(*pairs)
+
+
+async def check(store: Store, regions: dict[str, Store], interest: Interest = EVERYTHING) -> None:
+    """What is known at `store` is so."""
+    journal = await store.hashes()
+    for region, upto in store.reach.holders(interest).items():
+        held = set(await regions[region].hashes())
+        lacking = [hash_ for hash_ in journal[:upto] if hash_ not in held]
+        assert not lacking, f"{region} does not hold all up to {upto}"
+
+
+@pytest.mark.parametrize(
+    "topology", [[(0, 1), (1, 2)], [(0, 1), (1, 2), (2, 3), (3, 0)], [(0, 1), (0, 2), (1, 2)]]
+)
+def test_a_client_learns_of_every_region_in_any_topology(topology: list[tuple[int, int]]) -> None:
+    async def run() -> None:
+        count = 1 + max(max(pair) for pair in topology)
+        async with stores(count + 1) as (client, *meshed):
+            names = [f"r{number}" for number in range(count)]
+            regions = dict(zip(names, meshed, strict=True))
+            pairs = [joined((meshed[a], names[a]), (meshed[b], names[b])) for a, b in topology]
+            await meshed[-1].write("acme/first", "one")
+            await settle(*pairs)
+            await client.write("acme/a", "before", "the link")
+            pairs.append(joined((client, None), (meshed[0], names[0])))
+            await settled(pairs, 1_000)
+            assert client.reach.holders(EVERYTHING) == dict.fromkeys(names, Position(3))
+            await client.write("acme/a", "more")
+            await meshed[-1].write("acme/b", "from elsewhere")
+            await settled(pairs, 10_000)
+            await check(client, regions)
+            # What came from there was not stated there: it is, when somebody wants to know.
+            end, wanted = pairs[-1][0], await client.last_position()
+            assert wanted == 5
+            end.session.tell_when_sent(wanted)
+            await settled(pairs, 20_000)
+            assert client.reach.holders(EVERYTHING) == dict.fromkeys(names, wanted)
+            # Nobody is told of itself, and nobody tells anything when all is quiet.
+            sent = [len(one.sent) for pair in pairs for one in pair]
+            await settled(pairs, 30_000)
+            assert [len(one.sent) for pair in pairs for one in pair] == sent
+            for pair in pairs:
+                for one, other in (pair, pair[::-1]):
+                    ends = {one.session.hello.region, other.session.hello.region}
+                    told = [frame for frame in one.sent if isinstance(frame, Reach)]
+                    assert not ends & {name for frame in told for name, _ in frame.regions}
+
+    asyncio.run(run())
+
+
+def test_every_region_that_is_configured_is_named_before_it_is_met() -> None:
+    async def run() -> None:
+        async with stores(3) as (client, eu, us):
+            eu.reach.configure(["us", "ap"])
+            await client.write("acme/a", "x")
+            to_eu = joined((client, None), (eu, "eu"))
+            await settled([to_eu], 1_000)
+            assert client.reach.holders(EVERYTHING) == {"eu": 1, "us": 0, "ap": 0}
+            # A late joiner; and one more of which only it knows.
+            us.reach.configure(["sa"])
+            pairs = [to_eu, joined((us, "us"), (eu, "eu"))]
+            await settled(pairs, 5_000)
+            assert client.reach.holders(EVERYTHING) == {"eu": 1, "us": 1, "ap": 0, "sa": 0}
+
+    asyncio.run(run())
+
+
+def test_a_relay_alone_says_so() -> None:
+    async def run() -> None:
+        async with stores(2) as (client, eu):
+            pair = joined((client, None), (eu, "eu"))
+            await settle(pair)
+            assert [frame for frame in pair[1].sent if isinstance(frame, Reach)] == [Reach(())]
+            assert client.reach.holders(EVERYTHING) == {"eu": 0}
+            assert not [frame for frame in pair[0].sent if isinstance(frame, Reach)]
+
+    asyncio.run(run())
+
+
+def test_parked_records_are_held_by_nobody() -> None:
+    async def run() -> None:
+        async with stores(4) as (writer, client, eu, us):
+            # The first half of a context is at `us` only, and `eu` gets the other half first.
+            first = await writer.write("acme/a", "first")
+            await writer.write("acme/b", "whole")
+            items = [writer.key.sign(first[-1].hash)]
+            await client.admit(first, items)
+            late = joined((client, None), (eu, "eu"))
+            pairs = [late, joined((eu, "eu"), (us, "us"))]
+            await settled(pairs, 1_000)
+            assert client.reach.holders(EVERYTHING) == {"eu": 1, "us": 1}
+            # A message whose record waits for its parent.
+            parent = client.make(first[0].envelope.context, "parent", (first[-1].hash,))
+            child = client.make(first[0].envelope.context, "child", (parent.hash,))
+            await client.admit([parent, child], [client.key.sign(child.hash)])
+            assert (await eu.admit([child], [client.key.sign(child.hash)])).parked
+            client_end, eu_end = late
+            client_end.store.hub.flush()
+            while await client_end.ask_one():
+                pass
+            client_end.session.tell_when_sent(Position(3))
+            assert us.reach.holders(EVERYTHING)["eu"] == 1
+            await settled(pairs, 9_000)
+            await check(client, {"eu": eu, "us": us})
+            assert client.reach.holders(EVERYTHING) == {"eu": 3, "us": 3}
+
+    asyncio.run(run())
+
+
+def test_what_a_narrow_link_says_counts_for_what_it_is_about() -> None:
+    async def run() -> None:
+        async with stores(4) as (client, other, eu, us):
+            narrow = Interest.of(prefixes=["acme/"])
+            mesh = End(eu, region="eu", interest=narrow), End(us, region="us")
+            wide = joined((client, None), (eu, "eu"))
+            inside = joined((other, None), (eu, "eu"), about=narrow)
+            await client.write("acme/a", "x")
+            await other.write("acme/b", "y")
+            await settled([mesh, wide, inside], 1_000)
+            # The wide link may be about what `us` is never sent.
+            assert client.reach.holders(EVERYTHING)["us"] == 0
+            assert other.reach.holders(narrow)["us"] == 1
+            assert other.reach.holders(EVERYTHING)["us"] == 0
+
+    asyncio.run(run())
+
+
+def test_a_region_that_comes_back_with_another_store_holds_nothing() -> None:
+    async def run() -> None:
+        # A triangle, of which one end has a region behind it that loses its disk.
+        async with stores(6) as (client, a, b, c, old, new):
+            regions = {"a": a, "b": b, "c": c, "d": new}
+            pairs = [joined((a, "a"), (b, "b")), joined((b, "b"), (c, "c"))]
+            pairs += [joined((c, "c"), (a, "a")), joined((client, None), (a, "a"))]
+            lost = joined((b, "b"), (old, "d"))
+            await client.write("acme/a", "x", "y")
+            await settled([*pairs, lost], 1_000)
+            assert client.reach.holders(EVERYTHING)["d"] == 2
+            cut(lost)
+            await settled(pairs, 10_000)
+            assert client.reach.holders(EVERYTHING)["d"] == 2, "that was so and may be so still"
+            await client.write("acme/a", "z")
+            await settled(pairs, 20_000)
+            assert client.reach.holders(EVERYTHING)["d"] == 2, "and no more than that is known"
+            back = joined((b, "b"), (new, "d"))
+            # It has said hello, and holds nothing yet.
+            for end, other in (back, back[::-1]):
+                end.flush(other)
+            for end in back:
+                end.read_one()
+            await settle(*pairs)
+            await check(client, regions)
+            assert client.reach.holders(EVERYTHING)["d"] == 0
+            await settled([*pairs, back], 30_000)
+            await check(client, regions)
+            await settled([*pairs, back], 30_000 + 2 * REACH_HOLD_MS)
+            assert client.reach.holders(EVERYTHING)["d"] == 3
+
+    asyncio.run(run())
+
+
+def test_a_round_begins_anew() -> None:
+    async def run() -> None:
+        async with stores(3) as (client, eu, us):
+            one, two = Interest.of(prefixes=["one/"]), Interest.of(prefixes=["one/", "two/"])
+            pairs = [joined((eu, "eu"), (us, "us")), joined((client, None), (eu, "eu"), about=one)]
+            await client.write("two/a", "x")
+            await client.write("one/a", "y")
+            await settled(pairs, 1_000)
+            assert client.reach.holders(one) == {"eu": 2, "us": 2}
+            assert client.reach.holders(two) == {"eu": 0, "us": 0}
+            pairs[1][0].session.ask(two)
+            await settled(pairs, 10_000)
+            assert client.reach.holders(two) == {"eu": 2, "us": 2}
+            await check(client, {"eu": eu, "us": us})
+
+    asyncio.run(run())
+
+
+def test_an_end_without_a_region_tells_nothing() -> None:
+    async def run() -> None:
+        async with stores(2) as (client, eu):
+            pair = joined((client, None), (eu, "eu"))
+            await settle(pair)
+            pair[0].session.sending.outbox.put(Reach((("us", Position(0)),)))
+            await settle(pair)
+            end = pair[1].session.end
+            assert end is not None
+            assert end.code == ByeCode.MALFORMED
+            pair = (End(client), End(eu))
+            await settle(pair)
+            pair[0].session.sending.outbox.put(Cursor(Position(1), b"\0" * 8))
+            await settle(pair)
+            assert pair[1].session.end is not None
+
+    asyncio.run(run())
+
+
+def test_of_many_pairs_some_are_forgotten_and_what_is_left_is_true() -> None:
+    pairs = Pairs()
+    for number in range(1, 5_001):
+        pairs.add(Position(number), Position(3 * number), told=Position(0))
+    assert len(pairs) <= REACH_PAIRS_MAX
+    for head in range(1, 15_010):
+        assert pairs.of(Position(head)) <= head // 3
+    assert pairs.of(Position(15_000)) == 5_000
+    assert pairs.of(Position(14_999)) > 4_900
+    assert not pairs.are_all_before(Position(14_999))
+    assert pairs.are_all_before(Position(15_000))
+    # What is known everywhere needs no pairs.
+    pairs.add(Position(6_000), Position(20_000), told=Position(5_000))
+    assert len(pairs) == 2
+    assert pairs.of(Position(19_999)) == 5_000
