@@ -57,8 +57,7 @@ class Store:
         self.clock = HybridClock()
         self.presence = Presence()
         self.reach = Reach()
-        self.looks: list[Callable[[], None]] = []
-        """What is to be done in a while."""
+        self._soon: list[Callable[[], None]] = []
         self.hub = Hub(journal, sign=self.sign_now)
         self._tips: dict[ContextName, Record] = {}
         self._written = 0
@@ -98,10 +97,14 @@ class Store:
 
     def look(self) -> bool:
         """A while has passed; whether there was something to do."""
-        looks, self.looks = self.looks, []
-        for one in looks:
+        due, self._soon = self._soon, []
+        for one in due:
             one()
-        return bool(looks)
+        return bool(due)
+
+    def soon(self, look: Callable[[], None]) -> None:
+        """To be done in a while."""
+        self._soon.append(look)
 
     async def write(self, context: str, *texts: str) -> list[Record]:
         """One record for each text, after everything that is held."""
@@ -204,7 +207,7 @@ class End:
             ticket=None if region is None else store.random(16),
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
-            reaching=Reaching(store.reach, due=_nothing, soon=store.looks.append),
+            reaching=Reaching(store.reach, due=_nothing, soon=store.soon),
         )
         self.is_congested = False
         """What is new is not taken as it is made ready for many: it is read from the journal."""
