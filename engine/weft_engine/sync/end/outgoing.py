@@ -39,6 +39,7 @@ from weft_engine.sync.framing.messages import Window
 from weft_engine.sync.interest import Interest
 
 _FLOOR_CONTEXTS_MAX = 256
+_NOWHERE = Position(0)
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class Head:
 
     position: Position
     row: bytes = b""
-    committed: Position = Position(0)
+    committed: Position = _NOWHERE
 
 
 def firsts(records: Iterable[Stored]) -> dict[ContextName, Position]:

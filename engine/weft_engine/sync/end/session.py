@@ -115,8 +115,8 @@ class Session:
     region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
     `showing` is its share in presence, `reaching` in who holds what; None: it has none. `told` is
     what all links of the store were told of, where they are told together; `recent` is what was
-    journaled last. `contexts_max`: more than this the link may not be
-    about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
+    journaled last. `contexts_max`: more than this the link may not be about. `outbox_bytes`:
+    nothing is read for the peer while more than this waits to leave."""
 
     def __init__(
         self,
