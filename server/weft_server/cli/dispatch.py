@@ -64,6 +64,7 @@ COMMANDS: Final[Mapping[str, str]] = {
         ("serve", "serve"),
         ("token", "token"),
         ("keys", "keys"),
+        ("mesh", "mesh"),
         ("demo", "demo"),
     )
 }

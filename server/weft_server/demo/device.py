@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from weft_server.demo.process import Child, started
 from weft_server.demo.script import Turn
+from weft_server.local_mesh.process import Child, started
 
 _MODULE: Final = "weft.demo_device"
 
@@ -56,7 +56,7 @@ class Device:
 
     async def close(self) -> int:
         """Let it finish and close its store; its exit code."""
-        return await self._child.wait()
+        return await self._child.finish()
 
     async def _ask(self, command: dict[str, object]) -> dict[str, Any]:
         await self._child.tell(command)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from weft_engine.replica.replica import Replica
-from weft_server.demo.process import Child, started
+from weft_server.local_mesh.process import Child, started
 
 
 class RelayProcess:

@@ -1,4 +1,4 @@
-"""A process that the demo starts, and ends by its own id whatever happens.
+"""A process of ours: started, spoken with, killed and ended by its own id, whatever happens.
 
 Must never know: what the process is for.
 """
@@ -23,11 +23,20 @@ _SHOWN_BYTES: Final = 2000
 class Child:
     """A Python module in a process, spoken with in JSON lines."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, log: Path, log_bytes: int
+    ) -> None:
+        """`log`: where its stderr goes, behind `log_bytes` of earlier processes."""
         self.name = name
         self.pid = process.pid
         self._process = process
         self._log = log
+        self._log_bytes = log_bytes
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; minus the signal that ended it."""
+        return self._process.returncode
 
     async def tell(self, command: Mapping[str, object]) -> None:
         assert self._process.stdin is not None, "started with a pipe"
@@ -40,7 +49,7 @@ class Child:
         line = await self._process.stdout.readline()
         if not line:
             code = await self._process.wait()
-            raise MachineError(f"{self.name} ended with exit code {code}: {self._last_words()}")
+            raise MachineError(f"{self.name} ended with exit code {code}: {self.last_words()}")
         said: dict[str, Any] = json.loads(line)
         if "error" in said:
             raise MachineError(f"{self.name}: {said['error']}")
@@ -48,19 +57,23 @@ class Child:
 
     async def kill(self) -> None:
         """SIGKILL, to this process and no other."""
-        self._process.kill()
+        if self._process.returncode is None:
+            self._process.kill()
         await self._process.wait()
 
     async def end(self) -> int:
         """Ask it to end, wait, and kill it if that takes too long; its exit code."""
         if self._process.returncode is None:
             self._process.terminate()
-        return await self.wait()
+        return await self._wait()
 
-    async def wait(self) -> int:
+    async def finish(self) -> int:
         """Close its stdin and wait until it has ended; its exit code."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+        return await self._wait()
+
+    async def _wait(self) -> int:
         try:
             async with asyncio.timeout(_ENDING_S):
                 return await self._process.wait()
@@ -68,17 +81,21 @@ class Child:
             await self.kill()
             return -9
 
-    def _last_words(self) -> str:
-        said = self._log.read_bytes()[-_SHOWN_BYTES:].decode(errors="replace").strip()
+    async def ended(self) -> int:
+        """Wait until it ends by itself or is ended by others; its exit code."""
+        return await self._process.wait()
+
+    def last_words(self) -> str:
+        """What it last wrote to stderr."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_bytes)
+            said = log.read()[-_SHOWN_BYTES:].decode(errors="replace").strip()
         return said or "it said nothing"
 
 
-@asynccontextmanager
-async def started(
-    name: str, module: str, arguments: Sequence[str], folder: Path
-) -> AsyncIterator[Child]:
-    """``python -m module`` with these arguments, ended at the end. What it writes to stderr goes
-    to a file in `folder`."""
+async def start(name: str, module: str, arguments: Sequence[str], folder: Path) -> Child:
+    """``python -m module`` with these arguments. What it writes to stderr is appended to a file in
+    `folder`; whoever starts it sees to its end."""
     log = folder / f"{name}.log"
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
@@ -90,12 +107,20 @@ async def started(
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             limit=_LINE_BYTES_MAX,
-            # Ctrl-C is for the demo, which then ends its processes in order.
+            # Ctrl-C is for whoever started it, who then ends its processes in order.
             start_new_session=True,
         )
-    child = Child(name, process, log)
+        return Child(name, process, log, errors.tell())
+
+
+@asynccontextmanager
+async def started(
+    name: str, module: str, arguments: Sequence[str], folder: Path
+) -> AsyncIterator[Child]:
+    """As `start`, ended at the end."""
+    child = await start(name, module, arguments, folder)
     try:
         yield child
     finally:
-        if process.returncode is None:
+        if child.exit_code is None:
             await child.end()

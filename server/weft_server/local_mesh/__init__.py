@@ -1,0 +1,1 @@
+"""``weft mesh``: a mesh of real relays on this machine, with a bad network between them."""
