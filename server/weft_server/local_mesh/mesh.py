@@ -128,7 +128,7 @@ class LocalMesh:
             try:
                 region.folder.mkdir(parents=True, exist_ok=True)
                 self.folder.config(name).write_text(
-                    region_config(name, region.port, {})
+                    region_config(name, region.port, self._peers(name))
                 )
             except OSError as error:
                 raise MachineError(
