@@ -25,7 +25,7 @@ _SUBCOMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "heal": ("mesh_network", "HEAL"),
     "kill": ("mesh_regions", "KILL"),
     "start": ("mesh_regions", "START"),
-    "status": ("mesh_status", "STATUS"),
+    "status": ("mesh_overview", "STATUS"),
     "down": ("mesh_up", "DOWN"),
 }
 
