@@ -14,7 +14,7 @@ from importlib import import_module
 
 from tests.bench.figures import Table
 
-PARTS: tuple[str, ...] = ("copies", "delay")
+PARTS: tuple[str, ...] = ("agree", "copies", "delay", "heal", "chaos")
 """Modules of `tests/bench/regions`, each with a function `measure(run)`."""
 MOST_S = 13 * 60.0
 

@@ -99,6 +99,7 @@ class MeshFolder:
             "topology": plan.topology.value,
             "ports": dict(plan.ports),
         }
+        self.plan.parent.mkdir(parents=True, exist_ok=True)
         self.plan.write_text(json.dumps(said, indent=2) + "\n")
 
 

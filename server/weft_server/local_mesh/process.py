@@ -67,10 +67,14 @@ class Child:
             self._process.terminate()
         return await self._wait()
 
-    async def finish(self) -> int:
-        """Close its stdin and wait until it has ended; its exit code."""
+    def say_no_more(self) -> None:
+        """Close its stdin."""
         if self._process.stdin is not None:
             self._process.stdin.close()
+
+    async def finish(self) -> int:
+        """Close its stdin and wait until it has ended; its exit code."""
+        self.say_no_more()
         return await self._wait()
 
     async def _wait(self) -> int:
