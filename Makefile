@@ -11,6 +11,7 @@ ONLY ?=
 JOBS ?= 2
 SEEDS ?= 300
 SEED ?=
+KIND ?=
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,8 +58,9 @@ views-report: $(VENV)/.dev  ## views on real transcripts beside what people use 
 fuzz: $(VENV)/.dev  ## hunt with a million hostile updates and frames; ARGS="--seed 2" for others
 	$(BIN)/python -m tests.simulation.hunt_bytes --updates 1000000 --frames 1000000 $(ARGS)
 
-sim: $(VENV)/.dev  ## simulate whole histories with faults: SEEDS=10000 or 300:600; SEED=17 replays one
-	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: $(VENV)/.dev  ## simulate whole histories with faults: SEEDS=10000 or 300:600, KIND=mesh; SEED=17 replays one
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) \
+		$(if $(KIND),--kind $(KIND))
 
 mutants: $(VENV)/.dev  ## break each safety rule and see the simulation notice; ONLY=gate is one
 	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only "$(ONLY)")

@@ -1,7 +1,9 @@
-"""Run histories: ``python -m tests.simulation --seeds 0:300 --jobs 2``; one with ``--seed 17``.
+"""Run histories: ``python -m tests.simulation --seeds 0:300 --jobs 2``; one with ``--seed 17``;
+all of one kind with ``--kind mesh``, else each seed is one of a kind of its own.
 
 Runs itself again with the disk library preloaded, where it can be built. Ends with a line of
-totals; a history that fails prints the command that repeats it, and the exit status is 1.
+totals for each kind; a history that fails prints the command that repeats it, and the exit status
+is 1.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from typing import Final
 
 from tests.simulation import disk
 from tests.simulation.history import Result, run
-from tests.simulation.story import FAULTS
+from tests.simulation.kinds import Kind
+from tests.simulation.totals import Totals
 
 PRELOADED: Final = "WEFT_SIMPRELOADED"
 
@@ -29,14 +32,16 @@ PRELOADED: Final = "WEFT_SIMPRELOADED"
 def main() -> int:
     options = _options()
     preload()
+    kind = None if options.kind is None else Kind(options.kind)
     if options.digest is not None:
         return _digests(options.digest)
     if options.part is not None:
-        return _part(options.part)
+        return _part(options.part, kind)
     if options.seed is not None:
-        return _one(options.seed)
+        return _one(options.seed, kind)
     first, _, last = options.seeds.rpartition(":")
-    return _many(range(int(first or 0), int(last)), jobs=options.jobs, stop=options.stop)
+    seeds = range(int(first or 0), int(last))
+    return _many(seeds, kind, jobs=options.jobs, stop=options.stop)
 
 
 def preload() -> None:
@@ -59,6 +64,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", default="0:300", help="FIRST:LAST, or how many from 0")
     parser.add_argument("--seed", type=int, help="run this one, and show what happens")
+    parser.add_argument("--kind", choices=list(Kind), help="all are of this kind")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--digest", help="FIRST:LAST: print a hash of the trace of each")
     parser.add_argument("--part", help=argparse.SUPPRESS)
@@ -66,55 +72,44 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _one(seed: int) -> int:
-    result = run(seed, show=print)
-    print(f"seed {seed}: {result.broken or 'all holds'} (trace {result.digest})")
+def _one(seed: int, kind: Kind | None) -> int:
+    result = run(seed, kind=kind, show=print)
+    print(f"{result.kind} {seed}: {result.broken or 'all holds'} (trace {result.digest})")
     return int(result.broken is not None)
 
 
-def _many(seeds: range, *, jobs: int, stop: bool) -> int:
+def _many(seeds: range, kind: Kind | None, *, jobs: int, stop: bool) -> int:
     began = time.monotonic()
-    totals: Counter[str] = Counter()
-    failed: list[Result] = []
-    virtual_s = cpu_s = 0.0
-    done = 0
-    for result in _results(seeds, jobs):
-        done += 1
-        totals += result.counts
-        virtual_s += result.virtual_s
-        cpu_s += result.cpu_s
+    totals = {one: Totals() for one in Kind}
+    for result in _results(seeds, kind, jobs):
+        totals[result.kind].add(result)
         if result.broken is not None:
-            failed.append(result)
-            print(
-                f"seed {result.seed}: {result.broken}\n    make sim SEED={result.seed}", flush=True
-            )
+            print(f"{result.kind} {result.seed}: {result.broken}")
+            print(f"    make sim SEED={result.seed} KIND={result.kind}", flush=True)
             if stop:
                 break
-    for line in _summary(totals):
-        print(line)
-    lost = sum(_says(result, "acknowledged", "came back without") for result in failed)
-    diverged = sum(_says(result, "different", "differs", "loaded anew") for result in failed)
-    print(
-        f"{done} histories, {sum(totals[f'step {kind}'] for kind in FAULTS)} faults,"
-        f" {totals['records acknowledged']} records acknowledged,"
-        f" {lost} histories lost one, {diverged} diverged, {len(failed)} failed;"
-        f" {virtual_s / 3600:.1f} h of virtual time,"
-        f" {1000 * cpu_s / max(1, done):.0f} ms of CPU each,"
-        f" {time.monotonic() - began:.1f} s on {jobs} processes"
-    )
-    return int(bool(failed))
+    for total in totals.values():
+        for line in total.details():
+            print(line)
+    for one, total in totals.items():
+        if total.histories:
+            print(f"{one}: {total}")
+    print(f"{time.monotonic() - began:.1f} s on {jobs} processes")
+    return int(any(total.failed for total in totals.values()))
 
 
-def _results(seeds: range, jobs: int) -> Iterator[Result]:
+def _results(seeds: range, kind: Kind | None, jobs: int) -> Iterator[Result]:
     """As they come, from `jobs` processes with every so many-th seed each."""
     if jobs <= 1:
         gc.freeze()
-        yield from map(run, seeds)
+        for seed in seeds:
+            yield run(seed, kind=kind)
         return
     with Selector() as selector:
         for job in range(jobs):
             part = f"{seeds.start + job}:{seeds.stop}:{jobs}"
             command = [sys.executable, "-m", "tests.simulation", "--part", part]
+            command += [] if kind is None else ["--kind", kind]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
             selector.register(process.stdout, EVENT_READ, process)
@@ -132,11 +127,11 @@ def _results(seeds: range, jobs: int) -> Iterator[Result]:
                     raise SystemExit(f"a process of the simulator ended with {process.returncode}")
 
 
-def _part(text: str) -> int:
+def _part(text: str, kind: Kind | None) -> int:
     """Histories for another process: one line of JSON for each."""
     gc.freeze()
     for seed in range(*map(int, text.split(":"))):
-        result = run(seed)
+        result = run(seed, kind=kind)
         print(json.dumps([getattr(result, name) for name in Result.__slots__]), flush=True)
     return 0
 
@@ -149,18 +144,7 @@ def _digests(text: str) -> int:
 
 def _read(line: str) -> Result:
     fields = dict(zip(Result.__slots__, json.loads(line), strict=True))
-    return Result(**fields | {"counts": Counter(fields["counts"])})
-
-
-def _says(result: Result, *what: str) -> bool:
-    return any(words in (result.broken or "") for words in what)
-
-
-def _summary(totals: Counter[str]) -> Iterator[str]:
-    faults = {kind: totals[f"step {kind}"] for kind in FAULTS if totals[f"step {kind}"]}
-    yield "faults: " + ", ".join(f"{kind} {count}" for kind, count in faults.items())
-    others = {name: count for name, count in totals.items() if not name.startswith("step ")}
-    yield "counts: " + ", ".join(f"{name} {count}" for name, count in sorted(others.items()))
+    return Result(**fields | {"counts": Counter(fields["counts"]), "kind": Kind(fields["kind"])})
 
 
 if __name__ == "__main__":

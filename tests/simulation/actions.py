@@ -11,12 +11,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from tests.simulation import beside, hostile, rewinding, tab_actions
+from tests.simulation import beside, hostile, mesh_actions, rewinding, tab_actions
 from tests.simulation.beside import PASSING, somewhere
 from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.network import Wire
-from tests.simulation.story import Step
-from tests.simulation.world import MACHINES_MAX, World, context_names
+from tests.simulation.story import ALL_FAULTS, Step
+from tests.simulation.world import World, context_names
 from weft_engine.errors import InvalidMessage, LinkRefused, NotFound, StoreError
 from weft_engine.events.event import ImportedFrom, Message, Role
 from weft_engine.events.part import Text
@@ -43,6 +43,8 @@ _WORDS: Final = (
 
 def act(world: World, step: Step) -> None:
     machines = list(world.machines.values())
+    if world.is_mesh and step.action in ALL_FAULTS and step.n % 2:
+        machines = world.relays  # Among many clients they would seldom be hit.
     machine = machines[step.who % len(machines)]
     world.note(f"* {step.action} {machine.name} {step.n}")
     world.counts[f"step {step.action}"] += 1
@@ -187,7 +189,7 @@ async def _sync(world: World, machine: Machine, replica: Replica, rng: random.Ra
     if not machine.kept:
         return
     kept = rng.choice(list(machine.kept))
-    relay = world.find(machine.kept[kept])
+    relay = world.find(machine.leads_to(kept))
     mine, losses, asked = machine.hashes(), relay.losses, machine.asked
     try:
         await kept.synced(timeout=60)
@@ -306,20 +308,13 @@ def _restore(world: World, machine: Machine, rng: random.Random) -> None:
 
 def _clone(world: World, machine: Machine, rng: random.Random) -> None:
     """A live file is copied to another machine, and both go on."""
-    if machine.region is None and len(world.machines) < MACHINES_MAX and machine.is_up:
+    if machine.region is None and world.has_room and machine.is_up:
         _twin(world, machine, is_image=False)
 
 
 def _twin(world: World, machine: Machine, *, is_image: bool) -> None:
     twin = world.add(f"{machine.name}-twin{len(world.machines)}", interest=machine.interest)
-    twin.clock.highest_ms = machine.clock.highest_ms
-    if is_image:
-        twin.machine_id, twin.boots = machine.machine_id, machine.boots
-        world.file_table.places[str(twin.folder)] = str(machine.folder)
-    snapshot = machine.snapshot()
-    twin.restore(snapshot, is_image=is_image)
-    if is_image:
-        world.copied(snapshot)
+    world.copy(machine, twin, is_image=is_image)
     world.bring_up(twin)
 
 
@@ -327,13 +322,13 @@ def _clone_disk(world: World, machine: Machine, rng: random.Random) -> None:
     """A machine is stopped well, and its disk copied: nothing tells the copy from the original."""
 
     def clone() -> None:
-        if len(world.machines) < MACHINES_MAX and not machine.is_up and machine.path.exists():
+        if world.has_room and not machine.is_up and machine.path.exists():
             world.counts["disks copied"] += machine.lease_path.exists()
             _twin(world, machine, is_image=True)
         if rng.random() < 0.8:
             world.bring_up(machine)
 
-    if machine.region is None and len(world.machines) < MACHINES_MAX:
+    if machine.region is None and world.has_room:
         world.when_down(machine, clone)
 
 
@@ -412,28 +407,20 @@ def _partition(world: World, machine: Machine, rng: random.Random) -> None:
 
 def _heal(world: World, machine: Machine, rng: random.Random) -> None:
     world.network.heal()
-    world.network.slow.clear()
 
 
 def _slow(world: World, machine: Machine, rng: random.Random) -> None:
     world.network.slow[machine.name] = rng.choice((0.1, 1.0))
 
 
-async def _close_links(world: World, machine: Machine, _: Replica, rng: random.Random) -> None:
-    kept = list(machine.kept)
-    machine.kept.clear()
-    for one in kept:
-        await one.aclose()
-
-
 def _go_offline(world: World, machine: Machine, rng: random.Random) -> None:
     if machine.region is None:
-        _working(_close_links)(world, machine, rng)
+        world.leave(machine)
 
 
 def _roam(world: World, machine: Machine, rng: random.Random) -> None:
     if machine.region is None and machine.is_up:
-        _go_offline(world, machine, rng)
+        world.leave(machine)
         machine.link(rng.choice(world.relays).name)
 
 
@@ -511,4 +498,17 @@ _ACTIONS: Final[dict[str, Action]] = {
     "garbage": hostile.garbage,
     "stand_in": hostile.stand_in,
     "impersonate": hostile.impersonate,
+    "one_way": mesh_actions.one_way,
+    "silence": mesh_actions.silence,
+    "swallow": mesh_actions.swallow,
+    "cut_regions": mesh_actions.cut_regions,
+    "split": mesh_actions.split,
+    "slow_link": mesh_actions.slow_link,
+    "far": mesh_actions.far,
+    "add_peer": mesh_actions.add_peer,
+    "drop_peer": mesh_actions.drop_peer,
+    "region_joins": mesh_actions.region_joins,
+    "region_copied": mesh_actions.region_copied,
+    "region_away": mesh_actions.region_away,
+    "fail_over": mesh_actions.fail_over,
 }

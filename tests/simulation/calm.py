@@ -39,7 +39,7 @@ def _say(world: World, machine: Machine) -> None:
     async def say() -> None:
         ids = await replica.context("sim/a").append(f"calm {world.marks.new()}")
         world.acknowledged(machine, ids)
-        relays = [world.find(to) for to in machine.kept.values()]
+        relays = [world.find(machine.leads_to(kept)) for kept in machine.kept]
         if machine.region is None and all(relay.clock.now_ms() > _PLAUSIBLE_MS for relay in relays):
             # They have told the time.
             ahead_ms = hlc_ms(event_id_hlc(ids[0])) - replica.now_ms()
@@ -54,7 +54,7 @@ def check_stores(world: World) -> None:
     seen: dict[tuple[str, bytes], str] = {}
     for machine in world.machines.values():
         assert machine.replica is not None
-        for to in dict.fromkeys(machine.kept.values()):
+        for to in dict.fromkeys(machine.leads_to(kept) for kept in machine.kept):
             key = to, machine.replica.identity.store
             other = seen.setdefault(key, machine.name)
             if other != machine.name:

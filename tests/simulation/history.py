@@ -23,10 +23,12 @@ from tests.simulation import oracles, tabs
 from tests.simulation.actions import act
 from tests.simulation.calm import check_calm, check_stores
 from tests.simulation.disk import Disks
+from tests.simulation.kinds import Kind, kind_of
 from tests.simulation.loop import AtOnce, Life, Stuck, VirtualLoop, close_coroutine
 from tests.simulation.marks import check_erased, check_notes
+from tests.simulation.mesh import Plan, make_plan
 from tests.simulation.network import Network
-from tests.simulation.story import Step, make_story
+from tests.simulation.story import Step, make_mesh_story, make_story
 from tests.simulation.trace import Trace
 from tests.simulation.world import CONTEXTS, WAITING_RECORDS_MAX, Broken, World
 from tests.stores import FAST_DISK
@@ -55,10 +57,13 @@ class Result:
     for equal runs. `virtual_s`: how long it was on its own clock."""
 
     seed: int
+    kind: Kind
     broken: str | None
     digest: str
     counts: Counter[str]
     virtual_s: float
+    converged_s: float
+    """How long after the last fault all held the same and knew it."""
     cpu_s: float
 
 
@@ -66,22 +71,32 @@ def run(
     seed: int,
     story: Sequence[Step] | None = None,
     *,
+    kind: Kind | None = None,
     show: Callable[[str], None] | None = None,
 ) -> Result:
-    """Run the history of `seed`; `show` is given each line of its trace."""
+    """Run the history of `seed`, of its own kind or another one; `show` is given each line of its
+    trace."""
     began = time.process_time()
     _warm_up()
+    if kind is None:
+        kind = kind_of(seed)
+    plan: Plan | None = None
+    root_seed: int | str = seed
+    if kind is Kind.MESH:
+        root_seed = f"mesh-{seed}"
+        plan = make_plan(random.Random(f"plan-{seed}"))
     if story is None:
-        story = make_story(random.Random(f"story-{seed}"))
+        drawing = random.Random(f"story-{root_seed}")
+        story = make_story(drawing) if plan is None else make_mesh_story(drawing, plan.machines)
     root = Path(mkdtemp(prefix="weft-sim-", dir=FAST_DISK))
     # What a relay tells its operator is expected here.
     logging.getLogger("weft.relay").setLevel(logging.CRITICAL)
     trace = Trace(show)
-    loop = VirtualLoop(seed)
+    loop = VirtualLoop(root_seed)
     was_collecting = gc.isenabled()
     gc.disable()
     disks = Disks.find(root)
-    world = World(loop, root, seed=seed, trace=trace, disks=disks)
+    world = World(loop, root, seed=root_seed, trace=trace, disks=disks, plan=plan)
     broken: str | None = None
     try:
         asyncio.set_event_loop(loop)
@@ -110,7 +125,16 @@ def run(
     world.counts["echoes"] += world.wiretap.echoes
     world.counts["repeats"] += world.wiretap.repeats
     world.counts["records sent"] += world.wiretap.records
-    return Result(seed, broken, trace.digest, world.counts, virtual_s, time.process_time() - began)
+    return Result(
+        seed,
+        kind,
+        broken,
+        trace.digest,
+        world.counts,
+        virtual_s,
+        world.converged_s,
+        time.process_time() - began,
+    )
 
 
 async def _play(world: World, story: Sequence[Step]) -> None:
@@ -142,7 +166,6 @@ async def _judge(world: World) -> None:
             machine.disk.countdown = None
         if machine.life is not None and not (machine.disk is not None and machine.disk.is_off):
             machine.life.ends_at = None
-    world.network.slow.clear()
     world.network.heal()
     await asyncio.sleep(0.2)
     while any(machine.is_up and machine.is_stopping for machine in world.machines.values()):
@@ -157,12 +180,15 @@ async def _judge(world: World) -> None:
         world.link_again(machine)
         if not machine.kept and machine.region is None:
             machine.link(world.home(machine))
+    world.mesh.mend()
+    mended = world.loop.time()
     while not world.streams.is_quiet:
         await asyncio.sleep(0.5)
         if world.loop.time() > healed + _STOPPING_S:
             world.fail(f"a stream did not end within {_STOPPING_S} s")
             world.check()
     await oracles.settle(world)
+    world.converged_s = world.loop.time() - mended
     # Who was suspended, or is slow, may have something under way that others have brought since.
     await asyncio.sleep(_UNDER_WAY_S)
     await oracles.settle(world)

@@ -137,8 +137,8 @@ class Machine:
         self.life: Life | None = None
         self.replica: Replica | None = None
         self.relay: Relay | None = None
-        self.kept: dict[KeptLink, str] = {}
-        """Links of this machine, and where they lead."""
+        self.kept: dict[KeptLink, tuple[str, ...]] = {}
+        """Links of this machine, and where they lead: to the first of these that answers."""
         self.lived: list[Life] = []
         self.listener: Listener = lambda stored, session: None
         self.asked = 0
@@ -202,13 +202,13 @@ class Machine:
         key = RegionKey(blake2b(f"{self._seed}-{region}".encode(), digest_size=32).digest())
         return Relay(replica, region=region, doorkeeper=lambda token, now: ANYTHING, region_key=key)
 
-    def link(self, to: str) -> KeptLink:
-        """Keep a link to the relay `to`."""
+    def link(self, *to: str) -> KeptLink:
+        """Keep a link to the relay `to`, or to one of several."""
         replica = self.replica
         assert replica is not None
         kept: KeptLink = self.do(
             lambda: keep_linked(
-                lambda: self._dial(to),
+                [partial(self._dial, one) for one in to],
                 replica,
                 random=self._rng.random,
                 interest=self.interest,
@@ -217,6 +217,10 @@ class Machine:
         )
         self.kept[kept] = to
         return kept
+
+    def leads_to(self, kept: KeptLink) -> str:
+        """Where one of its links is, or tries to be."""
+        return self.kept[kept][kept.place]
 
     def ask(self, interest: Interest) -> None:
         """Its links are about this from now on, and those that it makes again."""
@@ -266,7 +270,7 @@ class Machine:
     @asynccontextmanager
     async def _dial(self, to: str) -> AsyncIterator[WireEnd]:
         network = self._company.network
-        await asyncio.sleep(network.latency())
+        await asyncio.sleep(network.latency(self.name, to))
         target = self._company.find(to)
         blocked = network.is_blocked(self.name, to) or network.is_blocked(to, self.name)
         if blocked:

@@ -63,17 +63,20 @@ class WireEnd:
     def _put(self, frame: bytes) -> None:
         network, outgoing = self.wire.network, self.other.incoming
         network.sent(self, frame)
-        outgoing.arrives = max(network.loop.time() + network.latency(), outgoing.arrives)
+        outgoing.arrives = max(network.loop.time() + self._latency(), outgoing.arrives)
         outgoing.under_way.append((outgoing.arrives, frame))
         outgoing.size += len(frame)
         self.wire.plan(self.other)
+
+    def _latency(self) -> float:
+        return self.wire.network.latency(self.machine, self.other.machine)
 
     async def receive(self) -> bytes | None:
         while True:
             if self.is_reset:
                 raise LinkLost("the connection was reset")
             if self.incoming.inbox:
-                slow_s = self.wire.network.slow.get(self.machine)
+                slow_s = self.wire.network.reading_s(self.machine, self.other.machine)
                 if slow_s:
                     await asyncio.sleep(slow_s)
                     if self.is_reset:
@@ -151,7 +154,7 @@ class DirectEnd(WireEnd):
             return
         self._is_planned = True
         network = self.wire.network
-        due = network.loop.time() + network.slow.get(self.machine, 0.0)
+        due = network.loop.time() + network.reading_s(self.machine, self.other.machine)
         network.loop.call_at(due, self._look, context=self._whose)
 
     def _look(self) -> None:
@@ -265,6 +268,10 @@ class Network:
         self.bytes = 0
         self.slow: dict[str, float] = {}
         """Machine -> seconds that it takes to read one frame."""
+        self.slow_links: dict[tuple[str, str], float] = {}
+        """The same of one machine, reading what another one sent."""
+        self._far: dict[tuple[str, str], float] = {}
+        self._jitter = random.Random(f"jitter-{seed}")
         self._rng = random.Random(f"network-{seed}")
         self._kinds = random.Random(f"kinds-of-ends-{seed}")
         self._blocked: dict[tuple[str, str], None] = {}
@@ -275,7 +282,19 @@ class Network:
         self.base_s = self._rng.choice((0.0005, 0.005, 0.05))
         self.room_bytes = self._kinds.choice((_ROOM_BYTES, _ROOM_BYTES, _SMALL_ROOM_BYTES))
 
-    def latency(self) -> float:
+    def set_far(self, a: str, b: str, seconds: float) -> None:
+        """What is sent between these two takes so long each way, and now and then much longer."""
+        self._far[a, b] = self._far[b, a] = seconds
+
+    def reading_s(self, reader: str, sender: str) -> float:
+        """What it takes to read one frame."""
+        return self.slow.get(reader, 0.0) + self.slow_links.get((reader, sender), 0.0)
+
+    def latency(self, sender: str, receiver: str) -> float:
+        far_s = self._far.get((sender, receiver))
+        if far_s is not None:
+            late = self._jitter.random()
+            return far_s * (1 + 0.1 * late + (late if self._jitter.random() < 0.05 else 0))
         return self.base_s * (0.5 + self._rng.random() * (8 if self._rng.random() < 0.1 else 1))
 
     def connect(self, a: tuple[str, Life], b: tuple[str, Life]) -> Wire:
@@ -318,7 +337,17 @@ class Network:
         """Nothing comes through in this direction until `heal`."""
         self._blocked[sender, receiver] = None
 
+    def unblock(self, sender: str, receiver: str) -> None:
+        self._blocked.pop((sender, receiver), None)
+        for wire in list(self.wires):
+            if sender in wire.machines and receiver in wire.machines:
+                for end in wire.ends:
+                    wire.plan(end)
+
     def heal(self) -> None:
+        """All connections are as fast as they can be again, and let everything through."""
+        self.slow.clear()
+        self.slow_links.clear()
         self._blocked.clear()
         for wire in list(self.wires):
             for end in wire.ends:

@@ -99,11 +99,11 @@ async def settle(world: World) -> None:
             world.bring_up(machine)
         if world.loop.time() > end:
             links = [
-                f"{machine.name}->{to}: {kept.status}"
+                f"{machine.name}->{machine.leads_to(kept)}: {kept.status}"
                 + ("" if kept.link is None else f" synced={kept.link.session.progress.is_synced}")
                 + f" {kept.error}"
                 for machine in world.machines.values()
-                for kept, to in machine.kept.items()
+                for kept in machine.kept
             ]
             world.fail(
                 f"not settled {SETTLED_S:.0f} s after the last fault: differs:"

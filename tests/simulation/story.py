@@ -84,10 +84,33 @@ FAULTS: Final = {
     "erase": 8,
     "spoil_checkpoint": 2,
 }
+REGIONS: Final = {
+    "one_way": 4,
+    "silence": 4,
+    "swallow": 3,
+    "cut_regions": 4,
+    "split": 6,
+    "slow_link": 2,
+    "far": 1,
+    "add_peer": 3,
+    "drop_peer": 3,
+    "region_joins": 2,
+    "region_copied": 1,
+    "region_away": 3,
+    "fail_over": 5,
+}
+"""In stories of meshes only."""
 ACTIONS: Final = tuple({**WORK, **TABS, **FAULTS})
+MESH_ACTIONS: Final = (*ACTIONS, *REGIONS)
+ALL_FAULTS: Final = (*FAULTS, *REGIONS)
 STEPS_MIN: Final = 15
 STEPS_MAX: Final = 50
+_MESH_STEPS_MIN: Final = 12
+_MESH_STEPS_MAX: Final = 36
+_MACHINE_STEPS: Final = 250
+"""Machines times steps of a mesh: with many machines less happens."""
 _TABS_SHARE: Final = 0.4
+_MESH_TABS_SHARE: Final = 0.15
 
 
 def make_story(rng: random.Random) -> list[Step]:
@@ -100,8 +123,27 @@ def make_story(rng: random.Random) -> list[Step]:
     if rng.random() < _TABS_SHARE:
         times = rng.choice((1, 1, 4))
         weights |= {kind: times * share for kind, share in TABS.items()}
+    return _draw(rng, weights, rng.choice((20, 200, 1000)), range(STEPS_MIN, STEPS_MAX + 1))
+
+
+def make_mesh_story(rng: random.Random, machines: int) -> list[Step]:
+    """A story of a mesh of so many machines: what happens to regions and links between them, and
+    a few of the faults that happen to any machine."""
+    weights = dict(WORK)
+    for faults, times in ((FAULTS, 1), (REGIONS, 4)):
+        kinds = [kind for kind in faults if rng.random() < rng.choice((0.1, 0.3, 0.6))]
+        weights |= {kind: times * faults[kind] for kind in kinds}
+    weights |= {kind: FAULTS[kind] for kind in ("start", "roam")}
+    if "disk_full" in weights:
+        weights["disk_free"] = FAULTS["disk_free"]
+    if rng.random() < _MESH_TABS_SHARE:
+        weights |= TABS
+    most = max(_MESH_STEPS_MIN, min(_MESH_STEPS_MAX, _MACHINE_STEPS // machines))
+    return _draw(rng, weights, rng.choice((50, 500, 2000)), range(_MESH_STEPS_MIN, most + 1))
+
+
+def _draw(rng: random.Random, weights: dict[str, int], pace: int, steps: range) -> list[Step]:
     names, shares = list(weights), list(weights.values())
-    pace = rng.choice((20, 200, 1000))
     return [
         Step(
             int(rng.expovariate(1 / pace)) if rng.random() < 0.8 else 0,
@@ -109,5 +151,5 @@ def make_story(rng: random.Random) -> list[Step]:
             rng.randrange(64),
             rng.randrange(1 << 16),
         )
-        for _ in range(rng.randint(STEPS_MIN, STEPS_MAX))
+        for _ in range(rng.choice(steps))
     ]

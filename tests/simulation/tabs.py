@@ -214,7 +214,7 @@ class Tab:
 
     async def _connected(self) -> None:
         network = self.world.network
-        await asyncio.sleep(network.latency())
+        await asyncio.sleep(network.latency(self.name, self.relay))
         machine = self.world.find(self.relay)
         if network.is_blocked(self.name, self.relay) or network.is_blocked(self.relay, self.name):
             await asyncio.sleep(10.0)

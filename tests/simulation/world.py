@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from tests.simulation import mesh
 from tests.simulation.disk import Disks
 from tests.simulation.file_table import FileTable
 from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.machine import STORE, Clock, Machine, Snapshot, start_or_stay_down
 from tests.simulation.marks import MARK, Marks
+from tests.simulation.mesh import Mesh, Plan
 from tests.simulation.network import Network, WireEnd
 from tests.simulation.streams import Streams
 from tests.simulation.tabs import Tab
@@ -40,7 +42,9 @@ from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.yjs.reader import read_update
 
 CONTEXTS: Final = (ContextName("sim/a"), ContextName("sim/b"), ContextName("own/c"))
-MACHINES_MAX: Final = 9
+_MACHINES_MAX: Final = 9
+_COPIES_MAX: Final = 4
+"""Machines that a mesh may get beside those of its plan."""
 WAITING_RECORDS_MAX: Final = 32
 """Of one peer, for each machine: small, so that a history reaches it."""
 
@@ -58,11 +62,14 @@ class World:
         seed: int | str,
         trace: Trace,
         disks: Disks | None,
+        plan: Plan | None = None,
     ) -> None:
         self.loop = loop
+        self._plan = plan
         self.file_table = FileTable()
         self.tenures = Tenures(self)
         self.network = Network(loop, seed)
+        self.mesh = Mesh(self)
         self.rng = random.Random(f"world-{seed}")
         self.trace = trace
         self.disks = disks
@@ -99,6 +106,7 @@ class World:
         """What the world itself has under way."""
         self.rewinding: list[asyncio.Task[None]] = []
         self.is_healing = False
+        self.converged_s = 0.0
         self.is_over = False
         self.tabs: dict[str, Tab] = {}
         self.told = Told(self)
@@ -146,12 +154,28 @@ class World:
         if self.broken:
             raise Broken(self.broken[0])
 
+    @property
+    def is_mesh(self) -> bool:
+        return self._plan is not None
+
+    @property
+    def has_room(self) -> bool:
+        """For a copy of a machine."""
+        plan = self._plan
+        most = _MACHINES_MAX if plan is None else plan.machines + _COPIES_MAX
+        return len(self.machines) < most
+
     def settle_in(self) -> None:
-        """One to three relays, two to five clients."""
+        """Who a plan says; without one, one to three relays and two to five clients."""
         rng = self.rng
+        if self._plan is not None:
+            mesh.settle_in(self, self._plan)
+            return
         relays = rng.choice((1, 1, 1, 2, 2, 3))
         for index in range(relays):
-            self.add(f"relay{index}", region=f"r{index}")
+            name = self.add(f"relay{index}", region=f"r{index}").name
+            for relay in self.relays[:-1]:
+                self.mesh.join(name, relay.name, dialers=(name,))
         for index in range(rng.choice((2, 2, 3, 3, 4, 5) if relays > 1 else (2, 2, 3, 4))):
             narrow = index > 0 and rng.random() < 0.15
             self.add(
@@ -212,11 +236,8 @@ class World:
         if machine.region is None:
             machine.link(self.home(machine))
             return
-        # Each relay dials those that were there before it: one link for each pair.
-        for relay in self.relays:
-            if relay is machine:
-                break
-            machine.link(relay.name)
+        for to in self.mesh.dialled_by(machine.name):
+            machine.link(to)
 
     def link_again(self, machine: Machine) -> None:
         """A link that a fault of its own machine has ended stays so: whoever uses the store makes
@@ -224,7 +245,7 @@ class World:
         for kept, to in list(machine.kept.items()):
             if kept.status is State.CLOSED:
                 del machine.kept[kept]
-                machine.link(to)
+                machine.link(*to)
                 self.counts["links ended by a fault of the machine"] += 1
                 self.work(machine, "close a link", kept.aclose)
 
@@ -296,6 +317,18 @@ class World:
                 " acknowledged"
             )
 
+    def copy(self, original: Machine, twin: Machine, *, is_image: bool) -> None:
+        """Give a machine that is down what another one's folder holds, or with `is_image` its disk
+        and its name, so that nothing tells them apart."""
+        twin.clock.highest_ms = original.clock.highest_ms
+        if is_image:
+            twin.machine_id, twin.boots = original.machine_id, original.boots
+            self.file_table.places[str(twin.folder)] = str(original.folder)
+        snapshot = original.snapshot()
+        twin.restore(snapshot, is_image=is_image)
+        if is_image:
+            self.copied(snapshot)
+
     def copied(self, snapshot: Snapshot) -> None:
         """A disk was copied, or set back, with all that would tell it."""
         if snapshot.store is not None and f"{STORE}.lease" in snapshot.files:
@@ -309,15 +342,31 @@ class World:
         """Stop a machine in good order, then go on."""
 
         async def run() -> None:
-            life = machine.life
-            if life is not None:
-                self.work(machine, "stop", machine.stop)
-                until = self.loop.time() + 30.0
-                while machine.life is life and self.loop.time() < until:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+            await self.stopped(machine)
             then()
 
         self.errands.append(asyncio.get_running_loop().create_task(run()))
+
+    async def stopped(self, machine: Machine) -> None:
+        life = machine.life
+        if life is not None:
+            self.work(machine, "stop", machine.stop)
+            until = self.loop.time() + 30.0
+            while machine.life is life and self.loop.time() < until:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+    def leave(self, machine: Machine) -> None:
+        """End its links, in good order."""
+        if not machine.is_up:
+            return
+        kept = list(machine.kept)
+        machine.kept.clear()
+
+        async def close() -> None:
+            for one in kept:
+                await one.aclose()
+
+        self.work(machine, "leave", close)
 
     def sleep(self, machine: Machine, seconds: float) -> None:
         life = machine.life
