@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 from types import ModuleType
 from typing import Any, Final
 
-from tests.simulation import oracles, tabs
+from tests.simulation import mesh_oracles, oracles, tabs
 from tests.simulation.actions import act
 from tests.simulation.calm import check_calm, check_stores
 from tests.simulation.disk import Disks
@@ -48,6 +48,7 @@ _UNDER_WAY_S: Final = 3.0
 _CALM_SHARE: Final = 0.5
 _LOADED_ANEW_SHARE: Final = 0.5
 _SUMMARIZED_SHARE: Final = 0.5
+_PARTITION_SHARE: Final = 0.5
 """Of the histories: what costs more than it tells is not looked at in each."""
 
 
@@ -199,10 +200,13 @@ async def _judge(world: World) -> None:
     await oracles.stay_quiet(world)
     await tabs.settle(world, seconds=oracles.SETTLED_S)
     await tabs.check_new(world)
+    world.look_closely(rng)
     check_stores(world)
     world.check()
     if rng.random() < _CALM_SHARE:
         await check_calm(world)
+    if world.is_mesh:
+        await _judge_mesh(world, rng)
     oracles.check_kept(world)
     await check_erased(world, CONTEXTS)
     if rng.random() < _LOADED_ANEW_SHARE:
@@ -216,6 +220,14 @@ async def _judge(world: World) -> None:
     for tab in world.tabs.values():
         tab.close()
     await _end(world, rng)
+
+
+async def _judge_mesh(world: World, rng: random.Random) -> None:
+    await mesh_oracles.check_copies(world)
+    if rng.random() < _PARTITION_SHARE:
+        await mesh_oracles.check_partition(world, rng)
+    await mesh_oracles.check_roaming(world, rng)
+    world.check()
 
 
 async def _end(world: World, rng: random.Random) -> None:

@@ -368,6 +368,11 @@ class Machine:
         with self._unwatched(), closing(sqlite3.connect(uri, uri=True)) as connection:
             return {RecordHash(row[0]) for row in connection.execute("SELECT hash FROM records")}
 
+    def sizes(self) -> dict[RecordHash, int]:
+        """Of each record in its journal, the bytes of envelope and payload."""
+        question = "SELECT hash, length(envelope) + length(payload) FROM records"
+        return {RecordHash(row[0]): row[1] for row in self._connection.execute(question)}
+
     @contextmanager
     def _unwatched(self) -> Iterator[None]:
         """What is done here is done by nobody in the world: no fault of a disk hits it. SQLite

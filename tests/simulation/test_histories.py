@@ -6,42 +6,59 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.history import run
-from tests.simulation.story import ACTIONS, Step, make_story
+from tests.simulation.kinds import Kind
+from tests.simulation.story import ACTIONS, MESH_ACTIONS, Step, make_story
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 200
 
-steps = st.builds(
-    Step,
-    wait_ms=st.sampled_from((0, 1, 10, 100, 1000)),
-    action=st.sampled_from(ACTIONS),
-    who=st.integers(0, 8),
-    n=st.integers(0, 1 << 16),
-)
+
+def _steps(actions: Sequence[str]) -> st.SearchStrategy[Step]:
+    return st.builds(
+        Step,
+        wait_ms=st.sampled_from((0, 1, 10, 100, 1000)),
+        action=st.sampled_from(actions),
+        who=st.integers(0, 8),
+        n=st.integers(0, 1 << 16),
+    )
 
 
 def test_two_hundred_histories_hold() -> None:
     command = [sys.executable, "-m", "tests.simulation", "--seeds", f"0:{SEEDS}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{SEEDS} histories" in done.stdout
+    assert "devices: 140 histories" in done.stdout
+    assert "mesh: 60 histories" in done.stdout
 
 
 @settings(
-    max_examples=40,
+    max_examples=28,
     deadline=None,
     derandomize=True,  # the hunt for others is `make sim`
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(seed=st.integers(0, 1 << 16), story=st.lists(steps, max_size=25))
+@given(seed=st.integers(0, 1 << 16), story=st.lists(_steps(ACTIONS), max_size=25))
 def test_any_story_holds(seed: int, story: list[Step]) -> None:
-    result = run(seed, story)
+    result = run(seed, story, kind=Kind.DEVICES)
+    assert result.broken is None, result.broken
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(seed=st.integers(0, 1 << 16), story=st.lists(_steps(MESH_ACTIONS), max_size=20))
+def test_any_story_of_a_mesh_holds(seed: int, story: list[Step]) -> None:
+    result = run(seed, story, kind=Kind.MESH)
     assert result.broken is None, result.broken
 
 

@@ -45,12 +45,23 @@ class _Said:
     wanted: set[RecordHash] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class Traffic:
+    """Between regions. `new`: records that the receiver had not been sent by any other region."""
+
+    records: int = 0
+    new: int = 0
+    bytes: int = 0
+
+
 class Wiretap:
     def __init__(self, world: World) -> None:
         self._world = world
         self._said: WeakKeyDictionary[WireEnd, _Said] = WeakKeyDictionary()
         self._first: dict[tuple[str, RecordHash], WireEnd] = {}
         """By whom a machine was told of a record first."""
+        self.regions = Traffic()
+        self._arrived: set[tuple[str, RecordHash]] = set()
         self.records = 0
         self.confirming_bytes = 0
         """In frames that say who has erased what."""
@@ -68,7 +79,11 @@ class Wiretap:
         if len(self.heard) < _HEARD_MAX:
             self.heard.append(frame)
         machine = world.machines.get(end.machine)
-        if machine is None or kind not in (_RECORDS, _ACK, _WANT):
+        if machine is None:
+            return
+        if self._is_between_regions(end):
+            self.regions.bytes += len(frame)
+        if kind not in (_RECORDS, _ACK, _WANT):
             return
         fields: list[Any] = msgpack.unpackb(frame[1:])
         mine, theirs = self._of(end), self._of(end.other)
@@ -92,10 +107,21 @@ class Wiretap:
         if machine is not None and machine.is_up and len(frame) > 2 and frame[2] == _RECORDS:
             flying = self._of(end.other).flying
             if flying:  # it came from a machine, not from a stranger
-                for hash_ in machine.lacks(flying.popleft()):
+                hashes = flying.popleft()
+                lacked = machine.lacks(hashes)
+                if self._is_between_regions(end):
+                    new = {(machine.name, hash_) for hash_ in lacked} - self._arrived
+                    self._arrived |= new
+                    self.regions.records += len(hashes)
+                    self.regions.new += len(new)
+                for hash_ in lacked:
                     # What two peers send at once may go back to the one that was slower.
                     if self._first.setdefault((machine.name, hash_), end) is end:
                         self._of(end).learned.add(hash_)
+
+    def _is_between_regions(self, end: WireEnd) -> bool:
+        ends = (self._world.machines.get(one.machine) for one in end.wire.ends)
+        return all(one is not None and one.region is not None for one in ends)
 
     def _of(self, end: WireEnd) -> _Said:
         said = self._said.get(end)

@@ -43,6 +43,7 @@ from weft_engine.yjs.reader import read_update
 
 CONTEXTS: Final = (ContextName("sim/a"), ContextName("sim/b"), ContextName("own/c"))
 _MACHINES_MAX: Final = 9
+_COMPARED: Final = 3
 _COPIES_MAX: Final = 4
 """Machines that a mesh may get beside those of its plan."""
 WAITING_RECORDS_MAX: Final = 32
@@ -75,6 +76,7 @@ class World:
         self.disks = disks
         self.counts: Counter[str] = Counter()
         self.machines: dict[str, Machine] = {}
+        self.compared: list[Machine] = []
         self.snapshots: dict[str, Snapshot] = {}
         self.must: dict[RecordHash, str] = {}
         """Records that hold something acknowledged, and who acknowledged it."""
@@ -124,6 +126,14 @@ class World:
     @property
     def relays(self) -> list[Machine]:
         return [machine for machine in self.machines.values() if machine.region is not None]
+
+    def look_closely(self, rng: random.Random) -> None:
+        """Decide whose views and notes are compared: in a mesh a few machines; the records of all
+        are."""
+        self.compared = list(self.machines.values())
+        if self.is_mesh:
+            some = rng.sample(self.compared, min(_COMPARED, len(self.compared)))
+            self.compared = list(dict.fromkeys([rng.choice(self.relays), *some]))
 
     @property
     def clients(self) -> list[Machine]:

@@ -1,0 +1,123 @@
+"""What must hold in a mesh that is calm: nobody is sent what it has, and a partition costs what is
+missing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Final
+
+from tests.simulation.machine import Machine
+from tests.simulation.oracles import settle
+from tests.simulation.world import World
+from weft_engine.names import RecordHash
+
+COPIES_MAX: Final = 7.0
+"""Of a new record at each region of a full mesh, when nothing fails."""
+_AGREE_BYTES: Final = 4_000
+"""What one link costs that is made again, beside records."""
+_RECORD_BYTES: Final = 800
+"""What one record costs beside its own bytes: a frame, its signature, an acknowledgement, its place
+in a frontier."""
+_SHORT_S: Final = 5.0
+_LONG_S: Final = 40.0
+"""Every link across is given up meanwhile."""
+
+
+async def check_roaming(world: World, rng: random.Random) -> None:
+    """Who moves to another region that has all it has goes on there, and nothing is sent again."""
+    before = world.wiretap.records
+    moved = 0
+    for client in world.clients:
+        others = [relay for relay in world.relays if relay.name not in _homes(client)]
+        if others:
+            world.leave(client)
+            client.link(rng.choice(others).name)
+            moved += 1
+    await asyncio.sleep(0.5)
+    await settle(world)
+    if world.wiretap.records != before:
+        world.fail(
+            f"{world.wiretap.records - before} records were sent to clients that moved between"
+            " equal regions"
+        )
+    world.counts["clients moved in calm"] += moved
+
+
+async def check_partition(world: World, rng: random.Random) -> None:
+    """The mesh falls into two parts, for seconds or until no link across is left, and both go on;
+    then everybody gets what it lacks, at a cost that is bounded by that."""
+    names = [relay.name for relay in world.relays]
+    here = set(rng.sample(names, rng.randint(1, len(names) - 1)))
+    across = [(a, b) for a in names for b in names if (a in here) != (b in here)]
+    for pair in across:
+        world.network.block(*pair)
+    for machine in world.machines.values():
+        for _ in range(rng.choice((0, 1, 1, 3))):
+            say(world, machine)
+    await asyncio.sleep(rng.choice((_SHORT_S, _LONG_S)))
+    world.check()
+    held = {relay.name: relay.hashes() for relay in world.relays}
+    everything: set[RecordHash] = set().union(*held.values())
+    missing = [hash_ for one in held.values() for hash_ in everything - one]
+    sizes = _sizes(world, set(missing))
+    bytes_missing, lacked = sum(sizes[hash_] for hash_ in missing), len(missing)
+    tap = world.wiretap.regions
+    before = tap.bytes
+    world.network.heal()
+    healed = world.loop.time()
+    await settle(world)
+    links = sum(len(dialers) for dialers in world.mesh.dialers.values())
+    took_s = world.loop.time() - healed
+    cost = tap.bytes - before
+    allowed = links * _AGREE_BYTES * (1 + took_s / 10) + COPIES_MAX * (
+        bytes_missing + lacked * _RECORD_BYTES
+    )
+    if cost > allowed:
+        world.fail(
+            f"a partition cost {cost} bytes between regions, which lacked {lacked} records of"
+            f" {bytes_missing} bytes ({links} links, {took_s:.0f} s)"
+        )
+    world.counts["partitions in calm"] += 1
+    world.counts["records that a partition kept away"] += lacked
+
+
+async def check_copies(world: World) -> None:
+    """Everybody writes, one after another, and nothing fails: a region is sent each record about
+    once."""
+    tap = world.wiretap.regions
+    records, new = tap.records, tap.new
+    for machine in world.machines.values():
+        say(world, machine)
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
+    await settle(world)
+    records, new = tap.records - records, tap.new - new
+    if world.mesh.is_full():
+        world.counts["records sent between regions of a full mesh in calm"] += records
+        world.counts["records new to regions of a full mesh in calm"] += new
+        if records > COPIES_MAX * max(1, new):
+            world.fail(f"{new} records new to regions were sent {records} times between them")
+
+
+def say(world: World, machine: Machine) -> None:
+    replica = machine.replica
+    assert replica is not None
+    context = replica.context("sim/a")
+
+    async def append() -> None:
+        world.acknowledged(machine, await context.append(f"calm {world.marks.new()}"))
+
+    world.work(machine, "say", append)
+
+
+def _homes(client: Machine) -> set[str]:
+    return {client.leads_to(kept) for kept in client.kept}
+
+
+def _sizes(world: World, hashes: set[RecordHash]) -> dict[RecordHash, int]:
+    """Of these records, the bytes of envelope and payload."""
+    found: dict[RecordHash, int] = {}
+    for relay in world.relays:
+        found |= relay.sizes()
+    return {hash_: found[hash_] for hash_ in hashes}
