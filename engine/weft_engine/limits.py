@@ -271,6 +271,8 @@ LINK_DEAD_MS: Final = 25_000
 ANSWER_MS: Final = 60_000
 """What a peer may take for the answer that everything else on a link waits for. A relay to which
 thousands come back at once needs some of it."""
+CLOCK_ASKED_MS: Final = 10_000
+"""How often a region asks another for its time."""
 TICKET_BYTES: Final = 16
 TICKETS_MAX: Final = 1024
 """Relays whose last ticket is kept."""

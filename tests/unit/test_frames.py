@@ -23,6 +23,7 @@ from weft_engine.sync.framing.messages import (
     Bye,
     ByeCode,
     Check,
+    Clock,
     Compared,
     Contexts,
     Cursor,
@@ -123,6 +124,8 @@ EXAMPLES: dict[str, Message] = {
     "zoom": Zoom(ContextName("acme/plan"), A, None),
     "sample": Sample(ContextName("acme/plan"), (B, A)),
     "check": Check(((ContextName("acme/plan"), b"\x0f" * 32, b"\x0a" * 32),)),
+    "clock, a question": Clock(1_234_567_890, None),
+    "clock": Clock(1_234_567_890, 1_700_000_000_000),
 }
 
 
@@ -176,7 +179,7 @@ BAD = {
     "a frame is no array": b"\x01\x07",
     "may have 1 to": b"\x01\x90",
     "type is no unsigned integer": b"\x01\x91\xff",
-    "unknown type 27": frame(27),
+    "unknown type 28": frame(28),
     "unknown type 63": frame(63),
     "unknown type 128": frame(128),
     "a heartbeat has 1 fields": frame(7, 0),

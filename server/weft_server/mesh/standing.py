@@ -46,6 +46,7 @@ class Standing:
     epoch: bytes = b""
     acknowledged: Position | None = None
     clock_offset_ms: int | None = None
+    """By how much its clock is ahead of ours."""
     behind_since_s: float | None = None
     current: RegionLink | None = None
     """The link with it, if there is one."""
@@ -105,11 +106,18 @@ class Standing:
     def look(self, now_s: float) -> None:
         """About once a second."""
         self._look()
+        self._look_at_clock()
         current = self.current
         if current is None or current.link.session.progress.has_received_all:
             self.behind_since_s = None
         elif self.behind_since_s is None:
             self.behind_since_s = now_s
+
+    def _look_at_clock(self) -> None:
+        if self.current is not None:
+            offset = self.current.link.session.timing.offset_ms
+            if offset is not None:
+                self.clock_offset_ms = offset
 
     def _look(self) -> None:
         if self.current is not None:

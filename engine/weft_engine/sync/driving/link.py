@@ -132,12 +132,6 @@ class Link:
         peer = self.session.peer
         return self._quota or (None if peer is None else peer.store)
 
-    @property
-    def is_between_regions(self) -> bool:
-        """Whether both ends are regions; False before that is known."""
-        hello, peer = self.session.hello, self.session.peer
-        return hello.region is not None and peer is not None and peer.region is not None
-
     async def run(self) -> End:
         """Speak until either end has enough. Returns how it ended; a fault of this machine (the
         disk, say) is told to the peer as such and raised."""
@@ -232,6 +226,8 @@ class Link:
         if not had_ended:
             self._note_end(frame)
         self._follow()
+        if session.timing.has_news:
+            session.settle_time(_mark_us(), self._store.now_ms())
         if session.confirming.has_received and not self._is_confirming:
             self._is_confirming = True
             self.begin(self._confirm())
@@ -261,7 +257,10 @@ class Link:
         return self._carrying.push(body)
 
     def tick(self, now_ms: int, /) -> None:
-        self.session.tick(now_ms)
+        session = self.session
+        session.tick(now_ms)
+        if session.is_between_regions and session.timing.is_due(now_ms):
+            session.ask_time(_mark_us())
         self.changed()
 
     def changed(self) -> None:
@@ -461,3 +460,7 @@ class Link:
 
 def _soon(look: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(REACH_GATHER_S, look)
+
+
+def _mark_us() -> int:
+    return int(asyncio.get_running_loop().time() * 1_000_000)

@@ -226,7 +226,7 @@ class Taking:
                 now_ms = self._store.now_ms()
                 for hash_, why in outcome.refused:
                     self._link.evidence.record(hash_, offered.get(hash_), why, now_ms=now_ms)
-            if self._link.is_between_regions:
+            if self._link.session.is_between_regions:
                 self._link.traffic.admitted([one.hash for one in inspected.records], outcome)
             self._link.session.admitted(serial, outcome)
             self._store.hub.admitted(self._link, [one.hash for one in inspected.records])

@@ -69,6 +69,7 @@ from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.tickets import Tickets
+from weft_engine.sync.end.timing import Timing
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.fragments import Reassembly
 from weft_engine.sync.framing.frames import VERSION, decode_frame, encode
@@ -78,6 +79,7 @@ from weft_engine.sync.framing.messages import (
     Bye,
     ByeCode,
     Check,
+    Clock,
     Compared,
     Contexts,
     Cursor,
@@ -174,6 +176,8 @@ class Session:
             self.progress,
             self._round_began,
         )
+        self.timing = Timing()
+        """Of the peer, if both ends are regions."""
         self._showing = showing
         self._reaching = reaching
         if reaching is not None:
@@ -199,6 +203,12 @@ class Session:
     def is_near(self) -> None:
         """Messages take next to no time to the peer. Before its hello is received."""
         self._subject.is_far = False
+
+    @property
+    def is_between_regions(self) -> bool:
+        """Whether both ends are regions; False before that is known."""
+        peer = self.peer
+        return self.hello.region is not None and peer is not None and peer.region is not None
 
     @property
     def state(self) -> State:
@@ -364,6 +374,17 @@ class Session:
             case _:
                 pass  # What waits to leave will be heard as well.
 
+    def ask_time(self, mark_us: int) -> None:
+        """Ask the other region for its time. `mark_us`: as `Timing.ask`."""
+        if self.end is None and self.is_between_regions:
+            self._outbox.put_first(self.timing.ask(mark_us))
+
+    def settle_time(self, mark_us: int, now_ms: int) -> None:
+        """As `Timing.settle`, where it has news."""
+        answer = self.timing.settle(mark_us, now_ms)
+        if answer is not None and self.end is None:
+            self._outbox.put_first(answer)
+
     def close(self, code: ByeCode, reason: str, hint: str = "") -> None:
         """End the session from this side; the bye is the last of `frames_to_send`."""
         if self.end is not None:
@@ -461,6 +482,10 @@ class Session:
                 raise ProtocolViolation("a zoom or sample came where none is due")
             case Check():
                 raise ProtocolViolation("a check came where none is due")
+            case Clock():
+                if not self.is_between_regions:
+                    raise ProtocolViolation("a clock came where none is due")
+                self.timing.receive(message)
             case Heartbeat() | Fragment() | Hello() | Bye():
                 pass
 

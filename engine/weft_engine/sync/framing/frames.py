@@ -57,6 +57,7 @@ from weft_engine.sync.framing.messages import (
     Branches,
     Bye,
     Check,
+    Clock,
     Compared,
     Contexts,
     Cursor,
@@ -175,6 +176,8 @@ def _fields(message: Message) -> tuple[object, ...]:
             return (25, message.context, message.hashes)
         case Check():
             return (26, message.entries)
+        case Clock():
+            return (27, message.mark, message.now_ms)
 
 
 def _interest_fields(interest: Interest) -> tuple[list[ContextName], tuple[str, ...]]:
@@ -221,7 +224,7 @@ def _hello(reader: Reader) -> Hello:
     store = reader.blob("store", size_min=16, size_max=16)
     epoch = reader.blob("epoch", size_min=8, size_max=8)
     region = None if reader.nil() else _region(reader)
-    now_ms = reader.uint("now_ms", most=(1 << 48) - 1)
+    now_ms = _now_ms(reader)
     interest = _interest(reader, "a hello")
     reader.array("window", count_min=2, count_max=2)
     window = Window(
@@ -527,6 +530,15 @@ def _check(reader: Reader) -> Check:
     return Check(tuple(entries))
 
 
+def _clock(reader: Reader) -> Clock:
+    mark = reader.uint("mark", most=_POSITION_MAX)
+    return Clock(mark, None if reader.nil() else _now_ms(reader))
+
+
+def _now_ms(reader: Reader) -> int:
+    return reader.uint("now_ms", most=(1 << 48) - 1)
+
+
 _READERS: Final = (
     ("hello", 8, _hello),
     ("bye", 3, _bye),
@@ -555,6 +567,7 @@ _READERS: Final = (
     ("zoom", 3, _zoom),
     ("sample", 2, _sample),
     ("check", 1, _check),
+    ("clock", 2, _clock),
 )
 
 

@@ -297,6 +297,15 @@ class Check:
     entries: tuple[tuple[ContextName, bytes, bytes], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A question for the peer's time, if `now_ms` is None; else the answer to the one with this
+    `mark`."""
+
+    mark: int
+    now_ms: int | None
+
+
 Message = (
     Hello
     | Bye
@@ -325,6 +334,7 @@ Message = (
     | Zoom
     | Sample
     | Check
+    | Clock
 )
 
 
