@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import weft
-from tests.running_relay import RunningRelay, until
+from tests.running_relay import DEADLINE_S, RunningRelay, running_relay, until
+from weft_server.mesh.asking import ask
+from weft_server.mesh.wording import lines
 
 
 def free_port() -> int:
@@ -61,3 +65,80 @@ async def test_what_is_written_in_one_region_comes_to_all(tmp_path: Path) -> Non
                 return await names_of(a) == both and await names_of(b) == both
 
             await until(have_both, what="both devices have both contexts")
+
+
+async def mesh_of(relay: RunningRelay) -> dict[str, Any]:
+    return await asyncio.to_thread(ask, relay.url, None)
+
+
+async def peer_of(relay: RunningRelay, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        peer for peer in (await mesh_of(relay))["peers"] if peer["name"] == name
+    )
+    return found
+
+
+async def test_a_region_that_was_away_and_one_that_comes_late_get_all(tmp_path: Path) -> None:
+    """Two regions dial each other and have one link; one is killed while the other is written to,
+    comes back and catches up; then a third one joins."""
+    with regions(tmp_path, ["eu", "us"], [("eu", "us"), ("us", "eu")]) as relays:
+        eu, us = relays["eu"], relays["us"]
+
+        async def are_level() -> bool:
+            at_eu, at_us = await peer_of(eu, "us"), await peer_of(us, "eu")
+            return (
+                at_eu["state"] == at_us["state"] == "live"
+                and at_eu["lag_records"] == at_us["lag_records"] == 0
+                and at_eu["rtt_ms"] is not None
+                and at_us["rtt_ms"] is not None
+            )
+
+        async with weft.open(tmp_path / "a.db") as store:
+            link = store.connect(eu.url)
+            for number in range(5):
+                await store.context(f"acme/{number}").append(f"one in {number}")
+            await link.synced(timeout=DEADLINE_S)
+            await until(are_level, what="both regions are level")
+            at_eu, at_us = await peer_of(eu, "us"), await peer_of(us, "eu")
+            assert {at_eu["direction"], at_us["direction"]} == {"dialled", "accepted"}
+            assert at_eu["records_out"] == at_us["records_in"] == 5
+            assert at_us["copies_in"] == 0
+            assert at_eu["bytes_in"] > 0
+            assert at_us["bytes_in"] > at_eu["bytes_in"]
+            assert abs(at_eu["clock_offset_ms"]) < 5_000  # one machine, however busy
+            assert (await mesh_of(eu))["alarms"] == []
+
+            await asyncio.to_thread(us.kill)
+            for number in range(5, 10):
+                await store.context(f"acme/{number}").append(f"one in {number}")
+            await link.synced(timeout=DEADLINE_S)
+
+            async def lags() -> bool:
+                peer = await peer_of(eu, "us")
+                return peer["state"] == "connecting" and peer["why"] is not None
+
+            await until(lags, what="it is seen that a region is away")
+            away = await peer_of(eu, "us")
+            assert away["lag_records"] == 5
+            assert away["lag_ms"] > 0
+            assert away["direction"] is None
+
+            us = await asyncio.to_thread(us.again)
+            try:
+                await until(are_level, what="the region that was away has caught up")
+                assert (await mesh_of(us))["position"] == 10
+                at_us = await peer_of(us, "eu")
+                assert at_us["records_in"] == 5
+                more = ["--peer", f"us={us.url}"]
+                with running_relay(tmp_path / "ap", region="ap", more=more) as ap:
+
+                    async def has_all() -> bool:
+                        return (await mesh_of(ap))["position"] == 10
+
+                    await until(has_all, what="the region that came late has all")
+                    shown = lines(await mesh_of(ap))
+                    assert shown[0].startswith("region ap, store ")
+                    assert "10 records in 10 contexts" in shown[0]
+                    assert shown[4].split()[:3] == ["us", "live", "dialled"]
+            finally:
+                await asyncio.to_thread(us.end)

@@ -79,7 +79,11 @@ class Peer:
                 changed=self._note,
             ) as kept:
                 self._kept = kept
-                await kept.ended()
+                try:
+                    await kept.ended()
+                except asyncio.CancelledError:
+                    self._kept = None  # That it ends now is no news.
+                    raise
                 refusal = kept.error
             if isinstance(refusal, LinkRefused):
                 now_ms = self._store.now_ms()
