@@ -133,7 +133,7 @@ async def test_a_region_that_was_away_and_one_that_comes_late_get_all(tmp_path: 
                 with running_relay(tmp_path / "ap", region="ap", more=more) as ap:
 
                     async def has_all() -> bool:
-                        return (await mesh_of(ap))["position"] == 10
+                        return bool((await mesh_of(ap))["position"] == 10)
 
                     await until(has_all, what="the region that came late has all")
                     shown = lines(await mesh_of(ap))
