@@ -297,6 +297,8 @@ UNSYNCED_LISTED_MAX: Final = 1024
 """Events that no relay holds yet and are listed; of more it is only known how many records."""
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_LAST_S: Final = 30.0
+REGION_RECONNECT_LAST_S: Final = 4.0
+"""The same for a region that dials another: there are few, and a mesh is to heal soon."""
 
 # ---- Yjs clients ----------------------------------------------------------------------------
 

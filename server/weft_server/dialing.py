@@ -24,6 +24,7 @@ from weft_engine.limits import FRAME_BYTES_MAX
 from weft_engine.sync.binding import close_code, close_reason, why_unreachable
 from weft_engine.sync.faults import LinkLost
 
+_OPENING_S: Final = 10.0
 _CLOSING_S: Final = 2.0
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
@@ -59,9 +60,12 @@ class DialledTransport:
 
 
 @asynccontextmanager
-async def dial(url: str, token: str | None) -> AsyncIterator[DialledTransport]:
+async def dial(
+    url: str, token: str | None, *, opening_s: float = _OPENING_S
+) -> AsyncIterator[DialledTransport]:
     """A connection to the links' address `url` (`sync_url`). LinkRefused if the relay does not
-    accept the token, LinkLost if there is no relay to be reached now."""
+    accept the token, LinkLost if there is no relay to be reached now, or none answers
+    in `opening_s`."""
     try:
         connection = await connect(
             url,
@@ -69,6 +73,7 @@ async def dial(url: str, token: str | None) -> AsyncIterator[DialledTransport]:
             compression=None,
             max_size=FRAME_BYTES_MAX,
             ping_interval=None,
+            open_timeout=opening_s,
             close_timeout=_CLOSING_S,
         )
     except InvalidStatus as error:

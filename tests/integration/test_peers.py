@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import weft
+from tests.command_line import weft as run_weft
 from tests.running_relay import DEADLINE_S, RunningRelay, running_relay, until
 from weft_server.mesh.asking import ask
-from weft_server.mesh.wording import lines
 
 
 def free_port() -> int:
@@ -136,9 +136,26 @@ async def test_a_region_that_was_away_and_one_that_comes_late_get_all(tmp_path: 
                         return bool((await mesh_of(ap))["position"] == 10)
 
                     await until(has_all, what="the region that came late has all")
-                    shown = lines(await mesh_of(ap))
-                    assert shown[0].startswith("region ap, store ")
-                    assert "10 records in 10 contexts" in shown[0]
-                    assert shown[4].split()[:3] == ["us", "live", "dialled"]
+                    found = await mesh_of(ap)
+                    compared = (await peer_of(us, "ap"))["anti_entropy"]
+                    assert compared["differed"] == 10
+                    assert compared["messages"] > 0
+                    assert 0 < compared["bytes"] < found["peers"][0]["bytes_in"]
+
+                    async def knows_of_both() -> bool:
+                        regions = (await mesh_of(ap))["regions"]
+                        lags = {one["name"]: one["lag_records"] for one in regions}
+                        return lags == {"eu": 0, "us": 0}
+
+                    await until(knows_of_both, what="it knows how far each region is")
+                    words = ("mesh", "status", "--url", ap.url)
+                    shown = await asyncio.to_thread(run_weft, *words)
+                    assert shown.code == 0
+                    told = shown.out.splitlines()
+                    assert told[0].startswith("region ap, store ")
+                    assert "10 records in 10 contexts" in told[0]
+                    assert told[4].split()[:3] == ["us", "live", "dialled"]
+                    as_json = await asyncio.to_thread(run_weft, *words, "--json")
+                    assert as_json.json().keys() == found.keys()
             finally:
                 await asyncio.to_thread(us.end)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import StoreError
+from weft_server.cli import mesh_status
 from weft_server.cli.mesh_folder import add_folder, ask_mesh
 from weft_server.cli.output import Output
 
@@ -18,8 +19,11 @@ class _Status:
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         add_folder(parser)
+        mesh_status.add_arguments(parser)
 
     def run(self, arguments: argparse.Namespace, output: Output) -> int:
+        if arguments.url is not None:
+            return mesh_status.run(arguments, output)
         status = ask_mesh(arguments, "status")
         asyncio.run(_add_holdings(status["regions"]))
         _show(status, output)

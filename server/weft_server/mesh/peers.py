@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from weft_engine.errors import CallerError, LinkRefused, WeftError
+from weft_engine.limits import REGION_RECONNECT_LAST_S
 from weft_engine.sync.driving.keeping import KeptLink
 from weft_engine.sync.driving.link import Link, Transport
 from weft_engine.sync.driving.link_store import LinkStore
@@ -29,6 +30,8 @@ REFUSED_AGAIN_S: Final = 60.0
 ANOTHER_AGAIN_S: Final = 5.0
 """After this, one that has closed our link because it has another: if we know of no other, that one
 is dead, and the peer takes up to LINK_DEAD_MS to notice."""
+OPENING_S: Final = 5.0
+"""What a peer may take to accept a connection: a network that is cut says nothing."""
 
 Make = Callable[[DialledTransport, Via], Link]
 Run = Callable[[Link], Awaitable[End]]
@@ -74,6 +77,7 @@ class Peer:
                 self._dialled,
                 self._store,
                 random=self._random,
+                longest_s=REGION_RECONNECT_LAST_S,
                 make=self._made,
                 run=self._ran,
                 changed=self._note,
@@ -104,7 +108,7 @@ class Peer:
             token = await asyncio.to_thread(self.config.read_token)
         except CallerError as error:
             raise LinkRefused(error.message, hint=error.hint) from error
-        async with dial(self.config.url, token) as transport:
+        async with dial(self.config.url, token, opening_s=OPENING_S) as transport:
             yield transport
 
     def _made(self, transport: Transport) -> Link:

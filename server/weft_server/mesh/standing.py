@@ -11,6 +11,7 @@ from typing import Final
 
 from weft_engine.names import Position
 from weft_engine.sync.driving.link import Link
+from weft_engine.sync.end.cost import Cost
 from weft_server.mesh.region_links import RegionLink
 
 REGIONS_MAX: Final = 256
@@ -35,6 +36,15 @@ class Carried:
         self.copies_in += link.traffic.copies_in
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What it took to find out where two stores differ, the last time."""
+
+    at_ms: int
+    """When the link began that did so."""
+    cost: Cost
+
+
 @dataclass(slots=True, eq=False)
 class Standing:
     """One region. `store` and `epoch`: of its store, as of the last link. `acknowledged`: up to
@@ -53,6 +63,8 @@ class Standing:
     ended: str | None = None
     """Why the last one ended."""
     _former: Carried = field(default_factory=Carried)
+    _compared: Compared | None = None
+    """By the links that are over."""
 
     def carried(self) -> Carried:
         """By all links with it."""
@@ -82,6 +94,13 @@ class Standing:
         self._look()
         return self.acknowledged
 
+    def compared(self) -> Compared | None:
+        """By the last link that has compared all."""
+        current = self.current
+        if current is not None and current.link.session.progress.is_compared:
+            return Compared(current.since_ms, current.link.session.cost)
+        return self._compared
+
     def begin(self, link: RegionLink, *, clock_offset_ms: int) -> None:
         """A link with it is there."""
         peer = link.link.session.peer
@@ -98,6 +117,7 @@ class Standing:
         self._former.add(link.link)
         if link is self.current:
             self._look()
+            self._compared = self.compared()
             end = link.link.session.end
             self.ended = None if end is None else end.reason
             self.current = None

@@ -11,10 +11,11 @@ from typing import Any
 from weft_engine.names import Position
 from weft_engine.storage.totals import totals
 from weft_engine.sync.end.ending import State
+from weft_engine.sync.interest import EVERYTHING
 from weft_server.mesh.mesh import Mesh
 from weft_server.mesh.peers import Peer
 from weft_server.mesh.region_links import Refused
-from weft_server.mesh.standing import Standing
+from weft_server.mesh.standing import Compared, Standing
 
 
 async def status(mesh: Mesh, *, links: int) -> dict[str, Any]:
@@ -35,6 +36,7 @@ async def status(mesh: Mesh, *, links: int) -> dict[str, Any]:
         "clock": {"offset_ms": offset, "peers": len(mesh.clock_offsets())},
         "alarms": [{"kind": alarm.kind, "text": alarm.text} for alarm in mesh.alarms()],
         "peers": _peers(mesh, found.position),
+        "regions": _regions(mesh, found.position),
         "refused": [_refused(one) for one in mesh.links.refused],
     }
 
@@ -57,7 +59,6 @@ def _peer(
     carried = known.carried()
     now_s = asyncio.get_running_loop().time()
     upto = known.acknowledged_now()
-    timeline = mesh.timeline
     return {
         "name": name,
         "configured": peer is not None,
@@ -70,9 +71,7 @@ def _peer(
         "store": known.store.hex() or None,
         "since_ms": None if one is None else one.since_ms,
         "lag_records": None if upto is None else max(0, head - upto),
-        "lag_ms": None
-        if upto is None or timeline is None
-        else round(timeline.waits_s(upto, now_s) * 1000),
+        "lag_ms": None if upto is None else _waits_ms(mesh, upto),
         "behind_records": None if one is None else known.behind,
         "behind_ms": None if one is None else round(known.behind_s(now_s) * 1000),
         "acknowledged": upto,
@@ -83,6 +82,41 @@ def _peer(
         "copies_in": carried.copies_in,
         "rtt_ms": None if one is None else one.link.session.timing.rtt_ms,
         "clock_offset_ms": known.clock_offset_ms,
+        "anti_entropy": _compared(known.compared()),
+    }
+
+
+def _regions(mesh: Mesh, head: Position) -> list[dict[str, Any]]:
+    """How far every region is of which anybody tells, over whichever regions between."""
+    found: list[dict[str, Any]] = []
+    for name, upto in sorted(mesh.replica.reach.holders(EVERYTHING).items()):
+        # 0: nothing is known of it, unless there is nothing to know.
+        is_known = bool(upto) or not head
+        found.append(
+            {
+                "name": name,
+                "lag_records": max(0, head - upto) if is_known else None,
+                "lag_ms": _waits_ms(mesh, upto) if is_known else None,
+            }
+        )
+    return found
+
+
+def _waits_ms(mesh: Mesh, upto: Position) -> int | None:
+    if mesh.timeline is None:
+        return None
+    return round(mesh.timeline.waits_s(upto, asyncio.get_running_loop().time()) * 1000)
+
+
+def _compared(found: Compared | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    cost = found.cost
+    return {
+        "at_ms": found.at_ms,
+        "messages": cost.messages_sent + cost.messages_received,
+        "bytes": cost.bytes_sent + cost.bytes_received,
+        "differed": cost.contexts,
     }
 
 

@@ -30,11 +30,11 @@ Dial = Callable[[], AbstractAsyncContextManager[Transport]]
 is. Anything else is a bug and ends the keeping."""
 
 
-def delay_s(attempt: int, random: float) -> float:
-    """What to wait before `attempt`, from 1: doubled each time up to a limit, of which `random`
+def delay_s(attempt: int, random: float, *, longest_s: float = RECONNECT_LAST_S) -> float:
+    """What to wait before `attempt`, from 1: doubled each time up to `longest_s`, of which `random`
     (0 to 1) takes away up to half, so that clients of a relay that went away do not return
     together."""
-    longest = min(RECONNECT_LAST_S, RECONNECT_FIRST_S * 2.0 ** min(attempt - 1, 16))
+    longest = min(longest_s, RECONNECT_FIRST_S * 2.0 ** min(attempt - 1, 16))
     return longest * (1 - random / 2)
 
 
@@ -45,8 +45,9 @@ _SAVED_MAX: Final = 16
 class KeptLink:
     """A link that comes back by itself. `aclose` it, or use it as a context manager. `dial` leads
     to a place, or to several that are tried in this order. `changed` is called when `status`,
-    `place` or `error` has changed. A relay makes the links of its connections itself (`make`), and
-    runs them as it does those that it has accepted (`run`)."""
+    `place` or `error` has changed. `longest_s`: the pauses between attempts grow up to this. A
+    relay makes the links of its connections itself (`make`), and runs them as it does those that
+    it has accepted (`run`)."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class KeptLink:
         window: Window | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         changed: Callable[[], None] = lambda: None,
+        longest_s: float = RECONNECT_LAST_S,
         make: Callable[[Transport], Link] | None = None,
         run: Callable[[Link], Awaitable[End]] = Link.run,
     ) -> None:
@@ -77,6 +79,7 @@ class KeptLink:
         self._region = region
         self._window = window
         self._sleep = sleep
+        self._longest_s = longest_s
         self._make = make or self._plain
         self._run = run
         self.link: Link | None = None
@@ -215,7 +218,8 @@ class KeptLink:
             self._changed()
             # Each round of all places waits longer than the one before.
             tried = len(self._dials) - len(self._refusals)
-            await self._sleep(delay_s(1 + (failures - 1) // tried, self._random()))
+            attempt = 1 + (failures - 1) // tried
+            await self._sleep(delay_s(attempt, self._random(), longest_s=self._longest_s))
 
     async def _once(self) -> bool:
         """One connection; whether it came to live."""

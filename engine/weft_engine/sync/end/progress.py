@@ -61,6 +61,11 @@ class Progress:
         return Saved(self._subject.interest, self._outgoing.head, self._outgoing.lagging())
 
     @property
+    def is_compared(self) -> bool:
+        """All differences are known in both directions, or were when the link ended."""
+        return self._subject.is_compared
+
+    @property
     def has_received_all(self) -> bool:
         """Everything that the peer announced, and sent since, is durable here."""
         return (

@@ -11,10 +11,13 @@ from typing import Final
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.token_option import add_token, token_of
 
+NAME: Final = "status"
+HELP: Final = "show how the mesh is, as one relay knows it"
+
 _TIMEOUT_S: Final = 10.0
 
 
-def add_url(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that name a relay, and the token for it."""
     parser.add_argument(
         "--url",
