@@ -11,7 +11,7 @@ Everything an application needs is named here; what is not named here may change
 from importlib.metadata import version as _version
 
 from weft.link import Link
-from weft.status import Connection, LinkStatus, StoreStatus
+from weft.status import Connection, LinkStatus, RegionStatus, StoreStatus
 from weft.store import ContextInfo, Store, verify
 from weft.store import open_store as open  # noqa: A004 - `weft.open` is meant to read like `open`
 from weft_engine.errors import (
@@ -105,6 +105,7 @@ __all__ = [
     "PolicyMissing",
     "PresenceChange",
     "Receipt",
+    "RegionStatus",
     "RendererMismatch",
     "ReplayMismatch",
     "Said",

@@ -11,7 +11,8 @@ from weft.status import Connection, LinkStatus
 from weft_engine.errors import CallerError, WeftError
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.own_records import count_own
-from weft_engine.sync.driving.keeping import keep_linked
+from weft_engine.sync.driving.held import until_held
+from weft_engine.sync.driving.keeping import KeptLink, keep_linked
 from weft_engine.sync.end.ending import State
 from weft_engine.sync.interest import Interest
 
@@ -51,6 +52,11 @@ class Link:
             changed=self._note,
         )
         replica.savings.join(self._kept)
+
+    @property
+    def kept(self) -> KeptLink:
+        """The link below."""
+        return self._kept
 
     @property
     def url(self) -> str:
@@ -126,13 +132,21 @@ class Link:
             unsynced=unsynced,
         )
 
-    async def synced(self, *, timeout: float | None = None, received: bool = False) -> None:
+    async def synced(
+        self, *, timeout: float | None = None, received: bool = False, regions: int | None = None
+    ) -> None:
         """Wait until everything that the store holds now, within what this link carries, is
-        durable at the relay; with `received`, until all that the relay announced is here too.
+        durable at the relay; with `received`, until all that the relay announced is here too; with
+        `regions`, until it is durable in at least so many regions, the relay's own among them.
         Waits over any number of connections. `timeout` in seconds.
 
-        Raises TimeoutError, LinkRefused with the relay's reason, or LinkLost if it is closed.
+        Raises TimeoutError, which says who is behind; LinkRefused with the relay's reason; LinkLost
+        if it is closed; CallerError if the relay knows of fewer regions.
         """
+        if regions is not None:
+            await until_held([self._kept], self._replica, regions=regions, timeout=timeout)
+            if not received:
+                return
         try:
             if received:
                 await self._kept.until_synced(timeout=timeout)

@@ -40,23 +40,36 @@ class LinkStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class RegionStatus:
+    """A region of the mesh. `unsynced`: records written here, within what the links carry, that it
+    is not known to hold; None as long as nothing is known of it."""
+
+    name: str
+    unsynced: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """The state of the link that is best off, and why it is no better."""
+    """The state of the link that is best off, and why it is no better. `regions`: all of which a
+    relay has told, by name."""
 
     state: Connection
     why: str
     hint: str
     links: tuple[LinkStatus, ...]
+    regions: tuple[RegionStatus, ...] = ()
 
 
 _BEST_FIRST = (Connection.LIVE, Connection.CONNECTING, Connection.OFFLINE, Connection.REFUSED)
 
 
-def store_status(links: tuple[LinkStatus, ...]) -> StoreStatus:
+def store_status(
+    links: tuple[LinkStatus, ...], regions: tuple[RegionStatus, ...] = ()
+) -> StoreStatus:
     """What a store is by its links."""
     if not links:
         return StoreStatus(
-            Connection.OFFLINE, "the store has no link", "connect it to a relay", links
+            Connection.OFFLINE, "the store has no link", "connect it to a relay", links, regions
         )
     best = min(links, key=lambda link: _BEST_FIRST.index(link.state))
     match best.state:
@@ -66,4 +79,4 @@ def store_status(links: tuple[LinkStatus, ...]) -> StoreStatus:
             why = f"connecting to {best.url}"
         case Connection.OFFLINE | Connection.REFUSED:
             why = best.error or f"{best.url} is not reached"
-    return StoreStatus(best.state, why, best.hint, links)
+    return StoreStatus(best.state, why, best.hint, links, regions)

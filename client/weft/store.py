@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from weft.link import Link
-from weft.status import StoreStatus, store_status
+from weft.status import RegionStatus, StoreStatus, store_status
 from weft_engine.errors import CallerError, LimitExceeded, StoreClosed
 from weft_engine.limits import RELAYS_PER_LINK_MAX
 from weft_engine.names import ContextName
@@ -25,9 +26,12 @@ from weft_engine.replica.replica import Replica
 from weft_engine.replica.search_hit import Hit, Order
 from weft_engine.storage.backup import back_up
 from weft_engine.storage.erasures import ErasureRow
+from weft_engine.storage.own_records import count_own
 from weft_engine.storage.verify import Report
 from weft_engine.storage.verify import verify as _verify
 from weft_engine.sync.binding import sync_url
+from weft_engine.sync.driving.held import until_held
+from weft_engine.sync.interest import Interest
 from weft_engine.views.receipt import Receipt
 from weft_engine.views.view import View
 
@@ -159,11 +163,32 @@ class Store:
         return link
 
     async def synced(
-        self, *, timeout: float | None = None, received: bool = False, relays: int | None = None
+        self,
+        *,
+        timeout: float | None = None,
+        received: bool = False,
+        relays: int | None = None,
+        regions: int | None = None,
     ) -> None:
         """Wait for every link as `Link.synced` does, or until that is so of so many `relays`.
-        CallerError if there are fewer links; or why one that is needed can't get there."""
+
+        With `regions`, wait until all that the links carry is durable in at least so many regions
+        of the mesh, whichever they are; what a relay says of regions behind it counts. Then not
+        every link needs to be up. TimeoutError says who is behind.
+
+        Raises CallerError if there are fewer links or regions; or why one that is needed can't get
+        there.
+        """
         links = tuple(self._links)
+        if regions is not None:
+            if relays is not None or received:
+                raise CallerError(
+                    "regions were asked for together with relays or received",
+                    hint="wait for one after the other",
+                )
+            kept = [link.kept for link in links]
+            await until_held(kept, self._replica, regions=regions, timeout=timeout)
+            return
         wanted = len(links) if relays is None else relays
         if not 1 <= wanted <= len(links):
             raise CallerError(
@@ -185,7 +210,22 @@ class Store:
 
     async def status(self) -> StoreStatus:
         """Whether the store is offline, connecting, live or refused, why, and how every link is."""
-        return store_status(tuple([await link.details() for link in tuple(self._links)]))
+        links = tuple([await link.details() for link in tuple(self._links)])
+        return store_status(links, await self._regions())
+
+    async def _regions(self) -> tuple[RegionStatus, ...]:
+        """How far each region is with what the links carry."""
+        behind: dict[str, list[tuple[Interest, Mapping[ContextName, int] | None]]] = {}
+        for link in tuple(self._links):
+            carried = link.kept.carried
+            for region, upto in self._replica.reach.holders(carried).items():
+                counted = None
+                if upto:
+                    counted = await self._replica.journal.read(
+                        partial(count_own, after=upto, behind={})
+                    )
+                behind.setdefault(region, []).append((carried, counted))
+        return tuple(RegionStatus(name, _least(behind[name])) for name in sorted(behind))
 
     async def watch_status(self) -> AsyncIterator[StoreStatus]:
         """The status, and every other one from then on, until the store closes. A slow listener
@@ -193,6 +233,7 @@ class Store:
         wake = asyncio.Event()
         self._watchers[wake] = None
         stop_listening = self._replica.journal.listen(lambda stored, session: wake.set())
+        stop_hearing = self._replica.reach.listen(wake.set)
         shown: StoreStatus | None = None
         try:
             while not self._is_closed:
@@ -211,6 +252,7 @@ class Store:
                         await wake.wait()
         finally:
             stop_listening()
+            stop_hearing()
             del self._watchers[wake]
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
@@ -247,6 +289,23 @@ class Store:
     def _changed(self) -> None:
         for wake in self._watchers:
             wake.set()
+
+
+def _least(
+    behind: Sequence[tuple[Interest, Mapping[ContextName, int] | None]],
+) -> int | None:
+    """How many records are behind, each context as well as any of the links that carry it knows;
+    None if there is nothing known over any."""
+    known = [(about, counted) for about, counted in behind if counted is not None]
+    if not known:
+        return None
+    least: dict[ContextName, int] = {}
+    for about, counted in known:
+        for name, count in counted.items():
+            others = [found.get(name, 0) for inside, found in known if inside.covers(name)]
+            if about.covers(name):
+                least[name] = min(count, *others)
+    return sum(least.values())
 
 
 def _addresses(url: str | Sequence[str]) -> Sequence[str]:

@@ -89,6 +89,7 @@ class Reach:
         self._stores: dict[str, bytes] = {}
         """Under which store a region was met last."""
         self._former: dict[tuple[str, Interest], Position] = {}
+        self._listeners: list[Callable[[], None]] = []
         self._is_due = False
         self._now_ms = 0
 
@@ -117,6 +118,11 @@ class Reach:
                     upto = Position(0)
                 found[region] = max(found.get(region, upto), upto)
         return found
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when a peer has said more of others; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     # ---- links --------------------------------------------------------------------------------
 
@@ -172,6 +178,8 @@ class Reach:
             self._wake(party)
         for region in less:
             self.lost(region)
+        for listener in tuple(self._listeners):
+            listener()
 
     def lost(self, region: str) -> None:
         """It has another store, or an older state of it: what it held counts no more."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from weft_engine.names import ContextName
     from weft_engine.replica.replica import Replica
     from weft_engine.storage.ledger import Stored
+    from weft_engine.sync.driving.keeping import KeptLink
     from weft_engine.sync.interest import Interest
 
 NAME: Final = "sync"
@@ -56,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         required=True,
         help="end when each side has durably what the other has: the one way there is yet",
+    )
+    parser.add_argument(
+        "--regions",
+        type=_count,
+        metavar="N",
+        help="and not before at least N regions have durably what the store has",
     )
     parser.add_argument(
         "--timeout",
@@ -130,6 +137,9 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
             ) as link:
                 try:
                     await link.until_synced(timeout=arguments.timeout)
+                    if arguments.regions is not None:
+                        left_s = arguments.timeout - (time.monotonic() - began_s)
+                        await _until_held(link, replica, arguments.regions, left_s)
                 except TimeoutError:
                     raise LinkLost(
                         f"{arguments.store} and {' or '.join(urls)} were not in step after"
@@ -140,6 +150,7 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
                     failures.is_over = True
                 url = urls[link.place]
                 saved = link.saved_last()
+                regions = sorted(replica.reach.holders(link.carried))
             carried = interest if saved is None else saved.interest
             contexts, outside = await _contexts(replica, interest, carried)
         finally:
@@ -163,10 +174,24 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
             "contexts": contexts,
             "contexts_not_allowed": len(outside),
             "records_received": arrivals.records,
+            "regions": regions,
             "seconds": took_s,
         }
     )
     return 0
+
+
+async def _until_held(link: KeptLink, replica: Replica, regions: int, left_s: float) -> None:
+    """LinkLost if that takes too long: who is behind."""
+    from weft_engine.sync.driving.held import until_held
+    from weft_engine.sync.faults import LinkLost
+
+    try:
+        await until_held([link], replica, regions=regions, timeout=max(left_s, 0.0))
+    except TimeoutError as error:
+        raise LinkLost(
+            str(error), hint="what was sent is kept; give more time, or ask for fewer regions"
+        ) from error
 
 
 async def _contexts(
@@ -192,6 +217,12 @@ def _interest(prefixes: Sequence[str] | None) -> Interest:
     from weft_engine.sync.interest import EVERYTHING, Interest
 
     return Interest.of(prefixes=prefixes) if prefixes else EVERYTHING
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of regions from 1")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

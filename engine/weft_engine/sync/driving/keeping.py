@@ -76,6 +76,8 @@ class KeptLink:
         self._store = store
         self._random = random
         self._interest = interest
+        self._carried = EVERYTHING
+        """What the place that was met last agrees to."""
         self._region = region
         self._window = window
         self._sleep = sleep
@@ -119,14 +121,46 @@ class KeptLink:
         """Wait until the other side holds, durably, everything within the interest that is in
         our journal now, over as many connections as that takes. TimeoutError if it takes longer,
         LinkRefused if it can't be, LinkLost after `aclose`."""
-        await self._until(lambda link, position: link.holds(position), timeout)
+        await self.until(lambda link, position: link.holds(position), timeout)
 
     async def until_synced(self, *, timeout: float | None = None) -> None:
         """As `synced`, and everything that the other side announced and sent is durable here."""
-        await self._until(
+        await self.until(
             lambda link, position: link.holds(position) and link.session.progress.has_received_all,
             timeout,
         )
+
+    async def until(
+        self,
+        holds: Callable[[Link, Position], bool],
+        timeout: float | None = None,
+        *,
+        begin: Callable[[Link, Position], None] = lambda link, position: None,
+    ) -> None:
+        """Wait until something is true of a connection and of where our journal ends now, over as
+        many connections as that takes: as `synced`. `begin` is called of each of them."""
+        async with asyncio.timeout(timeout):
+            position = await self._store.journal.read(last_position)
+            while True:
+                await self._linked.wait()
+                link, gone = self.link, self._gone
+                if link is None:
+                    raise self._ended()
+                begin(link, position)
+                try:
+                    await link.until(partial(holds, link, position))
+                    return
+                except (LinkLost, LinkRefused):
+                    # The next connection, or the reason why there is none, comes after this one.
+                    await gone.wait()
+
+    @property
+    def carried(self) -> Interest:
+        """What it carries: as far as is known, what the other side agreed to of what is asked."""
+        link = self.link
+        if link is not None and link.session.peer is not None:
+            return link.session.interest
+        return self._carried.intersection(self._interest)
 
     @property
     def refusals(self) -> dict[int, LinkRefused]:
@@ -183,21 +217,6 @@ class KeptLink:
         await self.aclose()
 
     # ---- inside -------------------------------------------------------------------------------
-
-    async def _until(self, holds: Callable[[Link, Position], bool], timeout: float | None) -> None:
-        async with asyncio.timeout(timeout):
-            position = await self._store.journal.read(last_position)
-            while True:
-                await self._linked.wait()
-                link, gone = self.link, self._gone
-                if link is None:
-                    raise self._ended()
-                try:
-                    await link.until(partial(holds, link, position))
-                    return
-                except (LinkLost, LinkRefused):
-                    # The next connection, or the reason why there is none, comes after this one.
-                    await gone.wait()
 
     def _ended(self) -> BaseException:
         fault = None if self._task.cancelled() else self._task.exception()
@@ -294,6 +313,7 @@ class KeptLink:
         peer = link.session.peer
         if peer is None:
             return
+        self._carried = peer.interest
         met = (peer.store, peer.epoch)
         if self._peers.get(self.place, met) != met:
             self._saved = {key: one for key, one in self._saved.items() if key[0] != self.place}

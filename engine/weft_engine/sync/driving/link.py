@@ -194,6 +194,12 @@ class Link:
             lambda: self.holds(position) and self.session.progress.has_received_all, timeout=timeout
         )
 
+    def tell_when_sent(self, position: Position) -> None:
+        """The peer is to know when it has everything of our journal up to there: then it can say
+        who else has."""
+        self.session.tell_when_sent(position)
+        self.changed()
+
     def holds(self, position: Position) -> bool:
         """Whether the peer holds everything up to this position of our journal."""
         durable = self.session.progress.durable_upto()

@@ -179,7 +179,7 @@ class Session:
         self.timing = Timing()
         """Of the peer, if both ends are regions."""
         self._showing = showing
-        self._reaching = reaching
+        self.reaching = reaching
         if reaching is not None:
             self.incoming.on_stated = reaching.stated
         self._reassembly = Reassembly()
@@ -264,8 +264,8 @@ class Session:
     def pieces_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[Pieces]:
         """As `frames_to_send`, for who writes a frame piece by piece."""
         self.sending.tell_acks()
-        if self._reaching is not None and self.end is None:
-            reach = self._reaching.next()
+        if self.reaching is not None and self.end is None:
+            reach = self.reaching.next()
             if reach is not None:
                 self._outbox.put(reach)
         frames = self._outbox.take(bytes_max=bytes_max)
@@ -321,8 +321,8 @@ class Session:
                 self._fail(code_of(error), error)
             self._tell_cursor()
             is_old = isinstance(answer, TicketIssued) and not answer.is_current
-            if is_old and self._reaching is not None:
-                self._reaching.lost()
+            if is_old and self.reaching is not None:
+                self.reaching.lost()
 
     # ---- records for the gate -----------------------------------------------------------------
 
@@ -362,8 +362,8 @@ class Session:
             self._showing.tick(now_ms)
         if self.neighbour is not None:
             self.neighbour.tick(now_ms)
-        if self._reaching is not None:
-            self._reaching.tick(now_ms)
+        if self.reaching is not None:
+            self.reaching.tick(now_ms)
         self.cursors.tick(now_ms)
         self._tell_cursor()
         match self._pulse.tick(now_ms, self.tickets.awaited or self._subject.resuming.awaited):
@@ -475,9 +475,9 @@ class Session:
                     raise ProtocolViolation("a live came where none is due")
                 self.neighbour.live = frozenset(regions)
             case Reach():
-                if self._reaching is not None:
+                if self.reaching is not None:
                     # Before the lists are over it is about what the link was about before.
-                    self._reaching.receive(message, counts=subject.is_listed)
+                    self.reaching.receive(message, counts=subject.is_listed)
             case Zoom() | Sample():
                 raise ProtocolViolation("a zoom or sample came where none is due")
             case Check():
@@ -511,9 +511,9 @@ class Session:
         self._check_round()
         if self._showing is not None:
             self._showing.follow(self.interest)
-        if self._reaching is not None:
+        if self.reaching is not None:
             outgoing, progress = self.sending.outgoing, self.progress
-            self._reaching.greeted(self.hello, hello, self.interest, outgoing, progress)
+            self.reaching.greeted(self.hello, hello, self.interest, outgoing, progress)
 
     def _check_round(self) -> None:
         if self._subject.rounds.is_due and self.peer is not None and self.peer.region is None:
@@ -528,14 +528,14 @@ class Session:
         self.cursors.restart(peer, interest)
         if self._showing is not None:
             self._showing.follow(interest)
-        if self._reaching is not None:
-            self._reaching.restart(interest)
+        if self.reaching is not None:
+            self.reaching.restart(interest)
 
     def _acked(self, ack: Ack) -> None:
         self._acks += 1
         self.sending.acked(ack)
-        if self._reaching is not None:
-            self._reaching.acknowledged()
+        if self.reaching is not None:
+            self.reaching.acknowledged()
         if self._subject.is_listed:  # Else it is about another interest.
             for region, position in ack.regions:
                 self.regions[region] = max(self.regions.get(region, Position(0)), position)
@@ -555,8 +555,8 @@ class Session:
         self.close(code, error.message, error.hint)
 
     def _finish(self, end: End) -> None:
-        if self._reaching is not None:
-            self._reaching.end()
+        if self.reaching is not None:
+            self.reaching.end()
         # From now on we are not told what is new.
         self.progress.end(is_kept=self.hello.region is None)
         self.cursors.ended(self.progress.durable_upto())
