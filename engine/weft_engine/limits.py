@@ -250,9 +250,17 @@ RECENT_HASHES: Final = 16_384
 """Records journaled last, by hash, in memory: what is announced is mostly among them."""
 WANT_AFTER_S: Final = 0.3
 """How long one region waits for what others announced before it asks one of them, and then the
-next."""
+next;"""
+WANT_AFTER_S_MAX: Final = 3.0
+"""and how long at most, where it comes later than that by itself."""
+LATE_HALF_S: Final = 10.0
+"""How late things come is half forgotten after this."""
+WANT_GRACE_S: Final = 0.02
+"""What was read while the event loop was late has so long to get through."""
 DISTRUST_MS: Final = 10_000
-"""So long a region is sent what another one should have sent it and did not."""
+"""So long a region is sent what another one should have sent it and did not,"""
+DISTRUST_AFTER: Final = 2
+"""once it asked so often for such things, and none came between without being asked for."""
 REACH_GATHER_S: Final = 0.1
 """How long it is gathered what links are told of the regions behind this one."""
 REACH_LOOKS_MAX: Final = 512

@@ -95,7 +95,9 @@ def test_what_was_announced_and_does_not_come_is_pulled(window: Window | None) -
                 return mesh.end(1, 2).session.progress.durable_upto() == upto
 
             await mesh.until(is_durable)
-            # From now on it is not relied on.
+            # Once more, and it is not relied on any more.
+            written += len(await found[0].write("c/2", "again"))
+            await mesh.until(has_come)
             before = len(sent(mesh.end(2, 1), Want))
             await found[0].write("c/2", "more")
             await mesh.settle()

@@ -1,6 +1,9 @@
 """What other regions hold and this store lacks: asked for when it has not come by itself in a
 while, at one of those that hold it, and after another while at the next.
 
+The while is longer where things come later than that by themselves: on a busy machine, and where
+the way of an announcement is the shorter one. Who asks too soon is sent everything twice.
+
 One for all links of a store, so that of several that announced a record one is asked. Must never
 know: frames, why something has not come.
 """
@@ -12,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from weft_engine.limits import WANT_AFTER_S
+from weft_engine.limits import LATE_HALF_S, WANT_AFTER_S, WANT_AFTER_S_MAX, WANT_GRACE_S
 from weft_engine.names import RecordHash
 
 T = TypeVar("T")
@@ -25,6 +28,7 @@ class _Lacking(Generic[T]):
     asked: dict[T, None] = field(default_factory=dict)
     is_due: bool = False
     """Its turn to be asked for comes."""
+    since_s: float = 0.0
 
 
 class Pulls(Generic[T]):
@@ -43,6 +47,10 @@ class Pulls(Generic[T]):
         self._queue: dict[RecordHash, float] = {}
         """When to ask for it, by the loop's clock, the first of all first."""
         self._timer: asyncio.TimerHandle | None = None
+        self._late_s = 0.0
+        """The longest that something took to come by itself,"""
+        self._late_at_s = 0.0
+        """and when it came."""
 
     def __len__(self) -> int:
         return len(self._lacking)
@@ -52,15 +60,21 @@ class Pulls(Generic[T]):
         for hash_ in hashes:
             one = self._lacking.get(hash_)
             if one is None:
-                one = self._lacking[hash_] = _Lacking()
+                one = self._lacking[hash_] = _Lacking(since_s=asyncio.get_running_loop().time())
             if who not in one.asked:
                 one.left[who] = None
                 self._plan(hash_, one)
 
     def came(self, hash_: RecordHash) -> None:
         """It is journaled."""
-        if self._lacking.pop(hash_, None) is not None:
-            self._queue.pop(hash_, None)
+        one = self._lacking.pop(hash_, None)
+        if one is None:
+            return
+        self._queue.pop(hash_, None)
+        if not one.asked:
+            now_s = asyncio.get_running_loop().time()
+            if now_s - one.since_s >= self._late(now_s):
+                self._late_s, self._late_at_s = now_s - one.since_s, now_s
 
     def leave(self, who: T) -> None:
         """There is nobody to be asked any more."""
@@ -68,7 +82,8 @@ class Pulls(Generic[T]):
             one.left.pop(who, None)
             one.asked.pop(who, None)
             if not one.left and not one.asked:
-                self.came(hash_)
+                del self._lacking[hash_]
+                self._queue.pop(hash_, None)
         if not self._lacking and self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -80,9 +95,17 @@ class Pulls(Generic[T]):
             return
         one.is_due = True
         loop = asyncio.get_running_loop()
-        self._queue[hash_] = loop.time() + WANT_AFTER_S
+        now_s = loop.time()
+        after_s = min(WANT_AFTER_S_MAX, max(WANT_AFTER_S, 2 * self._late(now_s)))
+        self._queue[hash_] = now_s + after_s
         if self._timer is None:
-            self._timer = loop.call_later(WANT_AFTER_S, self._look)
+            self._timer = loop.call_at(now_s + after_s, self._soon)
+
+    def _late(self, now_s: float) -> float:
+        return float(self._late_s * 0.5 ** ((now_s - self._late_at_s) / LATE_HALF_S))
+
+    def _soon(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(WANT_GRACE_S, self._look)
 
     def _look(self) -> None:
         self._timer = None
@@ -92,7 +115,7 @@ class Pulls(Generic[T]):
         while self._queue:
             hash_, due_s = next(iter(self._queue.items()))
             if due_s > now_s:
-                self._timer = loop.call_at(due_s, self._look)
+                self._timer = loop.call_at(due_s, self._soon)
                 break
             del self._queue[hash_]
             one = self._lacking[hash_]

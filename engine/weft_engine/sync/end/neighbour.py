@@ -19,7 +19,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from weft_engine.limits import DISTRUST_MS, TIPS_UNACKED_RECORDS_MAX, WANTED_PER_FRAME_MAX
+from weft_engine.limits import (
+    DISTRUST_AFTER,
+    DISTRUST_MS,
+    TIPS_UNACKED_RECORDS_MAX,
+    WANTED_PER_FRAME_MAX,
+)
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.storage.ledger import Stored
 
@@ -62,6 +67,8 @@ class Neighbour:
         self._taken: tuple[RecordHash, ...] = ()
         self._distrusted: dict[str, int] = {}
         """Until when these regions are not relied on to send it anything."""
+        self._misses: dict[str, int] = {}
+        """How often it asked for what they should have sent it, since something came from them."""
         self._now_ms = 0
 
     def end(self) -> None:
@@ -161,7 +168,10 @@ class Neighbour:
     def acked(self, serial: int) -> None:
         """It has journaled what came under this serial."""
         for hash_ in self._by_serial.pop(serial, ()):
-            self._announced.pop(hash_, None)
+            told = self._announced.pop(hash_, None)
+            if told is not None and not told.was_asked_for:
+                for region in told.via if self._misses else ():
+                    self._misses.pop(region, None)
 
     # ---- what it asks for ---------------------------------------------------------------------
 
@@ -169,19 +179,23 @@ class Neighbour:
         self, hashes: Iterable[RecordHash], sent_upto: SentUpto
     ) -> tuple[list[RecordHash], list[tuple[ContextName, Position]]]:
         """What to send when it asks for these, in this order, and what is to be sent when its turn
-        comes; from now on, for a while, what comes from those that should have sent it is sent to
-        it."""
+        comes. When it asks again and again, it is sent for a while what comes from those that
+        should have sent it."""
         contexts: dict[ContextName, None] = {}
         others: list[RecordHash] = []
+        missed: set[str] = set()
         for hash_ in hashes:
             told = self._announced.get(hash_) or self._gathered.get(hash_)
             if told is None:
                 others.append(hash_)
                 continue
-            for region in told.via:
-                self._distrusted[region] = self._now_ms + DISTRUST_MS
+            missed.update(told.via)
             if not told.was_asked_for:
                 contexts[told.context] = None
+        for region in missed:
+            self._misses[region] = self._misses.get(region, 0) + 1
+            if self._misses[region] >= DISTRUST_AFTER:
+                self._distrusted[region] = self._now_ms + DISTRUST_MS
         upto = {context: sent_upto(context) for context in contexts}
         found: list[tuple[Position, RecordHash]] = []
         later: list[tuple[ContextName, Position]] = []
