@@ -28,7 +28,7 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.server
 
-demo: $(VENV)/.server  ## two devices work offline, meet at a relay, and agree
+demo: $(VENV)/.server  ## three regions and two devices: a partition, a kill, and all agree
 	$(BIN)/weft demo $(ARGS)
 
 # Hundreds of processes are started: without bytecode each compiles all it imports.

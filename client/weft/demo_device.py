@@ -30,7 +30,6 @@ class Device:
             "import": self._import,
             "connect": self._connect,
             "synced": self._synced,
-            "offline": self._offline,
             "write": self._write,
             "state": self._state,
         }
@@ -56,18 +55,12 @@ class Device:
 
     async def _connect(self, command: Command) -> Answer:
         assert self._link is None, "a device has one link"
-        self._link = self._store.connect(command["url"])
+        self._link = self._store.connect(command["urls"])
         return {}
 
     async def _synced(self, command: Command) -> Answer:
         assert self._link is not None, "only a device with a link can sync"
         await self._link.synced(timeout=command["timeout"], received=True)
-        return {}
-
-    async def _offline(self, command: Command) -> Answer:
-        if self._link is not None:
-            await self._link.aclose()
-            self._link = None
         return {}
 
     async def _write(self, command: Command) -> Answer:
@@ -85,7 +78,9 @@ class Device:
 
     async def _state(self, command: Command) -> Answer:
         contexts = [context async for context in self._store.contexts()]
+        region = None if self._link is None else (await self._link.details()).region
         return {
+            "region": region,
             "records": sum(context.records for context in contexts),
             "contexts": [context.name for context in contexts],
             "fingerprints": [context.fingerprint for context in contexts],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from weft_server.demo.story import Ending
 
 NAME: Final = "demo"
-HELP: Final = "two devices work offline, meet at a relay, and agree"
+HELP: Final = "three regions and two devices, a partition, a kill, and all agree"
 
 _TERMINATED: Final = 128 + signal.SIGTERM
 _SHOWN: Final = 10
@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="conversations as JSON lines, each with id and messages",
     )
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="keep the three stores in this new folder"
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="keep all in this new folder; weft mesh up --folder DIR goes on with its regions",
     )
 
 
@@ -79,6 +82,7 @@ def _conclude(ending: Ending, took_s: float, output: Output) -> int:
             "differences": ending.differences,
             "records_at_kill": ending.at_kill,
             "records": ending.expected,
+            "healed_seconds": round(ending.healed_s, 3),
             "seconds": round(took_s, 3),
         }
     )

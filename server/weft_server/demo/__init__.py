@@ -1,1 +1,2 @@
-"""``weft demo``: two devices work offline, meet at a relay that is killed, and agree."""
+"""``weft demo``: three regions and two devices, a network that breaks, a region that dies; all
+agree in the end."""

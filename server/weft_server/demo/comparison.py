@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from weft_server.demo.relay import open_to_read
+from weft_server.local_mesh.agreement import open_to_read
 
 BUDGET: Final = 32_000
 _PERSON: Final = b"weft-views"

@@ -1,4 +1,4 @@
-"""A device as the demo sees it: a process with a store of its own. Must never know: the relay."""
+"""A device as the demo sees it: a process with a store of its own. Must never know: regions."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _MODULE: Final = "weft.demo_device"
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """What a device holds: names and record fingerprints of its contexts."""
+    """What a device holds: names and record fingerprints of its contexts; and the region that it
+    is linked with now."""
 
     records: int
     fingerprints: dict[str, str]
+    region: str | None
 
 
 class Device:
@@ -33,14 +35,12 @@ class Device:
         said = await self._ask({"do": "import", "path": str(path)})
         return said["conversations"], said["messages"]
 
-    async def connect(self, url: str) -> None:
-        await self._ask({"do": "connect", "url": url})
+    async def connect(self, urls: Sequence[str]) -> None:
+        """Link it with the first of these that works, and the next when that fails."""
+        await self._ask({"do": "connect", "urls": list(urls)})
 
     async def synced(self, timeout_s: float) -> None:
         await self._ask({"do": "synced", "timeout": timeout_s})
-
-    async def go_offline(self) -> None:
-        await self._ask({"do": "offline"})
 
     async def write(self, turns: Sequence[Turn]) -> tuple[int, int]:
         """How many events it wrote, and how many tool calls among them."""
@@ -51,7 +51,9 @@ class Device:
     async def state(self) -> DeviceState:
         said = await self._ask({"do": "state"})
         return DeviceState(
-            said["records"], dict(zip(said["contexts"], said["fingerprints"], strict=True))
+            said["records"],
+            dict(zip(said["contexts"], said["fingerprints"], strict=True)),
+            said["region"],
         )
 
     async def close(self) -> int:

@@ -1,4 +1,4 @@
-"""The demo, act by act: import and sync, work apart, meet again while the relay dies, compare.
+"""The demo, act by act: a mesh, a partition while both sides write, a death, healing, comparing.
 
 Every step is done by real processes over real sockets and files; what is shown was looked up.
 Must never know: how a device or a relay works inside.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,28 +17,34 @@ from typing import Final
 from weft_engine.errors import MachineError
 from weft_engine.events.event import Message
 from weft_engine.events.part import Call, Result, Text
-from weft_engine.storage.reading import last_position
 from weft_server.demo.comparison import BUDGET, StoreReading, differences, read_store
 from weft_server.demo.device import Device, device
-from weft_server.demo.relay import RelayProcess, open_to_read, relay
 from weft_server.demo.script import turns
 from weft_server.demo.stage import Stage
+from weft_server.local_mesh.agreement import Holding, holding, open_to_read
+from weft_server.local_mesh.mesh import LocalMesh, running_mesh
+from weft_server.local_mesh.plan import MeshFolder, MeshPlan
+from weft_server.local_mesh.topology import Topology
+from weft_server.local_mesh.wire import Conditions
 
-_SYNC_S: Final = 60.0
-_LOOK_EVERY_S: Final = 0.001
-_SETTLED_EVERY_S: Final = 0.02
-_ROUNDS_MAX: Final = 8
+REGIONS: Final = ("eu", "us", "ap")
+DELAY_S: Final = 0.04
+_STEP_S: Final = 40.0
+"""The most that waiting for one thing may take."""
+_LOOK_EVERY_S: Final = 0.05
 _QUOTED: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What came out. `at_kill` of `expected` records were in the relay when it was killed."""
+    """What came out. `at_kill` of `expected` records were in the region when it was killed;
+    `healed_s`: from the heal until the regions agreed."""
 
     readings: list[StoreReading]
     differences: list[str]
     at_kill: int
     expected: int
+    healed_s: float
 
 
 class Story:
@@ -50,20 +57,20 @@ class Story:
 
     async def tell(self) -> Ending:
         async with AsyncExitStack() as processes:
-            first, laptop, phone = await self._set_up(processes)
-            contexts = await self._import_and_sync(first, laptop, phone)
-            at_kill, expected, second = await self._apart_and_back(
-                processes, first, (laptop, phone), contexts
-            )
-            await self._settle(second, (laptop, phone), expected)
-            stores = [laptop.store, phone.store, second.store]
-            codes = await asyncio.gather(laptop.close(), phone.close(), second.end())
+            mesh, laptop, phone = await self._set_up(processes)
+            contexts = await self._import_and_sync(mesh, laptop, phone)
+            at_kill, expected = await self._partition(mesh, laptop, phone, contexts)
+            healed_s = await self._heal(mesh, (laptop, phone), expected)
+            stores = {one.name: one.store for one in (laptop, phone)}
+            stores |= {name: region.store for name, region in mesh.regions.items()}
+            of_devices = await asyncio.gather(laptop.close(), phone.close())
+            codes = [*of_devices, *await mesh.down()]
             if any(codes):
                 raise MachineError(f"a process of the demo ended badly, exit codes {codes}")
             self._stage.tell("all", "closed their files and ended with exit code 0")
-        self._stage.act("The three files, read one by one")
+        self._stage.act("The five files, read one by one")
         readings = []
-        for name, store in zip(("laptop", "phone", "relay"), stores, strict=True):
+        for name, store in stores.items():
             reading = await read_store(name, store)
             readings.append(reading)
             self._stage.tell(
@@ -75,128 +82,138 @@ class Story:
         merged = sum(apart <= context.authors for context in readings[0].contexts.values())
         self._stage.tell("all", f"{merged:,} conversations hold what both wrote while apart")
         await self._quote(laptop.store, contexts[0])
-        return Ending(readings, differences(readings), at_kill, expected)
+        return Ending(readings, differences(readings), at_kill, expected, healed_s)
 
     # ---- acts ---------------------------------------------------------------------------------
 
-    async def _set_up(self, processes: AsyncExitStack) -> tuple[RelayProcess, Device, Device]:
-        self._stage.act("Two devices and a relay, three processes, three files")
+    async def _set_up(self, processes: AsyncExitStack) -> tuple[LocalMesh, Device, Device]:
+        self._stage.act("Three regions and two devices: five processes, five files")
+        plan = MeshPlan(REGIONS, Topology.FULL, {})
         started = await asyncio.gather(
-            processes.enter_async_context(relay(self._folder)),
+            processes.enter_async_context(
+                running_mesh(MeshFolder(self._folder), plan, Conditions(DELAY_S))
+            ),
             processes.enter_async_context(device("laptop", self._folder)),
             processes.enter_async_context(device("phone", self._folder)),
         )
-        self._stage.tell("relay", f"listens on {started[0].url}, process {started[0].pid}")
+        for name, region in started[0].regions.items():
+            self._stage.tell(name, f"listens on {region.url}, process {region.pid}")
+        self._stage.tell("all", f"linked with each other, {DELAY_S * 1000:g} ms apart")
         return started
 
-    async def _import_and_sync(
-        self, relay_process: RelayProcess, laptop: Device, phone: Device
-    ) -> list[str]:
+    async def _import_and_sync(self, mesh: LocalMesh, laptop: Device, phone: Device) -> list[str]:
         conversations, messages = await laptop.import_file(self._source)
         self._stage.tell(
             "laptop",
             f"imported {conversations:,} conversations, {messages:,} messages, with no network",
         )
-        for one in (laptop, phone):
-            await one.connect(relay_process.url)
-            await one.synced(_SYNC_S)
-            state = await one.state()
-            self._stage.tell(one.name, f"synced: {len(state.fingerprints):,} contexts here")
-        contexts = sorted(state.fingerprints)
-        if not contexts:
+        if not conversations:
             raise MachineError("there is nothing to show: the input holds no conversations")
-        return contexts
-
-    async def _apart_and_back(
-        self,
-        processes: AsyncExitStack,
-        first: RelayProcess,
-        devices: tuple[Device, Device],
-        contexts: list[str],
-    ) -> tuple[int, int, RelayProcess]:
-        """Rounds of work apart and coming back, until the relay dies in the middle of one: once,
-        as a rule, but a fast relay may be done before it is killed."""
-        present = first
-        for number in range(_ROUNDS_MAX):
-            self._stage.act("Both go offline, and both go on in the same conversations")
-            before = await self._work_apart(present, devices, contexts, number)
-            states = [await one.state() for one in devices]
-            expected = before + sum(state.records - before for state in states)
-            self._stage.act("Both come back, and the relay dies on the way")
-            for one in devices:
-                await one.connect(present.url)
-            waiting = [asyncio.create_task(one.synced(_SYNC_S)) for one in devices]
-            try:
-                at_kill = await self._kill_in_the_middle(present, before)
-                present = await processes.enter_async_context(
-                    relay(self._folder, listen=present.url.removeprefix("ws://"))
-                )
-                self._stage.tell("relay", f"is up again, process {present.pid}, same address")
-                await asyncio.gather(*waiting)
-            finally:
-                for task in waiting:
-                    task.cancel()
-                await asyncio.gather(*waiting, return_exceptions=True)
-            if before < at_kill < expected:
-                self._stage.tell(
-                    "relay", f"had {at_kill - before:,} of {expected - before:,} when it was killed"
-                )
-                return at_kill, expected, present
-            self._stage.tell("relay", "had everything already when it was killed: once more")
-            await self._settle(present, devices, expected)
-        raise MachineError(f"the relay could not be killed in mid-sync in {_ROUNDS_MAX} rounds")
-
-    async def _work_apart(
-        self,
-        present: RelayProcess,
-        devices: tuple[Device, Device],
-        contexts: list[str],
-        number: int,
-    ) -> int:
-        """Both write at the same time; how many records the relay had before."""
-
-        async def write(one: Device) -> None:
-            await one.go_offline()
-            self._stage.tell(one.name, "is offline")
-            began_s = time.monotonic()
-            events, calls = await one.write(turns(one.name, contexts, round_number=number))
-            took_s = time.monotonic() - began_s
+        for one, (nearest, *others) in ((laptop, ("eu",)), (phone, ("ap", "us"))):
+            await one.connect([mesh.regions[name].url for name in (nearest, *others)])
+            await one.synced(_STEP_S)
+            await self._until_equal(mesh, REGIONS)
+            await one.synced(_STEP_S)
+            state = await one.state()
             self._stage.tell(
-                one.name,
-                f"wrote {events:,} messages, {calls:,} tool calls among them, in"
-                f" {len(contexts):,} contexts ({took_s:.1f} s, each one durable)",
+                one.name, f"synced with {nearest}: {len(state.fingerprints):,} contexts here"
             )
+        held = await _held(mesh, "us")
+        self._stage.tell("all", f"the regions hold the same: {_shown(held)}")
+        return sorted(state.fingerprints)
 
-        before = await _records(present.store)
-        await asyncio.gather(*(write(one) for one in devices))
-        return before
+    async def _partition(
+        self, mesh: LocalMesh, laptop: Device, phone: Device, contexts: list[str]
+    ) -> tuple[int, int]:
+        """Both sides write, and a region dies; how many records it had then, and how many there
+        will be in the end."""
+        self._stage.act("The network breaks: eu on one side, us and ap on the other; all go on")
+        before = (await _held(mesh, "ap")).records
+        mesh.cut("eu", "us,ap")
+        writing = [asyncio.create_task(self._write(one, contexts)) for one in (laptop, phone)]
+        try:
+            await self._until(mesh, "ap", lambda held: held.records > before)
+            pid = mesh.regions["ap"].pid
+            await mesh.kill("ap")
+            at_kill = (await _held(mesh, "ap")).records
+            self._stage.tell(
+                "ap", f"killed with SIGKILL, process {pid}, {at_kill:,} records in its journal"
+            )
+            await asyncio.gather(*writing)
+        finally:
+            for task in writing:
+                task.cancel()
+            await asyncio.gather(*writing, return_exceptions=True)
+        for one in (laptop, phone):
+            await one.synced(_STEP_S)
+            region = (await one.state()).region
+            self._stage.tell(one.name, f"all it wrote is safe at {region}")
+        await mesh.start("ap")
+        self._stage.tell("ap", f"is up again, process {mesh.regions['ap'].pid}, same address")
+        other_side = await self._until_equal(mesh, ("us", "ap"))
+        this_side = await _held(mesh, "eu")
+        self._stage.tell("eu", f"has {_shown(this_side)}")
+        self._stage.tell("us, ap", f"have {_shown(other_side)}")
+        if this_side.fingerprint == other_side.fingerprint:
+            raise MachineError("the network was cut, and records passed all the same")
+        return at_kill, this_side.records + other_side.records - before
 
-    async def _kill_in_the_middle(self, present: RelayProcess, before: int) -> int:
-        """Kill the relay as soon as something new is in its journal; how much is in it then."""
-        async with open_to_read(present.store) as outside, asyncio.timeout(_SYNC_S):
-            # Another process writes there, so there is nothing to be woken by.
-            while True:
-                if await outside.journal.read(last_position) > before:
-                    break
-                await asyncio.sleep(_LOOK_EVERY_S)
-        await present.kill()
-        at_kill = await _records(present.store)
-        self._stage.tell("relay", f"killed with SIGKILL, {at_kill:,} records in its journal")
-        return at_kill
-
-    async def _settle(
-        self, present: RelayProcess, devices: tuple[Device, Device], expected: int
-    ) -> None:
-        """Wait until what each device sent has reached the other one."""
-        async with asyncio.timeout(_SYNC_S):
+    async def _heal(self, mesh: LocalMesh, devices: Sequence[Device], expected: int) -> float:
+        self._stage.act("The network is healed")
+        began_s = time.monotonic()
+        mesh.heal()
+        held = await self._until_equal(mesh, REGIONS)
+        healed_s = time.monotonic() - began_s
+        self._stage.tell("all", f"the regions hold the same after {healed_s:.1f} s: {_shown(held)}")
+        if held.records != expected:
+            raise MachineError(f"the regions hold {held.records} records, and not {expected}")
+        async with asyncio.timeout(_STEP_S):
             while True:
                 states = [await one.state() for one in devices]
-                if states[0] == states[1] and states[0].records == expected:
+                if all(state.records == expected for state in states):
                     break
-                await asyncio.sleep(_SETTLED_EVERY_S)
+                await asyncio.sleep(_LOOK_EVERY_S)
+        self._stage.tell("all", f"so do laptop and phone: {states[0].records:,} records")
+        return healed_s
+
+    # ---- steps ------------------------------------------------------------------------------
+
+    async def _write(self, one: Device, contexts: list[str]) -> None:
+        began_s = time.monotonic()
+        events, calls = await one.write(turns(one.name, contexts, round_number=0))
+        took_s = time.monotonic() - began_s
         self._stage.tell(
-            "all", f"in step: {await _records(present.store):,} records in each of the three"
+            one.name,
+            f"wrote {events:,} messages, {calls:,} tool calls among them, in"
+            f" {len(contexts):,} contexts ({took_s:.1f} s, each one durable)",
         )
+
+    async def _until(self, mesh: LocalMesh, name: str, is_so: Callable[[Holding], bool]) -> None:
+        """Look at the file of a region until it is so."""
+        async with asyncio.timeout(_STEP_S):
+            # Another process writes there, so there is nothing to be woken by.
+            while True:
+                if is_so(await _held(mesh, name)):
+                    return
+                await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _until_equal(self, mesh: LocalMesh, names: Sequence[str]) -> Holding:
+        """Look at the files of these regions until they hold the same, and something."""
+        try:
+            async with asyncio.timeout(_STEP_S):
+                while True:
+                    held = [await _held(mesh, name) for name in names]
+                    if len(set(held)) == 1 and held[0].records:
+                        return held[0]
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except TimeoutError:
+            each = "; ".join(
+                f"{name} has {_shown(one)}" for name, one in zip(names, held, strict=True)
+            )
+            raise MachineError(
+                f"the regions did not agree within {_STEP_S:g} s: {each}",
+                hint="run it again with --keep DIR and look at the logs in there",
+            ) from None
 
     async def _quote(self, store: Path, name: str) -> None:
         """One merged conversation, its end and its view."""
@@ -216,6 +233,14 @@ class Story:
         )
 
 
+async def _held(mesh: LocalMesh, name: str) -> Holding:
+    return await holding(mesh.regions[name].store)
+
+
+def _shown(held: Holding) -> str:
+    return f"{held.records:,} records, fingerprint {held.fingerprint[:16]}…"
+
+
 def _text(message: Message) -> str:
     said = []
     for part in message.parts:
@@ -229,9 +254,3 @@ def _text(message: Message) -> str:
             case _:
                 said.append(f"[{type(part).__name__.lower()}]")
     return " ".join(said)
-
-
-async def _records(store: Path) -> int:
-    """How many records the file at `store` holds now."""
-    async with open_to_read(store) as replica:
-        return await replica.journal.read(last_position)

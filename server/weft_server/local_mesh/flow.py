@@ -160,12 +160,12 @@ class End(asyncio.Protocol):
         out.source, into.target = self, self
 
     def write(self, data: bytes) -> None:
-        if self._transport is not None and not self.is_lost:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def finish(self, how: Ended) -> None:
         """The other side has said all, or is gone."""
-        if self._transport is None or self.is_lost:
+        if self._transport is None or self._transport.is_closing():
             return
         if how.is_reset:
             self.reset()

@@ -150,11 +150,13 @@ class LocalMesh:
                 task.cancel()
             await asyncio.gather(*starting, return_exceptions=True)
 
-    async def down(self) -> None:
-        """End the regions, all at once, then the network. The stores stay."""
+    async def down(self) -> list[int | None]:
+        """End the regions, all at once, then the network; the regions' exit codes, None of one that
+        never began. The stores stay."""
         await asyncio.gather(*(region.end() for region in self.regions.values()))
         for proxy in self._proxies.values():
             await proxy.close()
+        return [region.exit_code for region in self.regions.values()]
 
     def _peers(self, name: str) -> dict[str, str]:
         """Whom a region dials, and at which address: that of the proxy between."""
