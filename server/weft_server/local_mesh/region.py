@@ -5,14 +5,17 @@ Must never know: the other regions, the network.
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum, unique
 from pathlib import Path
 from typing import Final
 
-from weft_engine.errors import Conflict
+from weft_engine.errors import Conflict, MachineError
 from weft_server.local_mesh.process import Child, start
 from weft_server.local_mesh.proxy import HOST
 
+STARTING_S: Final = 60.0
+"""Until a region listens: it loads its code and opens its store, on a busy machine."""
 _LEASH: Final = "weft_server.local_mesh.leash"
 
 
@@ -71,7 +74,15 @@ class Region:
         self._child = await start(self.name, _LEASH, words, self.folder)
         self._was_killed = False
         try:
-            await self._child.hear()
+            async with asyncio.timeout(STARTING_S):
+                await self._child.hear()
+        except TimeoutError:
+            await self._child.kill()
+            raise MachineError(
+                f"the region {self.name} does not listen after {STARTING_S:g} s:"
+                f" {self._child.last_words()}",
+                hint="start it again when this machine is less busy",
+            ) from None
         except BaseException:
             await self._child.kill()
             raise
