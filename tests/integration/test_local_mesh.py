@@ -120,7 +120,7 @@ async def test_a_mesh_from_up_to_down(tmp_path: Path) -> None:
         await mesh.until_equal(("eu", "us"), 4)
         assert (await mesh.holds("ap")).records == 3
         shown = weft("mesh", "status", "--folder", mesh.folder).out
-        assert "not all hold the same" in shown
+        assert "not all regions hold the same" in shown
         assert " cut " in shown
         assert mesh.do("heal")["healed"] == ["us-ap"]
         await mesh.until_equal(names, 5)

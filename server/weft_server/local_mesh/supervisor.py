@@ -131,6 +131,7 @@ def mesh_status(mesh: LocalMesh) -> dict[str, Any]:
         "links": [
             {
                 "link": str(link.pair),
+                "between": [link.pair.first, link.pair.second],
                 "cut": [str(way) for way in link.cut],
                 "refusing": link.is_refusing,
                 "connections": link.connections,
