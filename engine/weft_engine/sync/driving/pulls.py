@@ -2,7 +2,8 @@
 while, at one of those that hold it, and after another while at the next.
 
 The while is longer where things come later than that by themselves: on a busy machine, and where
-the way of an announcement is the shorter one. Who asks too soon is sent everything twice.
+the way of an announcement is the shorter one. Who asks too soon is sent everything twice, so whoever
+had to ask waits longer the next time; those that are asked send the rest by themselves.
 
 One for all links of a store, so that of several that announced a record one is asked. Must never
 know: frames, why something has not come.
@@ -48,9 +49,9 @@ class Pulls(Generic[T]):
         """When to ask for it, by the loop's clock, the first of all first."""
         self._timer: asyncio.TimerHandle | None = None
         self._late_s = 0.0
-        """The longest that something took to come by itself,"""
+        """The longest that something took to come, or to be asked for,"""
         self._late_at_s = 0.0
-        """and when it came."""
+        """and when that was."""
 
     def __len__(self) -> int:
         return len(self._lacking)
@@ -72,9 +73,7 @@ class Pulls(Generic[T]):
             return
         self._queue.pop(hash_, None)
         if not one.asked:
-            now_s = asyncio.get_running_loop().time()
-            if now_s - one.since_s >= self._late(now_s):
-                self._late_s, self._late_at_s = now_s - one.since_s, now_s
+            self._note_late(one)
 
     def leave(self, who: T) -> None:
         """There is nobody to be asked any more."""
@@ -101,6 +100,11 @@ class Pulls(Generic[T]):
         if self._timer is None:
             self._timer = loop.call_at(now_s + after_s, self._soon)
 
+    def _note_late(self, one: _Lacking[T]) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - one.since_s >= self._late(now_s):
+            self._late_s, self._late_at_s = now_s - one.since_s, now_s
+
     def _late(self, now_s: float) -> float:
         return float(self._late_s * 0.5 ** ((now_s - self._late_at_s) / LATE_HALF_S))
 
@@ -124,6 +128,7 @@ class Pulls(Generic[T]):
                 who = next(iter(one.left))
                 del one.left[who]
                 one.asked[who] = None
+                self._note_late(one)
                 asks.setdefault(who, []).append(hash_)
             if one.left:
                 self._plan(hash_, one)
