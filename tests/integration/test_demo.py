@@ -23,23 +23,37 @@ def some(folder: Path, count: int) -> Path:
     return path
 
 
-def test_three_replicas_converge_and_it_is_shown_how(tmp_path: Path) -> None:
+def test_five_replicas_converge_and_it_is_shown_how(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     run = weft("demo", "--input", some(tmp_path, 3), "--keep", kept)
     assert run.code == 0, run.out + run.err
     *shown, last = run.out.splitlines()
     assert re.fullmatch(
-        r"converged: 3 replicas, 3 contexts, [\d,]+ events, view fingerprint [0-9a-f]{64}", last
+        r"converged: 5 replicas, 3 contexts, [\d,]+ events, view fingerprint [0-9a-f]{64}", last
     )
     story = "\n".join(shown)
-    for words in ("offline", "tool calls", "SIGKILL", "is up again", "what both wrote", "its view"):
+    for words in (
+        "with no network",
+        "The network breaks",
+        "tool calls",
+        "SIGKILL",
+        "all it wrote is safe at us",
+        "is up again",
+        "The network is healed",
+        "the regions hold the same after",
+        "what both wrote",
+        "its view",
+    ):
         assert words in story
+    # Before the heal the two sides of the cut differ.
+    apart = re.findall(r"^ .*(?:eu|us, ap) +ha(?:s|ve) .* fingerprint ([0-9a-f]+)…", story, re.M)
+    assert len(set(apart)) == 2
     # The stores that were kept say the same as the last line.
-    stores = [kept / name for name in ("laptop.db", "phone.db", "relay.db")]
-    sets = [record_set(store) for store in stores]
-    assert sets[0] == sets[1] == sets[2]
-    for store in stores:
-        assert weft("verify", "--store", store).code == 0
+    regions = [kept / name / "store" / "relay.db" for name in ("eu", "us", "ap")]
+    stores = [kept / "laptop.db", kept / "phone.db", *regions]
+    first, *others = [record_set(store) for store in stores]
+    assert all(one == first for one in others)
+    assert weft("verify", "--store", regions[2]).code == 0
 
 
 def test_it_ends_its_processes_when_it_is_told_to_end(tmp_path: Path) -> None:
@@ -49,17 +63,18 @@ def test_it_ends_its_processes_when_it_is_told_to_end(tmp_path: Path) -> None:
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True
     )
     assert demo.stdout is not None
-    relay_pid = 0
+    region_pids: list[int] = []
     for line in demo.stdout:
         if found := re.search(r"listens on .* process (\d+)", line):
-            relay_pid = int(found[1])
-            demo.send_signal(signal.SIGTERM)
-            break
+            region_pids.append(int(found[1]))
+            if len(region_pids) == 3:
+                demo.send_signal(signal.SIGTERM)
+                break
     _, errors = demo.communicate(timeout=20)
     assert demo.returncode == 128 + signal.SIGTERM, errors
     assert "Traceback" not in errors
-    assert relay_pid
-    assert not Path(f"/proc/{relay_pid}").exists()
+    assert len(region_pids) == 3
+    assert not any(Path(f"/proc/{pid}").exists() for pid in region_pids)
     assert not list(tmp_path.glob("weft-demo-*"))
 
 
