@@ -232,6 +232,28 @@ def test_a_cursor_of_a_past_that_is_no_more_is_refused(records: int) -> None:
     asyncio.run(run())
 
 
+def test_a_cursor_that_stands_again_by_chance_is_refused() -> None:
+    """What is at its position came there anew, behind something else; only the client's ticket
+    shows it."""
+
+    async def run() -> None:
+        only = Interest.of(contexts=[ContextName("c/2")])
+        async with stores(4) as (a, b, relay, other):
+            await relay.write("c/1", "one")
+            await a.write("c/2", "two")
+            await met(a, relay)
+            await met(b, relay, interest=only)
+            await other.write("c/1", "else")
+            await met(b, other, interest=only)
+            await set_back(relay, other)
+            pair = await again(a, other)
+            assert of(Resume, pair[0].sent) != [Resume(None)]
+            assert of(Resumed, pair[1].sent) == [Resumed(False)]
+            assert len(await other.hashes()) == 3
+
+    asyncio.run(run())
+
+
 def test_a_cursor_of_another_epoch_is_not_shown() -> None:
     async def run() -> None:
         async with stores(2, seed=3) as (a, relay):

@@ -32,6 +32,13 @@ def keep(connection: sqlite3.Connection, peer: bytes, ticket: bytes) -> None:
     )
 
 
+def is_known(connection: sqlite3.Connection, store: bytes) -> bool:
+    """Whether we know what we gave it. If not, and it shows something all the same, it comes after
+    very long, or we were set back to before it was given."""
+    known = connection.execute("SELECT 1 FROM issued_tickets WHERE store = ?", (store,)).fetchone()
+    return known is not None
+
+
 def issue(connection: sqlite3.Connection, store: bytes, shown: bytes | None, fresh: bytes) -> bool:
     """Whether what `store` shows is what it was given last, or nothing tells that it is not; then
     `fresh` is offered to it."""

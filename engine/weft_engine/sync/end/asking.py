@@ -6,7 +6,7 @@ Must never know: frames, how the store finds its answers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft_engine.sync.end.confirming import Confirming
 from weft_engine.sync.end.cursor_questions import BehindRead, CursorKept, CursorRead, RowRead
@@ -129,6 +129,10 @@ class Asking:
                 known = self.following.came.union(self.incoming.offered)
                 sending.records_read(answer, known, states=comparison.is_done)
             case CursorRead() | BehindRead():
+                if isinstance(answer, BehindRead) and not self.tickets.peer_is_current:
+                    # It shows what we don't know of: we were set back, and what is at the
+                    # position of its cursor may have come there anew.
+                    answer = replace(answer, contexts=None)
                 outbox.put(subject.resuming.supply(answer))
                 self.cursors.resumed(subject.begin())
             case RowRead(cursor):

@@ -187,7 +187,10 @@ class IssueTicket:
 
 @dataclass(frozen=True, slots=True)
 class TicketIssued:
+    """`is_known`: it shows nothing that we know nothing of."""
+
     is_current: bool
+    is_known: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,9 +290,9 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
             tickets.keep(connection, question.peer, question.ticket)
             return TicketKept()
         case IssueTicket():
-            return TicketIssued(
-                tickets.issue(connection, question.store, question.shown, question.fresh)
-            )
+            store, shown = question.store, question.shown
+            is_known = shown is None or tickets.is_known(connection, store)
+            return TicketIssued(tickets.issue(connection, store, shown, question.fresh), is_known)
         case ConfirmTicket():
             tickets.confirm(connection, question.store, question.ticket)
             return TicketConfirmed()

@@ -109,8 +109,9 @@ class Tickets:
                     return Ticket(ticket)
                 self._shown = _Shown.NOTHING
                 self._may_send = True
-            case TicketIssued(is_current):
-                self._awaits_kept = self.peer_is_current = is_current
+            case TicketIssued(is_current, is_known):
+                self._awaits_kept = is_current
+                self.peer_is_current = is_current and is_known
                 return Issue(self._fresh if is_current else None)
             case TicketKept():
                 self._may_send = True
