@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.simulation.history import run
@@ -52,6 +52,7 @@ def test_any_story_holds(seed: int, story: list[Step]) -> None:
 
 @settings(
     max_examples=10,
+    phases=[Phase.generate],  # to shrink a mesh takes longer than it tells
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
