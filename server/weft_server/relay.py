@@ -117,8 +117,8 @@ class Relay:
             replica,
             self.region,
             peers,
-            make=self._make_dialled,
-            run=self._run,
+            make=self.make_dialled,
+            run=self.run,
             random=SystemRandom().random,
         )
 
@@ -166,9 +166,9 @@ class Relay:
         if guest is not None:
             guest.ends_by(partial(_let_go, link, transport))
         with suppress(MachineError):  # It was told to the operator.
-            await self._run(link)
+            await self.run(link)
 
-    def _make_dialled(self, transport: RelayTransport, via: Via) -> Link:
+    def make_dialled(self, transport: RelayTransport, via: Via) -> Link:
         """A link to a peer that this relay is told to trust."""
         return self._make(transport, ANYTHING, via, None)
 
@@ -203,7 +203,7 @@ class Relay:
         self._links[link] = _Served(transport, via, asyncio.get_running_loop().create_future())
         return link
 
-    async def _run(self, link: Link) -> End:
+    async def run(self, link: Link) -> End:
         """Speak until it ends. Raises a fault of this machine, of which the peer was told."""
         served = self._links[link]
         session = link.session

@@ -33,7 +33,8 @@ class House:
         expires_s = int(token.partition("@")[2]) if "@" in token else None
         if expires_s is not None and expires_s <= now_s:
             raise LinkRefused("it expired")
-        return replace(ANYTHING, is_peer=False, quota=quota_of(token), expires_s=expires_s)
+        is_peer = token.startswith("peer")
+        return replace(ANYTHING, is_peer=is_peer, quota=quota_of(token), expires_s=expires_s)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,17 @@ async def test_they_are_counted_until_they_leave() -> None:
         house.guests.leave(guest)
     assert len(house.guests) == 0
     assert house.guests._by_place == house.guests._by_token == {}
+
+
+async def test_clients_do_not_keep_another_region_out() -> None:
+    house = House(address_links=1, token_links=1, links=1)
+    house.guests.enter("a", "192.0.2.1")
+    assert refused(house, "b", "192.0.2.1") is HTTPStatus.SERVICE_UNAVAILABLE
+    first, second = (house.guests.enter("peer", "192.0.2.1") for _ in range(2))
+    house.bad.add("peer")
+    assert refused(house, "peer", "192.0.2.1") is HTTPStatus.UNAUTHORIZED
+    house.guests.leave(first)
+    house.guests.leave(second)
 
 
 async def test_who_knocks_counts_as_well() -> None:

@@ -55,10 +55,14 @@ class Guard:
 
     def may_show(self, link: Link, peer: bytes) -> bool:
         """Whether this link shows the ticket of the store `peer`. Of several links to one store
-        only one does: the store would take the others for left behind by it."""
+        only one does: the store would take the others for left behind by it. When that one ends
+        (of two links between regions one does), the next that is asked about does."""
         if self._journal.readonly:
             return False  # It could not keep what it is given, and writes nothing that forks.
-        return self._showing.setdefault(peer, link) is link
+        shows = self._showing.get(peer)
+        if shows is None or shows.session.end is not None:
+            shows = self._showing[peer] = link
+        return shows is link
 
     async def superseded(self, link: Link) -> None:
         """The peer has met a store with our id that is further than we are: this one is a copy, or

@@ -144,27 +144,16 @@ class Guests:
 
     def enter(self, token: str | None, address: str | None) -> Guest:
         """Let a connection in; `leave` when it is gone. TurnedAway if its token is not good, or if
-        there is no room for it now."""
-        if len(self._inside) >= self.limits.links:
-            raise TurnedAway(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"the relay has no room for a link (limit links, {self.limits.links})",
-                hint="try again",
-            )
+        there is no room for it now. There is always room for who bears the right peer: clients may
+        not keep another region out."""
         place = place_of(address)
-        self._check_place(place)
         try:
             permission = self._doorkeeper(token, int(self._now_s()))
         except LinkRefused as error:
             raise TurnedAway(HTTPStatus.UNAUTHORIZED, error.message, hint=error.hint) from error
         quota = permission.quota
-        if quota is not None and self._by_token[quota] >= self.limits.token_links:
-            raise TurnedAway(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "there are too many links with this token"
-                f" (limit token_links, {self.limits.token_links})",
-                hint="close some, or use another token",
-            )
+        if quota is None or not permission.is_peer:
+            self._check_room(place, quota)
         guest = Guest(permission, token, place, self._rate(permission))
         self._inside[guest] = None
         self._by_place[place] += 1
@@ -225,6 +214,22 @@ class Guests:
         except LinkRefused as error:
             return error
         return None
+
+    def _check_room(self, place: str, quota: bytes | None) -> None:
+        if len(self._inside) >= self.limits.links:
+            raise TurnedAway(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"the relay has no room for a link (limit links, {self.limits.links})",
+                hint="try again",
+            )
+        self._check_place(place)
+        if quota is not None and self._by_token[quota] >= self.limits.token_links:
+            raise TurnedAway(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "there are too many links with this token"
+                f" (limit token_links, {self.limits.token_links})",
+                hint="close some, or use another token",
+            )
 
     def _check_place(self, place: str) -> None:
         if place != _NOWHERE and self._by_place[place] >= self.limits.address_links:
