@@ -16,6 +16,7 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.driving.link import Link
+from weft_server.mesh.audit import Audit
 from weft_server.mesh.clocks import alarm, offset_ms
 from weft_server.mesh.peer_config import PeerConfig
 from weft_server.mesh.peers import Make, Peers, Run
@@ -57,6 +58,7 @@ class Mesh:
         self.peers = Peers(peers, replica, self.links, make=make, run=run, random=random)
         self.timeline: Timeline | None = None
         """None before `keep`."""
+        self.audit = Audit(replica.path)
         self._clock_alarm: str | None = None
         self._began_s = asyncio.get_running_loop().time()
 
@@ -112,6 +114,7 @@ class Mesh:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.peers.keep(), name="weft-mesh-peers")
                 group.create_task(self._look(), name="weft-mesh-look")
+                group.create_task(self.audit.keep(), name="weft-mesh-audit")
         finally:
             stop()
 

@@ -33,6 +33,11 @@ async def status(mesh: Mesh, *, links: int) -> dict[str, Any]:
         "links": links,
         "waiting": {"records": found.waiting, "bytes": found.waiting_bytes},
         "quarantine": {"entries": found.quarantined, "bytes": found.quarantined_bytes},
+        "equivocations": {
+            "contexts": len(mesh.audit.forked),
+            "looked_at": round(mesh.audit.looked_at, 3),
+        },
+        "skewed": {"contexts": len(mesh.audit.skewed)},
         "clock": {"offset_ms": offset, "peers": len(mesh.clock_offsets())},
         "alarms": [{"kind": alarm.kind, "text": alarm.text} for alarm in mesh.alarms()],
         "peers": _peers(mesh, found.position),
