@@ -189,3 +189,34 @@ async def test_two_stores_may_not_be_one_region_at_a_time(tmp_path: Path, key_fi
         async with accepted(relay, bearer) as connection:
             await connection.send(encode(second))
             await until(is_linked, what="the second is linked, now that the first has gone")
+
+
+async def test_regions_with_tokens_link_once_the_token_is_right(
+    tmp_path: Path, key_file: Path
+) -> None:
+    """A token without the right is refused with the reason at both ends; the file is read anew."""
+    file = tmp_path / "us.token"
+    file.write_text(token(key_file, "read append"))
+    rich = token(key_file, "read append peer")
+    with running_relay(tmp_path / "us", key=key_file, region="us") as us:
+        more = ["--peer", f"us={us.url}", "--peer-token-file", f"us={file}"]
+        with running_relay(tmp_path / "eu", key=key_file, region="eu", more=more) as eu:
+
+            async def state() -> tuple[str, str]:
+                (peer,) = (await mesh_of(eu, rich))["peers"]
+                return peer["state"], peer["why"] or ""
+
+            async def is_refused() -> bool:
+                return (await state())[0] == "refused"
+
+            await until(is_refused, what="a token without the right peer is refused")
+            assert "lacks the right peer" in (await state())[1]
+            (refused,) = (await mesh_of(us, rich))["refused"]
+            assert refused["region"] == "eu"
+        file.write_text(rich)
+        with running_relay(tmp_path / "eu", key=key_file, region="eu", more=more) as eu:
+
+            async def is_live() -> bool:
+                return (await state())[0] == "live"
+
+            await until(is_live, what="with the right token they are linked")
