@@ -24,7 +24,9 @@ from weft_server.local_mesh.proxy import HOST
 
 _LINE_BYTES_MAX: Final = MIB
 _SECRET_BYTES: Final = 16
-_ANSWER_S: Final = 60.0
+_ASKING_S: Final = 5.0
+_ANSWER_S: Final = 90.0
+"""Longer than a region may take to start."""
 
 Command = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -44,13 +46,13 @@ async def listening(
         assert task is not None, "a coroutine runs in a task"
         talks.add(task)
         try:
-            # Who hangs up before the answer has no use for it.
-            with suppress(ConnectionError, ValueError, asyncio.IncompleteReadError):
-                asked = json.loads(await reader.readline())
-                if not hmac.compare_digest(str(asked.pop("secret", "")), secret):
-                    return
-                writer.write(json.dumps(await _answer(obey, asked)).encode() + b"\n")
-                await writer.drain()
+            asked = await _read(reader, secret)
+            if asked is not None:
+                answer = await _answer(obey, asked)
+                # Who hung up before has no use for it.
+                with suppress(ConnectionError):
+                    writer.write(json.dumps(answer).encode() + b"\n")
+                    await writer.drain()
         finally:
             talks.discard(task)
             writer.close()
@@ -68,9 +70,12 @@ async def listening(
 
 
 def _write(path: Path, *, port: int, secret: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # Never seen half written.
+    new = path.with_suffix(".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:
         json.dump({"pid": os.getpid(), "port": port, "secret": secret}, file)
+    new.replace(path)
 
 
 def _remove(path: Path) -> None:
@@ -114,6 +119,21 @@ def ask(folder: MeshFolder, command: Command) -> Answer:
     if "error" in said:
         raise CallerError(said["error"], hint=said["hint"])
     return said
+
+
+async def _read(reader: asyncio.StreamReader, secret: str) -> Command | None:
+    """The command of somebody who knows the secret; None from anybody else, from who hangs up, and
+    from who is too slow."""
+    try:
+        async with asyncio.timeout(_ASKING_S):
+            line = await reader.readline()
+        asked = json.loads(line)
+    except (TimeoutError, ConnectionError, ValueError, RecursionError):
+        return None
+    if not isinstance(asked, dict):
+        return None
+    given = str(asked.pop("secret", "")).encode(errors="replace")
+    return asked if hmac.compare_digest(given, secret.encode()) else None
 
 
 async def _answer(obey: Callable[[Command], Awaitable[Answer]], asked: Command) -> Answer:
