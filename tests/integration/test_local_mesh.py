@@ -122,6 +122,7 @@ async def test_a_mesh_from_up_to_down(tmp_path: Path) -> None:
         shown = weft("mesh", "status", "--folder", mesh.folder).out
         assert "not all regions hold the same" in shown
         assert " cut " in shown
+        assert "region eu" in weft("mesh", "status", "--url", urls["eu"]).out
         assert mesh.do("heal")["healed"] == ["us-ap"]
         await mesh.until_equal(names, 5)
 

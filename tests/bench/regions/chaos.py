@@ -62,6 +62,7 @@ class Chaos:
     """Whether the stores of the regions that were killed verify."""
     cpu_s: dict[str, float]
     """Of each region's last process, until they agreed."""
+    network_cpu_s: float
     link_bytes: int
 
 
@@ -133,6 +134,7 @@ async def chaos(
             )
             for place, name in enumerate(mesh.regions)
         ]
+        network_cpu_s = -time.process_time()
         began_s = time.monotonic()
         # A machine that is busy takes seconds to start a process; the next step does not wait.
         steps: list[asyncio.Task[object]] = []
@@ -146,6 +148,7 @@ async def chaos(
         agreed_s = await _agreed(mesh, flushing, healed_s)
         said = flushing.result()
         flushed_s = max(one[1] for one in said) - healed_s
+        network_cpu_s += time.process_time()
         spent = {name: cpu_s(region.pid) for name, region in mesh.regions.items() if region.pid}
         link_bytes = sum(sum(link.bytes_arrived.values()) for link in mesh.links())
     held = {name: record_set(region.store) for name, region in mesh.regions.items()}
@@ -162,6 +165,7 @@ async def chaos(
         records=len(set().union(*held.values())),
         sound=all(verify(store, progress=lambda *_: None).is_sound for store in killed),
         cpu_s=spent,
+        network_cpu_s=network_cpu_s,
         link_bytes=link_bytes,
     )
 
@@ -217,6 +221,7 @@ def _report(table: Table, seconds: float, topology: Topology) -> None:
     table.add("stores of killed regions that do not verify", int(not one.sound), "", most=0)
     cpu = ", ".join(f"{name} {spent:.1f}" for name, spent in one.cpu_s.items())
     table.add("CPU of the regions since their last start", sum(one.cpu_s.values()), "s", note=cpu)
+    table.add("CPU of the network between them", one.network_cpu_s, "s")
     table.add("on all links", one.link_bytes / 1e6, "MB")
 
 
