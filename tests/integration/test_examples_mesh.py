@@ -67,7 +67,7 @@ async def test_the_regions_of_the_example_agree(tmp_path: Path) -> None:
             folder = tmp_path / region
             shutil.copytree(MESH / region, folder)
             shutil.copy(f"{key}.pub", folder)
-            minted = weft("token", "--key", key, "--read", "--write", "--peer")
+            minted = weft("token", "--key", key, "--read", "--append", "--peer")
             (folder / "peer.token").write_text(minted.out)
             text = (folder / "weft.toml").read_text()
             for name, port in ports.items():
