@@ -207,6 +207,7 @@ class End:
             ticket=None if region is None else store.random(16),
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
+            claims=store.hub.claims,
             reaching=Reaching(store.reach, due=_nothing, soon=store.soon),
         )
         self.is_congested = False
@@ -346,6 +347,7 @@ async def settle(*pairs: tuple[End, End]) -> None:
                     moved = True
                 moved |= await end.ask_one()
                 moved |= await end.admit_one()
+                moved |= end.session.sending.has_frames
 
 
 async def wander(rng: random.Random, steps: int, *pairs: tuple[End, End]) -> None:

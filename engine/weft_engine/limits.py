@@ -114,6 +114,20 @@ CONTEXTS_PER_FRAME: Final = 512
 FRONTIER_HASHES_MAX: Final = 32_768
 """Hashes of a frontier that are announced. Who has more announces some: that costs bytes only."""
 SAMPLE_HASHES_MAX: Final = 64
+SAMPLE_ENDS_MAX: Final = 1024
+SAMPLE_FLOOR_MAX: Final = 8192
+"""Of a list by which two regions find out what both hold; what is left out costs bytes only."""
+SAMPLE_RECORDS_FIRST: Final = 64
+SAMPLE_RECORDS_FACTOR: Final = 8
+"""How far back the first of these looks, and how many times as far each next one."""
+ZOOM_BYTES_MAX: Final = FRONTIER_HASHES_MAX // 8
+"""A bit for each hash of a list."""
+ASKED_CONTEXTS_MAX: Final = 1024
+ASKED_SHARED_MAX: Final = 64
+"""Contexts whose records one link is asked for at a time; and that where other links could be
+asked, too: so these get their share."""
+ASKED_IDLE_MS: Final = 5_000
+"""What one link was asked for is asked of others if nothing has come for so long."""
 ANNOUNCED_HASHES_MAX: Final = 131_072
 """Frontier hashes that a peer may announce on one link before their records have come, one for each
 context aside."""

@@ -66,7 +66,7 @@ def test_what_a_comparison_read_before_we_were_told_whose_it_is_does_not_go_back
             outgoing.head = Position(1)
             outgoing.committed(TOPIC, Position(1), from_peer=False)
             outgoing.differs(TOPIC, Position(1))
-            outgoing.lacking(TOPIC, [Position(p) for p in range(1, last + 1)], last)
+            outgoing.lacking(TOPIC, [Position(p) for p in range(1, last + 1)], last, last)
             for position in range(2, last):
                 outgoing.head = Position(position)
                 outgoing.committed(TOPIC, Position(position), from_peer=True)
@@ -88,7 +88,7 @@ def test_what_was_withheld_before_we_were_told_whose_it_is_does_not_go_back() ->
             outgoing = Outgoing()
             outgoing.head = Position(1)
             outgoing.differs(TOPIC, Position(0))
-            outgoing.lacking(TOPIC, [Position(1), Position(2)], Position(2))
+            outgoing.lacking(TOPIC, [Position(1), Position(2)], Position(2), Position(2))
             assert next_message(outgoing, records, signers=[]) is None
             outgoing.head = Position(2)
             for position in (1, 2):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
+from weft_engine.limits import SAMPLE_ENDS_MAX, SAMPLE_FLOOR_MAX
 from weft_engine.names import Position, RecordHash
 from weft_engine.records.envelope import decode_envelope
 from weft_engine.records.frontier import Frontier
@@ -60,6 +62,55 @@ def outside(
                 inside[parent] = True
                 open_outside -= 1
     return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """`ends`: of the chains among some of a context's records, newest first. `floor`: records whose
+    causal past, they included, is just what stands before these in the journal."""
+
+    ends: tuple[RecordHash, ...]
+    floor: tuple[RecordHash, ...]
+    reached: Position
+    """The oldest of the records that were looked at."""
+
+
+def chains(
+    connection: sqlite3.Connection,
+    context_id: int,
+    frontier: Frontier,
+    *,
+    records_max: int,
+    told: Position | None,
+) -> Chains:
+    """The chains among the last `records_max` records that led to `frontier`, without those whose
+    ends stand at `told` or behind it.
+
+    A record is the end of its chain unless one behind it names it as `prev`. What the records
+    behind a place depend on before it, with what of the frontier stands there, has all that
+    stands before it in its past: whatever is no parent of another record is maximal.
+    """
+    last = max(reading.positions_of(connection, frontier, context_id=context_id).values())
+    floor = set(frontier)
+    continued: set[RecordHash] = set()
+    ends: list[RecordHash] = []
+    reached = last
+    for count, (position, hash_, data) in enumerate(
+        reading.backwards(connection, context_id, last)
+    ):
+        if count >= records_max or len(ends) >= SAMPLE_ENDS_MAX:
+            break
+        reached = position
+        floor.discard(hash_)
+        if hash_ in continued:
+            continued.discard(hash_)
+        elif told is None or position < told:
+            ends.append(hash_)
+        envelope = decode_envelope(data)
+        floor.update(envelope.parents)
+        if envelope.prev is not None:
+            continued.add(envelope.prev)
+    return Chains(tuple(ends), tuple(sorted(floor)[:SAMPLE_FLOOR_MAX]), reached)
 
 
 def is_before(

@@ -222,6 +222,14 @@ def sample(connection: sqlite3.Connection, state: ContextState) -> list[RecordHa
         step = max(1, distance)
 
 
+def count_from(connection: sqlite3.Connection, context_id: int, first: Position) -> int:
+    """How many records of a context stand at `first` and behind it."""
+    row = connection.execute(
+        "SELECT count(*) FROM records WHERE context = ? AND position >= ?", (context_id, first)
+    ).fetchone()
+    return int(row[0])
+
+
 def backwards(
     connection: sqlite3.Connection, context_id: int, last: Position
 ) -> Iterator[tuple[Position, RecordHash, bytes]]:

@@ -30,6 +30,7 @@ from weft_engine.sync.audience import Audience
 from weft_engine.sync.driving.forwarding import Forwarding
 from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.driving.turns import Turns
+from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.live import Body, News, Sign, compose, news_of, nothing_of
 from weft_engine.sync.end.outgoing import Head
 from weft_engine.sync.end.pages import Pages
@@ -84,6 +85,8 @@ class Hub:
         """Over all contexts, once a region asks."""
         self.turns = Turns()
         """In which order they send it."""
+        self.claims = Claims()
+        """Which of them was asked for what is missing."""
         self._commits = commits
         self._sign = sign
         self._stop: Callable[[], None] | None = None

@@ -99,6 +99,8 @@ class Link:
             reaching=Reaching(store.reach, due=self._something_due, soon=_soon),
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
+            claims=store.hub.claims,
+            wake=self._wake,
             contexts_max=contexts_max,
             outbox_bytes=outbox_bytes,
             keeps_cursors=store.guard is None or store.guard.keeps_cursors,
@@ -322,6 +324,8 @@ class Link:
             return
         question = self._next_question()
         if question is None:
+            if self.session.sending.has_frames:
+                self._carrying.flush()
             return
         self._is_asking = True
         page = self._store.hub.pages.get(question) if isinstance(question, ReadRecords) else None
@@ -455,6 +459,10 @@ class Link:
 
     def _something_due(self) -> None:
         self.changed()
+
+    def _wake(self) -> None:
+        """Another link, or a commit, has made way: look what there is to do when it is done."""
+        asyncio.get_running_loop().call_soon(self.changed)
 
     async def _say_fault(self, fault: Exception) -> None:
         self.session.close(ByeCode.FAULT, f"the other side failed: {type(fault).__name__}")

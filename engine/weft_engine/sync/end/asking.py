@@ -30,6 +30,8 @@ from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.tickets import Tickets
 from weft_engine.sync.end.tree_questions import NamesRead, TreeRead
+from weft_engine.sync.end.zoom_questions import ChainsRead, SharedRead
+from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.framing.messages import Frontier, Hello
 
 
@@ -47,6 +49,8 @@ class Asking:
     progress: Progress
     round_began: Callable[[Hello], None]
     _is_asking: bool = False
+    _is_zooming: bool = False
+    """The question was what both hold."""
 
     def next(self, peer: Hello) -> Question | None:
         """None while there is nothing to ask, the last answer is not here, or what was read has
@@ -76,6 +80,12 @@ class Asking:
         announcement = comparison.to_announce()
         if announcement is not None:
             return announcement
+        if subject.zooming is not None:
+            zoom_question = subject.zooming.next_question()
+            self._tell(subject.zooming)
+            self._is_zooming = zoom_question is not None
+            if zoom_question is not None:
+                return zoom_question
         subscribe = subject.next_round(peer)
         if subscribe is not None:
             sending.outbox.put(subscribe)
@@ -100,6 +110,13 @@ class Asking:
         outbox, outgoing = sending.outbox, sending.outgoing
         comparison = subject.comparison
         assert comparison is not None, "nothing is asked before the peer's hello"
+        zooming = subject.zooming
+        if self._is_zooming and zooming is not None:
+            assert isinstance(answer, SharedRead | ChainsRead | FrontiersRead), "what it asks for"
+            self._is_zooming = False
+            zooming.supply(answer)
+            self._tell(zooming)
+            return
         match answer:
             case Listed():
                 for page in subject.listed(answer):
@@ -110,13 +127,17 @@ class Asking:
                 subject.named(answer)
             case FrontiersRead():
                 for context, frontier, sample in answer.frontiers:
-                    subject.say(Frontier(context, frontier, sample))
+                    if zooming is not None:
+                        zooming.announced(context, frontier)
+                    subject.say(Frontier(context, frontier, () if zooming else sample))
                 comparison.answered()
             case LackingRead():
                 comparison.answered()
                 for some in answer.contexts:
                     self.incoming.held(some.held)
-                    outgoing.lacking(some.context, some.positions, some.upto)
+                    outgoing.lacking(some.context, some.positions, some.after, some.upto)
+            case SharedRead() | ChainsRead():
+                raise AssertionError("only zooming asks for these")
             case HeldRead(asked, held):
                 self.incoming.looked_up(asked.hashes, held)
                 self.following.answered()
@@ -148,3 +169,7 @@ class Asking:
                 said = self.tickets.supply(answer)
                 if said is not None:
                     outbox.put(said)
+
+    def _tell(self, zooming: Zooming) -> None:
+        for message in zooming.messages():
+            self.subject.say(message)

@@ -13,7 +13,7 @@ Must never know: frames' bytes, the store.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -74,6 +74,10 @@ class Incoming:
         """Told of up to where everything of the peer's journal is durable here, each time that has
         moved."""
         self._announced: dict[RecordHash, ContextName] = {}
+        self._awaited: Counter[ContextName] = Counter()
+        """How many of these, of each context."""
+        self.arrived: Callable[[ContextName], None] | None = None
+        """Called when all that was announced of a context is journaled here."""
         self._contexts = 0
         """Of which frontiers were announced."""
         self._wanted: set[RecordHash] = set()
@@ -130,7 +134,10 @@ class Incoming:
     # ---- announced ----------------------------------------------------------------------------
 
     def announce(self, context: ContextName, hashes: Iterable[RecordHash]) -> None:
-        self._announced.update(dict.fromkeys(hashes, context))
+        for hash_ in hashes:
+            if hash_ not in self._announced:
+                self._announced[hash_] = context
+                self._awaited[context] += 1
         self._contexts += 1
         if len(self._announced) > ANNOUNCED_HASHES_MAX + self._contexts:
             raise LimitBroken(
@@ -141,8 +148,12 @@ class Incoming:
     def held(self, hashes: Iterable[RecordHash]) -> None:
         """These are journaled here."""
         for hash_ in hashes:
-            self._announced.pop(hash_, None)
+            self._came(hash_)
             self._close_tip(hash_)
+
+    def is_awaited(self, context: ContextName) -> bool:
+        """Something of it was announced and is not journaled here."""
+        return context in self._awaited
 
     # ---- tips ---------------------------------------------------------------------------------
 
@@ -210,7 +221,8 @@ class Incoming:
         self._announced = {
             hash_: context for hash_, context in self._announced.items() if interest.covers(context)
         }
-        self._contexts = len(set(self._announced.values()))
+        self._awaited = Counter(self._announced.values())
+        self._contexts = len(self._awaited)
         self._stated.clear()
         self._upto = None
         for opened in self._open.values():
@@ -266,7 +278,7 @@ class Incoming:
 
     def committed(self, hash_: RecordHash) -> bool:
         """A record was journaled. Whether the peer offered it, or said that it holds it."""
-        self._announced.pop(hash_, None)
+        self._came(hash_)
         self._wanted.discard(hash_)
         was_announced = self._close_tip(hash_)
         serials = self._offered.pop(hash_, None)
@@ -349,6 +361,16 @@ class Incoming:
             self._upto = max(self._upto or Position(0), self._stated.popleft()[1])
         if self._upto is not None and self._upto != before:
             self.on_stated(self._upto)
+
+    def _came(self, hash_: RecordHash) -> None:
+        context = self._announced.pop(hash_, None)
+        if context is None:
+            return
+        self._awaited[context] -= 1
+        if not self._awaited[context]:
+            del self._awaited[context]
+            if self.arrived is not None:
+                self.arrived(context)
 
     def _release(self, hash_: RecordHash, serial: int) -> None:
         serials = self._offered.get(hash_)

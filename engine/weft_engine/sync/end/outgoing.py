@@ -208,14 +208,22 @@ class Outgoing:
         self._comparing += 1
         self._settle(context, pending)
 
-    def lacking(self, context: ContextName, positions: list[Position], upto: Position) -> None:
-        """The peer lacks these, and may lack what comes after `upto`."""
+    def lacking(
+        self,
+        context: ContextName,
+        positions: list[Position],
+        after: Position,
+        newest: Position,
+    ) -> None:
+        """The peer lacks these and all behind `after`, of which there is something up to
+        `newest`."""
         pending = self._pending.get(context)
         if pending is None or not pending.comparing:
             return  # It was not here when the lists were made: all of it is new.
         self._comparing -= 1
         pending.comparing = False
-        pending.after = max(pending.after, upto)
+        pending.after = after
+        pending.newest = max(pending.newest, newest)
         left_out = pending.known | pending.spared
         pending.positions = deque(p for p in positions if p not in left_out)
         pending.known = {p for p in pending.known if p > pending.after}

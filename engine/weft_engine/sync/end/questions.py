@@ -44,6 +44,14 @@ from weft_engine.sync.end.tree_questions import (
     TreeRead,
     answer_tree,
 )
+from weft_engine.sync.end.zoom_questions import (
+    ChainsRead,
+    ReadChains,
+    ReadShared,
+    SharedRead,
+    read_chains,
+    read_shared,
+)
 from weft_engine.sync.interest import NOTHING, Interest
 
 
@@ -90,6 +98,8 @@ class Lacking:
     context: ContextName
     positions: list[Position]
     """Ascending."""
+    after: Position
+    """All behind this are lacking, too."""
     upto: Position
     """The context's newest record when this was computed."""
     held: frozenset[RecordHash]
@@ -242,6 +252,8 @@ Question = (
     | ReadNames
     | ReadFrontiers
     | ReadLacking
+    | ReadShared
+    | ReadChains
     | ReadRecords
     | ReadWanted
     | ReadConfirmations
@@ -255,6 +267,8 @@ Answer = (
     | NamesRead
     | FrontiersRead
     | LackingRead
+    | SharedRead
+    | ChainsRead
     | RecordsRead
     | ConfirmationsRead
     | HeldRead
@@ -276,6 +290,10 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
             return _frontiers(connection, question)
         case ReadLacking():
             return LackingRead(tuple(_lacking(connection, *some) for some in question.announced))
+        case ReadShared():
+            return read_shared(connection, question)
+        case ReadChains():
+            return read_chains(connection, question)
         case ReadRecords():
             return _records(connection, question)
         case ReadWanted():
@@ -350,9 +368,12 @@ def _lacking(
     held = frozenset(reading.positions_of(connection, frontier))
     state = reading.context(connection, name)
     if state is None:
-        return Lacking(name, [], Position(0), held)
+        return Lacking(name, [], Position(0), Position(0), held)
     positions = ancestry.lacking(connection, state, (*frontier, *sample))
-    return Lacking(name, positions, state.position, held)
+    if positions and reading.count_from(connection, state.id, positions[0]) == len(positions):
+        # Read one after the other, and shared with whoever lacks the same.
+        return Lacking(name, [], Position(positions[0] - 1), state.position, held)
+    return Lacking(name, positions, state.position, state.position, held)
 
 
 def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRead:

@@ -3,8 +3,7 @@ it costs as much as what differs.
 
 Each end tells the root of its tree. If they are equal that is all. Otherwise both go down to where
 their trees differ (`sync.end.descent`), announce the frontiers of the contexts that they have
-there, and say when that was the last. Of an announced context of which the other has announced
-nothing by then, it has nothing.
+there, and say when that was the last. Each frontier is answered (`sync.end.zooming`).
 
 Must never know: records, the store.
 """
@@ -18,15 +17,15 @@ from typing import TypeVar
 from weft_engine.limits import (
     CONTEXTS_PER_QUESTION,
     HELD_ENTRY_BYTES,
-    HELD_HASH_BYTES,
     TREE_DEPTH_MAX,
     TREE_SALT_BYTES,
 )
-from weft_engine.names import ContextName, Position
+from weft_engine.names import ContextName
 from weft_engine.sync.end.descent import Descent
 from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking
 from weft_engine.sync.end.tree_questions import NamesRead, ReadNames, TreeRead
+from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.framing.messages import Branches, Compared, Frontier, Hello, Message, Tree
 from weft_engine.sync.interest import Interest
@@ -42,7 +41,7 @@ class Reconciling:
 
     def __init__(
         self, interest: Interest, outgoing: Outgoing, *, ours: Hello, peer: Hello, salt: bytes,
-        say: Say,
+        say: Say, zooming: Zooming,
     ) -> None:  # fmt: skip
         assert len(salt) == TREE_SALT_BYTES, "so long is a salt"
         self._interest = interest
@@ -50,6 +49,7 @@ class Reconciling:
         self._stores = (ours.store, peer.store)
         self._salt = salt
         self._say = say
+        self._zooming = zooming
         self.is_far = True
         """Messages take their time to the peer, so there should be few of them."""
         self._read: TreeRead | None = None
@@ -63,8 +63,6 @@ class Reconciling:
         self._rows: deque[int] = deque()
         self._is_naming = False
         self._to_announce: deque[ContextName] = deque()
-        self._unanswered: dict[ContextName, Position] = {}
-        """Announced here, and not by the peer so far."""
         self._is_released = False
         self._count = 0
         """Of contexts that we announce."""
@@ -72,7 +70,6 @@ class Reconciling:
         self._announced: set[ContextName] = set()
         """By the peer."""
         self._peer_has_announced = False
-        self._lacking: deque[Frontier] = deque()
         self._asked = 0
 
     # ---- how far it is ------------------------------------------------------------------------
@@ -80,9 +77,8 @@ class Reconciling:
     @property
     def held_bytes(self) -> int:
         """About what is kept of what differs."""
-        contexts = len(self._unanswered) + len(self._announced) + len(self._to_announce)
-        hashes = sum(len(message.frontier) for message in self._lacking)
-        return HELD_ENTRY_BYTES * contexts + HELD_HASH_BYTES * hashes
+        contexts = len(self._announced) + len(self._to_announce)
+        return HELD_ENTRY_BYTES * contexts + self._zooming.held_bytes
 
     @property
     def was_listed(self) -> bool:
@@ -97,8 +93,8 @@ class Reconciling:
     @property
     def is_done(self) -> bool:
         """Every difference was looked at, in both directions."""
-        left = self._lacking or self._asked
-        return self.is_listed and self._has_announced and self._peer_has_announced and not left
+        has_all = self.is_listed and self._has_announced and self._peer_has_announced
+        return has_all and self._zooming.is_idle and not self._asked
 
     # ---- the trees ----------------------------------------------------------------------------
 
@@ -184,12 +180,12 @@ class Reconciling:
         self._end_descent()
         context = message.context
         if self._peer_has_announced or context in self._announced:
-            raise ProtocolViolation(f"no frontier of context {context!r} is due")
+            self._zooming.heard(message, is_due=False)
+            return
         if not self._interest.covers(context):
             raise OutsideInterest(f"context {context!r} was announced, outside the interest")
         self._announced.add(context)
-        self._unanswered.pop(context, None)
-        self._lacking.append(message)
+        self._zooming.heard(message, is_due=True)
 
     def to_announce(self) -> ReadNames | ReadFrontiers | None:
         """What to read next so that our frontiers can be announced. They all go out before the
@@ -224,17 +220,15 @@ class Reconciling:
             self._outgoing.differs(context, position)
             self._to_announce.append(context)
             self._count += 1
-            if context not in self._announced:
-                self._unanswered[context] = position
         self._found()
 
     def to_settle(self) -> ReadLacking | None:
         """Which of the peer's frontiers to compare with the journal next."""
-        some = _take(self._lacking)
+        some = self._zooming.settled(CONTEXTS_PER_QUESTION)
         if not some:
             return None
         self._asked += 1
-        return ReadLacking(tuple((m.context, m.frontier, m.sample) for m in some))
+        return ReadLacking(tuple(some))
 
     def answered(self) -> None:
         """One of these two questions was answered, and our frontiers are on their way."""
@@ -254,11 +248,8 @@ class Reconciling:
         self._settle()
 
     def _settle(self) -> None:
-        """Of what only we have announced, the peer has nothing."""
+        """Forget what was only there to be counted."""
         if self._has_announced and self._peer_has_announced:
-            for context, position in self._unanswered.items():
-                self._outgoing.absent(context, position)
-            self._unanswered.clear()
             self._announced.clear()
 
 

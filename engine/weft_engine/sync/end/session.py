@@ -33,7 +33,7 @@ Must never know: sockets, SQLite, tasks, what time it is.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from weft_engine.errors import MalformedFrame, PeerError, WeftError
 from weft_engine.limits import (
@@ -49,6 +49,7 @@ from weft_engine.names import Position, RecordHash
 from weft_engine.records.gate import Outcome
 from weft_engine.storage.journal import Identity
 from weft_engine.sync.end.asking import Asking
+from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.comparison import Comparison
 from weft_engine.sync.end.confirming import Confirming
 from weft_engine.sync.end.cost import Cost
@@ -70,6 +71,7 @@ from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.tickets import Tickets
 from weft_engine.sync.end.timing import Timing
+from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.fragments import Reassembly
 from weft_engine.sync.framing.frames import VERSION, decode_frame, encode
@@ -117,8 +119,9 @@ class Session:
     region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
     `showing` is its share in presence, `reaching` in who holds what; None: it has none. `told` is
     what all links of the store were told of, where they are told together; `recent` is what was
-    journaled last. `contexts_max`: more than this the link may not be about. `outbox_bytes`:
-    nothing is read for the peer while more than this waits to leave."""
+    journaled last. `claims` are shared by the links of the store, and `wake` is called when there
+    may be something to do because of another. `contexts_max`: more than this the link may not be
+    about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
 
     def __init__(
         self,
@@ -133,6 +136,8 @@ class Session:
         reaching: Reaching | None = None,
         told: Head | None = None,
         recent: Container[RecordHash] = (),
+        claims: Claims | None = None,
+        wake: Callable[[], None] | None = None,
         contexts_max: int = LISTED_CONTEXTS_MAX,
         outbox_bytes: int = OUTBOX_BYTES,
         keeps_cursors: bool = True,
@@ -153,12 +158,17 @@ class Session:
         self.sending = Sending(window, told, outbox_bytes=outbox_bytes)
         self._outbox = self.sending.outbox
         outgoing = self.sending.outgoing
+        self._zooming = None
+        if region is not None:
+            self._zooming = Zooming(claims or Claims(), self.incoming, wake or _sleep_on)
+            self.incoming.arrived = self._zooming.arrived
         self._subject = Subject(
             self.hello,
             outgoing,
             self._outbox,
             contexts_max=contexts_max,
             salt=None if ticket is None else tree_salt(ticket),
+            zooming=self._zooming,
         )
         self.cursors = LinkCursors(self.hello, self.incoming, outgoing, keeps_cursors=keeps_cursors)
         self.following = Following(
@@ -366,6 +376,8 @@ class Session:
             self.reaching.tick(now_ms)
         self.cursors.tick(now_ms)
         self._tell_cursor()
+        if self._zooming is not None:
+            self._zooming.tick(now_ms)
         match self._pulse.tick(now_ms, self.tickets.awaited or self._subject.resuming.awaited):
             case Beat.DEAD:
                 self.close(ByeCode.SILENT, self._pulse.why)
@@ -439,6 +451,8 @@ class Session:
                 self.incoming.announce(message.context, message.frontier)
             case Records():
                 self.incoming.receive(message, subject.accepts)
+                if self._zooming is not None:
+                    self._zooming.progressed()
             case Ack():
                 self._acked(message)
             case Want():
@@ -479,7 +493,12 @@ class Session:
                     # Before the lists are over it is about what the link was about before.
                     self.reaching.receive(message, counts=subject.is_listed)
             case Zoom() | Sample():
-                raise ProtocolViolation("a zoom or sample came where none is due")
+                if subject.zooming is None:
+                    raise ProtocolViolation("a zoom or sample came, and only regions say them")
+                if isinstance(message, Zoom):
+                    subject.zooming.zoomed(message)
+                else:
+                    subject.zooming.sampled(message)
             case Check():
                 raise ProtocolViolation("a check came where none is due")
             case Clock():
@@ -562,6 +581,8 @@ class Session:
         self.cursors.ended(self.progress.durable_upto())
         self.following.end()
         self.incoming.end()
+        if self._zooming is not None:
+            self._zooming.end()
         if self.neighbour is not None:
             self.neighbour.end()
         self.end = end
@@ -570,3 +591,7 @@ class Session:
         if self._showing is not None:
             peer_is_relay = self.peer is not None and self.peer.region is not None
             self._showing.end(peer_is_relay=peer_is_relay)
+
+
+def _sleep_on() -> None:
+    """Nobody has to be told: whoever moves the session looks by himself."""

@@ -19,6 +19,7 @@ from weft_engine.sync.end.reconciling import Reconciling
 from weft_engine.sync.end.resuming import Resuming
 from weft_engine.sync.end.rounds import Rounds
 from weft_engine.sync.end.tree_questions import NamesRead, ReadTree, TreeRead
+from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import (
     Branches,
@@ -34,7 +35,7 @@ from weft_engine.sync.interest import NOTHING, Interest
 
 class Subject:
     """`contexts_max`: more than this a link with lists may not be about. `salt`: random bytes for
-    trees, of an end with a region."""
+    trees, of an end with a region; and how it finds out there what both hold is `zooming`."""
 
     def __init__(
         self,
@@ -44,11 +45,15 @@ class Subject:
         *,
         contexts_max: int,
         salt: bytes | None = None,
+        zooming: Zooming | None = None,
     ) -> None:
         self._hello = hello
         self._outgoing = outgoing
         self._outbox = outbox
         self._salt = salt
+        self._zooming = zooming
+        self.zooming: Zooming | None = None
+        """Between two regions."""
         self._contexts_max = contexts_max
         self.interest = NOTHING
         """What both ends agree on."""
@@ -89,7 +94,8 @@ class Subject:
 
     def greeted(self, peer: Hello) -> None:
         self.interest = self.accepts = peer.interest.intersection(self._hello.interest)
-        if self._salt is not None and peer.region is not None:
+        if self._salt is not None and self._zooming is not None and peer.region is not None:
+            self.zooming = self._zooming
             self.comparison = Reconciling(
                 self.interest,
                 self._outgoing,
@@ -97,6 +103,7 @@ class Subject:
                 peer=peer,
                 salt=self._salt,
                 say=self.say,
+                zooming=self._zooming,
             )
         else:
             self.comparison = Comparison(

@@ -36,6 +36,8 @@ from weft_engine.limits import (
     REASON_BYTES_MAX,
     RECORDS_PER_MESSAGE_MAX,
     REGION_NAME_BYTES_MAX,
+    SAMPLE_ENDS_MAX,
+    SAMPLE_FLOOR_MAX,
     SAMPLE_HASHES_MAX,
     TICKET_BYTES,
     TREE_DEPTH_MAX,
@@ -46,6 +48,7 @@ from weft_engine.limits import (
     TREE_SALT_BYTES,
     WANTED_PER_FRAME_MAX,
     WINDOW_FRAMES_MAX,
+    ZOOM_BYTES_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash, context_name
 from weft_engine.records.certificate import Certificate
@@ -171,9 +174,9 @@ def _fields(message: Message) -> tuple[object, ...]:
         case Reach():
             return (23, message.regions)
         case Zoom():
-            return (24, message.context, message.newer, message.older)
+            return (24, message.context, message.round, message.held, message.asks)
         case Sample():
-            return (25, message.context, message.hashes)
+            return (25, message.context, message.ends, message.floor)
         case Check():
             return (26, message.entries)
         case Clock():
@@ -508,14 +511,15 @@ def _reach(reader: Reader) -> Reach:
 
 def _zoom(reader: Reader) -> Zoom:
     context = _context(reader)
-    newer = _hash(reader, "newer")
-    return Zoom(context, newer, None if reader.nil() else _hash(reader, "older"))
+    round_ = reader.uint("round", least=1, most=INTEGER_MAX)
+    held = reader.blob("held", size_max=ZOOM_BYTES_MAX)
+    return Zoom(context, round_, held, reader.flag("asks"))
 
 
 def _sample(reader: Reader) -> Sample:
     context = _context(reader)
-    hashes = reader.hashes("sample", count_max=SAMPLE_HASHES_MAX, ascending=False)
-    return Sample(context, hashes)
+    ends = reader.hashes("ends", count_max=SAMPLE_ENDS_MAX, ascending=False)
+    return Sample(context, ends, reader.hashes("floor", count_max=SAMPLE_FLOOR_MAX, ascending=True))
 
 
 def _check(reader: Reader) -> Check:
@@ -564,8 +568,8 @@ _READERS: Final = (
     ("tips", 3, _tips),
     ("live", 1, _live),
     ("reach", 1, _reach),
-    ("zoom", 3, _zoom),
-    ("sample", 2, _sample),
+    ("zoom", 4, _zoom),
+    ("sample", 3, _sample),
     ("check", 1, _check),
     ("clock", 2, _clock),
 )

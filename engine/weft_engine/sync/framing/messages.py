@@ -274,20 +274,25 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Zoom:
-    """Please say what you hold of this context between these two of the sample you gave: behind
-    `older` (None: from the beginning) and before `newer`."""
+    """Which hashes of the receiver's `round`-th list of a context (its Frontier is the first) the
+    sender holds: one bit each, from the lowest; nothing at all if it has nothing of the context.
+    `asks`: for what it lacks; not if somebody else is asked for it now."""
 
     context: ContextName
-    newer: RecordHash
-    older: RecordHash | None
+    round: int
+    held: bytes
+    asks: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The answer to a Zoom: newest first, evenly apart."""
+    """The next list of a context, newest first: the ends of the chains that the sender's journal
+    has between the list before and some place further back, and records whose causal past is just
+    what stands before that place."""
 
     context: ContextName
-    hashes: tuple[RecordHash, ...]
+    ends: tuple[RecordHash, ...]
+    floor: tuple[RecordHash, ...]
 
 
 @dataclass(frozen=True, slots=True)

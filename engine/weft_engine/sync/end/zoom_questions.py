@@ -1,0 +1,70 @@
+"""What an end asks its store to find out what the peer holds of a context (`sync.end.zooming`).
+
+Must never know: the session.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.storage import ancestry, reading
+from weft_engine.storage.ancestry import Chains
+
+
+@dataclass(frozen=True, slots=True)
+class ReadShared:
+    """Which of these are journaled here: of each context some hashes."""
+
+    lists: tuple[tuple[ContextName, tuple[RecordHash, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedRead:
+    question: ReadShared
+    held: tuple[frozenset[RecordHash] | None, ...]
+    """None where nothing of the context is here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadChains:
+    """The chains of a context, as `ancestry.chains` says."""
+
+    context: ContextName
+    frontier: tuple[RecordHash, ...]
+    records_max: int
+    told: Position | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainsRead:
+    context: ContextName
+    chains: Chains
+
+
+def read_shared(connection: sqlite3.Connection, question: ReadShared) -> SharedRead:
+    return SharedRead(question, tuple(_held(connection, *some) for some in question.lists))
+
+
+def read_chains(connection: sqlite3.Connection, question: ReadChains) -> ChainsRead:
+    state = reading.context(connection, question.context)
+    assert state is not None, "what was announced is here"
+    chains = ancestry.chains(
+        connection,
+        state.id,
+        question.frontier,
+        records_max=question.records_max,
+        told=question.told,
+    )
+    return ChainsRead(question.context, chains)
+
+
+def _held(
+    connection: sqlite3.Connection, name: ContextName, hashes: Sequence[RecordHash]
+) -> frozenset[RecordHash] | None:
+    state = reading.context(connection, name)
+    if state is None or not state.records:
+        return None
+    return frozenset(reading.positions_of(connection, hashes, context_id=state.id))

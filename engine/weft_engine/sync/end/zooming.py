@@ -1,0 +1,423 @@
+"""How two regions find out, of a context that differs, exactly what the other lacks.
+
+Each end tells lists of hashes of its own records, the other answers each with a bit for every hash
+(`Zoom`). The first list is the frontier. If one end holds all of the other's, the answer says so,
+and who gets it has nothing to send; who gave it knows the other's past, and sends what is not in
+it. If neither does, both have written: then each tells the ends of its newest chains and a floor,
+below which the other, if it holds the floor, holds everything; as far back as that takes.
+
+Invariants:
+
+ 1. `shared` has only records that are here and that the peer said it holds, by naming them or by a
+    bit. So their past is there too, and whatever else is said wrongly, or not at all, costs bytes.
+ 2. If each end holds the floor of the other's last list, `shared` has the whole common past in its
+    past, equivocations aside. For let r be a record of both, in the chain of a writer w. If r
+    stands below our floor, it is in the floor's past. If not, we told the end of w's chain here.
+    If the peer holds it, r is in its past. If not, the end of w's chain at the peer comes before
+    ours, so it is here; the peer told it, or it is in the past of the peer's floor.
+ 3. A list is answered when it comes. An answer that does not hold all of a frontier asks for the
+    rest, or says that somebody else is asked for it now (`claims`); then it is given again, behind
+    a newer frontier, when our turn comes. Nothing is sent before it is asked for. So nobody waits
+    but for records that somebody sends whatever else happens.
+
+Must never know: frames' bytes, the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from weft_engine.limits import (
+    ASKED_IDLE_MS,
+    CONTEXTS_PER_QUESTION,
+    HELD_ENTRY_BYTES,
+    HELD_HASH_BYTES,
+    SAMPLE_RECORDS_FACTOR,
+    SAMPLE_RECORDS_FIRST,
+)
+from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.sync.end.claims import Claims
+from weft_engine.sync.end.questions import FrontiersRead, ReadFrontiers
+from weft_engine.sync.end.zoom_questions import ChainsRead, ReadChains, ReadShared, SharedRead
+from weft_engine.sync.faults import ProtocolViolation
+from weft_engine.sync.framing.messages import Frontier, Sample, Zoom
+
+ZoomQuestion = ReadShared | ReadChains | ReadFrontiers
+ZoomAnswer = SharedRead | ChainsRead | FrontiersRead
+
+
+class Arriving(Protocol):
+    """What the peer announced and has not come (`sync.end.incoming`)."""
+
+    def held(self, hashes: Collection[RecordHash], /) -> None: ...
+
+    def is_awaited(self, context: ContextName, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """One that an end told. `floor`: where in it the floor begins."""
+
+    hashes: tuple[RecordHash, ...]
+    floor: int
+    round: int
+
+
+@dataclass(slots=True)
+class _Zoomed:
+    """A context that differs."""
+
+    ours: _List | None = None
+    """Our last list; None before our frontier was told."""
+    theirs: _List | None = None
+    frontier: tuple[RecordHash, ...] = ()
+    """Ours, that was told."""
+    announced: tuple[RecordHash, ...] = ()
+    """The peer's, that came first."""
+    reached: Position | None = None
+    """How far back our lists have come."""
+    records: int = SAMPLE_RECORDS_FIRST
+    """How far back the next one looks."""
+    shared: set[RecordHash] = field(default_factory=set)
+    looking: int = 0
+    """Lists of it that are not looked up."""
+    contains: bool = False
+    """All that the peer announced is here."""
+    covers: bool = False
+    """The floor of the peer's last list is here."""
+    is_covered: bool = False
+    """The floor of our last list is there."""
+    is_answered: bool = True
+    """Our last list is."""
+    has_answered: bool = False
+    """We have answered the peer's frontier,"""
+    asks_later: bool = False
+    """and have not asked for what is lacking here."""
+    may_hear: bool = False
+    """The peer may tell its next list."""
+    is_asked: bool = False
+    """The peer asks for what it lacks, or holds all that we announced."""
+    is_put_off: bool = False
+    """It has answered, and asks later."""
+    is_contained: bool = False
+    """All that we announced is there."""
+    goes_on: bool = False
+    """Our next list is due."""
+    is_settled: bool = False
+    """What the peer lacks can be told."""
+
+
+class Zooming:
+    """`claims` are shared by the links of a store, `wake` is called when one of them makes way for
+    us; `arriving` is what this link awaits."""
+
+    def __init__(self, claims: Claims, arriving: Arriving, wake: Callable[[], None]) -> None:
+        self._claims = claims
+        self._arriving = arriving
+        self._wake = wake
+        self._contexts: dict[ContextName, _Zoomed] = {}
+        self._looks: deque[tuple[ContextName, tuple[RecordHash, ...]]] = deque()
+        """Lists of the peer that are not looked up."""
+        self._asks: deque[ContextName] = deque()
+        """What is to be asked for when there is room for it."""
+        self._late: deque[tuple[ContextName, bytes]] = deque()
+        """What is asked for now, behind our newest frontier."""
+        self._walks: deque[ContextName] = deque()
+        self._settled: dict[ContextName, None] = {}
+        self._messages: deque[Frontier | Zoom | Sample] = deque()
+        self._progress_ms: int | None = None
+        self._has_ended = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is left to find out, in either direction."""
+        return not (self._contexts or self._messages)
+
+    @property
+    def held_bytes(self) -> int:
+        """About what this takes."""
+        hashes = 0
+        for one in self._contexts.values():
+            told = 0 if one.theirs is None else len(one.theirs.hashes)
+            hashes += len(one.announced) + told + len(one.shared)
+        return HELD_ENTRY_BYTES * len(self._contexts) + HELD_HASH_BYTES * hashes
+
+    # ---- lists --------------------------------------------------------------------------------
+
+    def announced(self, context: ContextName, frontier: tuple[RecordHash, ...]) -> None:
+        """Our frontier is told now."""
+        one = self._contexts.setdefault(context, _Zoomed())
+        one.frontier = frontier
+        self._tell(one, frontier, 0)
+
+    def heard(self, message: Frontier, *, is_due: bool) -> None:
+        """The peer's frontier came: the first (`is_due`), or a newer one of a context for which it
+        asks only now. ProtocolViolation if it is neither."""
+        one = self._contexts.get(message.context)
+        if not is_due and (one is None or not one.is_put_off):
+            raise ProtocolViolation(f"no frontier of context {message.context!r} is due")
+        if one is None:
+            one = self._contexts[message.context] = _Zoomed()
+        if is_due:
+            self._claims.join(self)
+            one.announced = message.frontier
+            self._hear(message.context, one, message.frontier, 0)
+        else:
+            self._look(message.context, one, message.frontier)
+
+    def sampled(self, message: Sample) -> None:
+        """ProtocolViolation if it has no place here."""
+        one = self._contexts.get(message.context)
+        if one is None or not one.may_hear:
+            raise ProtocolViolation(f"no sample of context {message.context!r} is due")
+        one.may_hear = False
+        self._hear(message.context, one, (*message.ends, *message.floor), len(message.ends))
+
+    def zoomed(self, message: Zoom) -> None:
+        """The answer to one of our lists. ProtocolViolation if it is to none."""
+        context = message.context
+        one = self._contexts.get(context)
+        ours = None if one is None else one.ours
+        is_late = one is not None and one.is_put_off and message.round == 1
+        if (
+            one is None
+            or ours is None
+            or not (is_late or (message.round == ours.round and not one.is_answered))
+        ):
+            raise ProtocolViolation(f"no zoom of context {context!r} is due")
+        is_first = message.round == 1
+        asked = _List(one.frontier, 0, 1) if is_first else ours
+        held = _held(asked.hashes, message.held)
+        if held is None:
+            if message.held or not is_first or one.theirs is not None:
+                raise ProtocolViolation(
+                    f"a zoom of context {context!r} has {len(message.held)} bytes for"
+                    f" {len(asked.hashes)} hashes"
+                )
+            held = []
+            one.contains = True  # Nothing of it is there, and we hold all of nothing.
+        one.shared.update(held)
+        is_covered = one.shared.issuperset(asked.hashes[asked.floor :])
+        if is_first:
+            one.is_contained = is_covered
+            one.is_asked = is_covered or message.asks
+            if is_late and not one.is_asked:
+                raise ProtocolViolation(f"context {context!r} was put off twice")
+            one.is_put_off = not one.is_asked
+        if not is_late:
+            one.is_answered = True
+            one.is_covered = is_covered
+            one.goes_on = not is_covered
+        self._advance(context, one)
+
+    # ---- the store ----------------------------------------------------------------------------
+
+    def next_question(self) -> ZoomQuestion | None:
+        if self._looks:
+            count = min(len(self._looks), CONTEXTS_PER_QUESTION)
+            return ReadShared(tuple(self._looks.popleft() for _ in range(count)))
+        if self._walks:
+            context = self._walks.popleft()
+            one = self._contexts[context]
+            question = ReadChains(context, one.frontier, one.records, one.reached)
+            one.records *= SAMPLE_RECORDS_FACTOR
+            return question
+        if self._late:
+            count = min(len(self._late), CONTEXTS_PER_QUESTION)
+            some = [self._late[at][0] for at in range(count)]
+            here = [name for name in some if self._contexts[name].ours is not None]
+            if here:
+                return ReadFrontiers(tuple(here))
+            self.supply(FrontiersRead(()))
+        return None
+
+    def supply(self, found: ZoomAnswer) -> None:
+        match found:
+            case SharedRead(question, held):
+                for (context, hashes), some in zip(question.lists, held, strict=True):
+                    one = self._contexts[context]
+                    one.looking -= 1
+                    self._looked(context, one, hashes, some)
+                    self._advance(context, one)
+            case ChainsRead(context, chains):
+                one = self._contexts[context]
+                one.reached = chains.reached
+                self._tell(one, (*chains.ends, *chains.floor), len(chains.ends))
+                self._messages.append(Sample(context, chains.ends, chains.floor))
+            case FrontiersRead(frontiers):
+                fresh = {name: frontier for name, frontier, _ in frontiers}
+                for _ in range(min(len(self._late), CONTEXTS_PER_QUESTION)):
+                    context, bits = self._late.popleft()
+                    one = self._contexts[context]
+                    frontier = fresh.get(context, one.frontier)
+                    if frontier != one.frontier:
+                        self._messages.append(Frontier(context, frontier, ()))
+                    self._ask_for(context, one, bits, asks=True)
+                    self._forget_done(context, one)
+
+    def messages(self) -> list[Frontier | Zoom | Sample]:
+        """What is to be told now."""
+        self._ask()
+        told = list(self._messages)
+        self._messages.clear()
+        return told
+
+    def settled(
+        self, count_max: int
+    ) -> list[tuple[ContextName, tuple[RecordHash, ...], tuple[RecordHash, ...]]]:
+        """Contexts of which what the peer lacks can be computed now: what it announced, and what it
+        is known to hold."""
+        some: list[tuple[ContextName, tuple[RecordHash, ...], tuple[RecordHash, ...]]] = []
+        while self._settled and len(some) < count_max:
+            context = next(iter(self._settled))
+            del self._settled[context]
+            one = self._contexts[context]
+            some.append((context, one.announced, tuple(one.shared)))
+            one.is_settled = True
+            self._forget_done(context, one)
+        return some
+
+    # ---- time, and other links ----------------------------------------------------------------
+
+    def arrived(self, context: ContextName) -> None:
+        """All that the peer announced of it is here."""
+        self._progress_ms = None
+        self._claims.done(context, self)
+        if self._asks:
+            self._wake()
+
+    def progressed(self) -> None:
+        """Something came that the peer was asked for."""
+        self._progress_ms = None
+
+    def freed(self, context: ContextName, /) -> None:
+        """As `Claimant.freed`: what came from others is looked up first."""
+        self._look(context, self._contexts[context], self._contexts[context].announced)
+        self._wake()
+
+    def tick(self, now_ms: int) -> None:
+        if self._progress_ms is None:
+            self._progress_ms = now_ms
+        elif now_ms - self._progress_ms >= ASKED_IDLE_MS:
+            self._claims.give_way(self)
+
+    def end(self) -> None:
+        """The link is over."""
+        self._contexts.clear()
+        self._settled.clear()
+        for queue in (self._looks, self._asks, self._late, self._walks, self._messages):
+            queue.clear()
+        self._claims.leave(self)
+
+    # ---- inside -------------------------------------------------------------------------------
+
+    def _tell(self, one: _Zoomed, hashes: tuple[RecordHash, ...], floor: int) -> None:
+        one.ours = _List(hashes, floor, 1 if one.ours is None else one.ours.round + 1)
+        one.is_answered = False
+
+    def _hear(
+        self, context: ContextName, one: _Zoomed, hashes: tuple[RecordHash, ...], floor: int
+    ) -> None:
+        one.theirs = _List(hashes, floor, 1 if one.theirs is None else one.theirs.round + 1)
+        self._look(context, one, hashes)
+
+    def _look(self, context: ContextName, one: _Zoomed, hashes: tuple[RecordHash, ...]) -> None:
+        one.looking += 1
+        self._looks.append((context, hashes))
+
+    def _looked(
+        self,
+        context: ContextName,
+        one: _Zoomed,
+        hashes: tuple[RecordHash, ...],
+        held: frozenset[RecordHash] | None,
+    ) -> None:
+        theirs = one.theirs
+        assert theirs is not None, "what is looked up was heard"
+        if held is not None:
+            one.shared.update(held)
+            self._arriving.held(held)
+        is_all = held is not None and held.issuperset(hashes)
+        if hashes is one.announced:
+            one.contains = is_all
+            if one.asks_later:
+                # Our turn has come.
+                if is_all:
+                    self._ask_for(context, one, _bits(hashes, held), asks=False)
+                else:
+                    self._late.append((context, _bits(hashes, held)))
+                return
+            asks = not is_all and self._claims.has_room(self) and self._claims.take(context, self)
+            if not is_all and not asks:
+                one.asks_later = True
+                self._asks.append(context)
+            one.has_answered = True
+            one.covers = is_all
+            one.may_hear = not is_all
+            self._messages.append(Zoom(context, 1, _bits(hashes, held), asks))
+        elif hashes is theirs.hashes:
+            one.covers = held is not None and held.issuperset(hashes[theirs.floor :])
+            one.may_hear = not one.covers
+            self._messages.append(Zoom(context, theirs.round, _bits(hashes, held), False))
+        else:
+            one.contains = one.contains or is_all  # A newer frontier: we know how far it is.
+
+    def _ask(self) -> None:
+        """Ask for what there was no room for, as far as others are not asked for it."""
+        while self._asks and self._claims.has_room(self):
+            context = self._asks.popleft()
+            if self._claims.take(context, self):
+                self._look(context, self._contexts[context], self._contexts[context].announced)
+
+    def _ask_for(self, context: ContextName, one: _Zoomed, bits: bytes, *, asks: bool) -> None:
+        """What was put off is asked for now; or everything has come from others."""
+        one.asks_later = False
+        self._messages.append(Zoom(context, 1, bits, asks))
+        if not self._arriving.is_awaited(context):
+            self._claims.done(context, self)
+
+    def _advance(self, context: ContextName, one: _Zoomed) -> None:
+        """Go on with what is known now."""
+        if one.looking:
+            return
+        if one.goes_on and one.theirs is not None:
+            one.goes_on = False
+            if not one.contains:
+                self._walks.append(context)
+        is_known = one.contains or one.is_contained or (one.covers and one.is_covered)
+        if one.is_asked and one.is_answered and is_known and not one.is_settled:
+            self._settled[context] = None
+        self._forget_done(context, one)
+
+    def _forget_done(self, context: ContextName, one: _Zoomed) -> None:
+        """Nothing more is to be told or heard of it."""
+        has_told = one.ours is None or (
+            one.is_settled and one.is_answered and (one.is_covered or one.contains)
+        )
+        is_known = one.covers or one.is_contained or one.ours is None
+        has_heard = one.theirs is None or (one.has_answered and not one.asks_later and is_known)
+        if has_told and has_heard and not one.looking:
+            self._contexts.pop(context, None)
+            if not self._contexts:
+                self._claims.rest(self)
+
+
+def _bits(hashes: Sequence[RecordHash], held: Collection[RecordHash] | None) -> bytes:
+    """Nothing at all if nothing of the context is here."""
+    if held is None:
+        return b""
+    bits = bytearray((len(hashes) + 7) // 8)
+    for at, hash_ in enumerate(hashes):
+        if hash_ in held:
+            bits[at >> 3] |= 1 << (at & 7)
+    return bytes(bits)
+
+
+def _held(hashes: Sequence[RecordHash], bits: bytes) -> list[RecordHash] | None:
+    """Those of the hashes that the bits name; None if they are too many or too few bits."""
+    if len(bits) != (len(hashes) + 7) // 8 or (bits and bits[-1] >> ((len(hashes) - 1) % 8 + 1)):
+        return None
+    return [hash_ for at, hash_ in enumerate(hashes) if bits[at >> 3] >> (at & 7) & 1]
