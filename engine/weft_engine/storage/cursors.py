@@ -145,11 +145,26 @@ def forget(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM cursors")
 
 
+def sent_elsewhere(connection: sqlite3.Connection, between: Between) -> Position:
+    """Up to where of our journal some other peer was known to hold everything, for the same
+    interest."""
+    (found,) = connection.execute(
+        "SELECT max(sent) FROM cursors WHERE interest = ? AND peer <> ?",
+        (between.interest, between.peer),
+    ).fetchone()
+    return Position(found or 0)
+
+
 def unsent(
-    connection: sqlite3.Connection, place: Place, covers: Callable[[str], bool]
+    connection: sqlite3.Connection,
+    place: Place,
+    covers: Callable[[str], bool],
+    *,
+    elsewhere: Position,
 ) -> Unsent | None:
-    """What is behind a place in our own journal. None if something came from elsewhere since: the
-    peer may have it too, and a comparison tells; or if it is too much to look at."""
+    """What is behind a place in our own journal. None if something came from elsewhere since, or
+    was sent there, up to `elsewhere`: the peer may have it too, and a comparison tells; or if it is
+    too much to look at."""
     (head,) = connection.execute("SELECT max(position) FROM records").fetchone()
     head = head or 0
     if not place.sent <= place.met <= head or head - place.sent > CURSOR_TAIL_RECORDS_MAX:
@@ -164,6 +179,8 @@ def unsent(
     for position, name, is_own in rows:
         if not covers(name):
             continue
+        if is_own and position <= elsewhere:
+            return None
         if is_own:
             found.setdefault(ContextName(name), []).append(Position(position))
         elif position > place.met:

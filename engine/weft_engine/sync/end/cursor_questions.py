@@ -85,7 +85,10 @@ def answer_cursor(connection: sqlite3.Connection, question: CursorQuestion) -> C
     match question:
         case ReadCursor(between, interest):
             place = cursors.held(connection, between)
-            found = None if place is None else cursors.unsent(connection, place, interest.covers)
+            if place is None:
+                return CursorRead(None, None)
+            elsewhere = cursors.sent_elsewhere(connection, between)
+            found = cursors.unsent(connection, place, interest.covers, elsewhere=elsewhere)
             return CursorRead(None if found is None else place, found)
         case ReadBehind(interest, cursor):
             return _behind(connection, interest, cursor)
