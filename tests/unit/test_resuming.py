@@ -119,6 +119,40 @@ def test_each_end_sends_what_the_other_lacks_and_nothing_else() -> None:
     asyncio.run(run())
 
 
+def test_what_was_sent_to_another_region_is_compared_and_not_sent_again() -> None:
+    """The region that was left got it from there, or did not: lists tell."""
+
+    async def run() -> None:
+        async with stores(3) as (a, relay, other):
+            await a.write("c/1", "one")
+            for one in (relay, other):
+                await met(a, one)
+            there = await a.write("c/1", "while it is there")
+            await met(a, other)
+            regions = End(relay, region="eu"), End(other, region="us")
+            await settle(regions)
+            cut(regions)
+            pair = await again(a, relay)
+            assert not has_resumed(pair)
+            assert not pair[0].records_sent
+            assert not pair[1].records_sent
+            await part(pair)
+            # What the region that was left has not got yet is offered to it, once.
+            late = await a.write("c/2", "that region is cut off")
+            await met(a, other)
+            pair = await again(a, relay)
+            assert pair[0].records_sent == [record.envelope_bytes for record in late]
+            await part(pair)
+            assert {record.hash for record in (*there, *late)} <= set(await relay.hashes())
+            # Nothing was sent elsewhere since: it resumes.
+            here = await a.write("c/1", "and on")
+            pair = await again(a, relay)
+            assert has_resumed(pair)
+            assert pair[0].records_sent == [record.envelope_bytes for record in here]
+
+    asyncio.run(run())
+
+
 def test_a_resumed_link_says_when_all_has_come() -> None:
     """As after lists: whoever waits for what the relay holds waits for its records."""
 
