@@ -16,7 +16,7 @@ from weft_engine.storage import tickets
 from weft_engine.storage.migration import _STEPS
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.framing.frames import encode
-from weft_engine.sync.framing.messages import Contexts, Issue, Kept, Records, Ticket
+from weft_engine.sync.framing.messages import Contexts, Cursor, Issue, Kept, Records, Ticket
 from weft_engine.sync.interest import EVERYTHING
 
 PEER = b"p" * 16
@@ -153,7 +153,8 @@ def test_nothing_is_sent_while_the_fresh_ticket_has_not_come() -> None:
             while await end.ask_one():
                 end.flush(other)
             assert await last(a, relay) == A
-            assert [type(frame) for frame in end.sent[-2:]] == [Kept, Records]
+            # And then a cursor: that was all there was.
+            assert [type(frame) for frame in end.sent[-3:]] == [Kept, Records, Cursor]
 
     asyncio.run(run())
 
