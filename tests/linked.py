@@ -31,9 +31,10 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.driving.hub import Hub
 from weft_engine.sync.driving.inspection import inspect
 from weft_engine.sync.end.live import Body
-from weft_engine.sync.end.questions import RecordsRead, Writing, answer
+from weft_engine.sync.end.questions import Answer, Question, RecordsRead, Writing, answer
 from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.session import Session
+from weft_engine.sync.end.tree_questions import ReadTree
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.frames import decode_frame
 from weft_engine.sync.framing.messages import Message as Frame
@@ -278,19 +279,31 @@ class End:
         self.changed()
 
     async def ask_one(self) -> bool:
+        question = self.next_question()
+        if question is None:
+            return False
+        await self.ask(question)
+        return True
+
+    def next_question(self) -> Question | None:
         question = self.session.next_question()
         if self.session.peer is not None:
             self.store.hub.follow(self)
-        if question is None:
-            return False
-        ask = self.store.journal.write if isinstance(question, Writing) else self.store.journal.read
-        found = await ask(lambda c: answer(c, question))
+        return question
+
+    async def ask(self, question: Question) -> None:
+        found: Answer
+        if isinstance(question, ReadTree):
+            found = await self.store.hub.tree.read(question, self.store.journal.read)
+        elif isinstance(question, Writing):
+            found = await self.store.journal.write(lambda c: answer(c, question))
+        else:
+            found = await self.store.journal.read(lambda c: answer(c, question))
         if isinstance(found, RecordsRead):
             items = await self.store.signature_items(found.all)
             found = replace(found, items=tuple(items))
         self.session.supply(found)
         self.changed()
-        return True
 
     async def admit_one(self) -> bool:
         admission = self.session.incoming.next_admission()
