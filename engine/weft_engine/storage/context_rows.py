@@ -29,10 +29,12 @@ def rows_below(
     connection: sqlite3.Connection, prefix: str, after: str, *, limit: int
 ) -> list[ContextRow]:
     """Contexts whose names start with `prefix` and come after `after`, in order of names."""
+    # One lower bound: with two of them every page would be looked for from the first name.
+    begins = "name > ?" if after > prefix else "name >= ?"
     return _read(
         connection,
-        f"{_ROW} AND name >= ? AND name > ? AND name < ? ORDER BY name LIMIT ?",
-        (prefix, after, prefix + _AFTER_ALL, limit),
+        f"{_ROW} AND {begins} AND name < ? ORDER BY name LIMIT ?",
+        (max(prefix, after), prefix + _AFTER_ALL, limit),
     )
 
 

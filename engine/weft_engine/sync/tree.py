@@ -19,8 +19,10 @@ Must never know: the store, links, whose tree it is compared with.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from struct import Struct
 from typing import Final, TypeAlias
 
 from weft_engine.limits import (
@@ -38,7 +40,8 @@ EMPTY: Final = b""
 _KEY_BYTES: Final = 8
 _VALUE_BYTES: Final = 16
 _LEAF_BYTES: Final = _KEY_BYTES + _VALUE_BYTES
-_ENTRY_BYTES: Final = _LEAF_BYTES + 4
+_ROW_BYTES: Final = 4
+_ENTRY_BYTES: Final = _LEAF_BYTES + _ROW_BYTES
 _NIBBLES_MAX: Final = TREE_DEPTH_MAX // 4
 _NO_VALUE: Final = bytes(_VALUE_BYTES)
 _NO_DIGEST: Final = bytes(TREE_DIGEST_BYTES)
@@ -48,12 +51,30 @@ Entry: TypeAlias = bytes
 """A leaf as it is kept: key, value, and four bytes by which this store finds the context."""
 
 
+# Copied for each digest, which costs less than setting one up.
+_NAME: Final = blake2b(digest_size=_KEY_BYTES, person=b"weft-tree-key")
+_LEAF: Final = blake2b(digest_size=_VALUE_BYTES, person=b"weft-tree-leaf")
+_FEW: Final = blake2b(digest_size=_VALUE_BYTES, person=b"weft-tree-few")
+_MANY: Final = blake2b(digest_size=_VALUE_BYTES, person=b"weft-tree-many")
+_KEYS: Final = tuple(
+    Struct(">" + f"Q{_VALUE_BYTES}x" * count) for count in range(TREE_LEAVES_MAX + 1)
+)
+"""What reads the keys of so many leaves."""
+
+
 def entry(name: str, fingerprint: bytes, row: int) -> Entry:
     """The leaf of a context; `row` below 2**32, not 0."""
     encoded = name.encode()
-    key = blake2b(encoded, digest_size=_KEY_BYTES, person=b"weft-tree-key").digest()
-    value = blake2b(encoded + fingerprint, digest_size=_VALUE_BYTES, person=b"weft-tree-leaf")
-    return key + value.digest() + row.to_bytes(4, "big")
+    key, value = _NAME.copy(), _LEAF.copy()
+    key.update(encoded)
+    value.update(encoded)
+    value.update(fingerprint)
+    return key.digest() + value.digest() + row.to_bytes(4, "big")
+
+
+def entries_in(joined: bytes) -> list[Entry]:
+    """Entries, one behind the other, apart."""
+    return [joined[i : i + _ENTRY_BYTES] for i in range(0, len(joined), _ENTRY_BYTES)]
 
 
 def row_of(one: Entry) -> int:
@@ -65,21 +86,32 @@ def depth_of(path: Path) -> int:
     return path.bit_length() - 1
 
 
-def digest(value: bytes, salts: bytes) -> bytes:
-    """What the wire has of the value of a node."""
-    if not value:
-        return _NO_DIGEST
-    made = blake2b(
-        value, digest_size=TREE_DIGEST_BYTES, salt=salts, person=b"weft-tree-node"
-    ).digest()
-    return made if made != _NO_DIGEST else _LEAST_DIGEST
+class Salted:
+    """What the wire has of nodes and leaves, under the salts of both ends, 16 bytes."""
 
+    def __init__(self, salts: bytes) -> None:
+        size = TREE_DIGEST_BYTES
+        self._node = blake2b(digest_size=size, salt=salts, person=b"weft-tree-node")
+        self._leaf = blake2b(digest_size=size, salt=salts, person=b"weft-tree-leaf")
 
-def leaf_digest(one: Entry, salts: bytes) -> bytes:
-    """What the wire has of a leaf."""
-    return blake2b(
-        one[:_LEAF_BYTES], digest_size=TREE_DIGEST_BYTES, salt=salts, person=b"weft-tree-leaf"
-    ).digest()
+    def nodes(self, values: Iterable[bytes]) -> bytes:
+        """The digests of nodes by their values, joined."""
+        found, copy = [], self._node.copy
+        for value in values:
+            if not value:
+                found.append(_NO_DIGEST)
+                continue
+            made = copy()
+            made.update(value)
+            digest = made.digest()
+            # Zeros say that there is no leaf.
+            found.append(digest if digest != _NO_DIGEST else _LEAST_DIGEST)
+        return b"".join(found)
+
+    def leaf(self, one: Entry) -> bytes:
+        made = self._leaf.copy()
+        made.update(one[:_LEAF_BYTES])
+        return made.digest()
 
 
 def root_digest(value: bytes, salt: bytes) -> bytes:
@@ -148,7 +180,7 @@ class Tree:
         assert depth_of(path) + levels <= TREE_DEPTH_MAX, "nodes end there"
         node, low, high = self._at(path)
         if not isinstance(node, _Branch):
-            return _spread(entries_in(node), depth_of(path), levels)
+            return _spread(node, depth_of(path), levels)
         return _values_in(node, low, high, depth_of(path), levels)
 
     def _at(self, path: Path) -> tuple[_Node, int, int]:
@@ -163,22 +195,49 @@ class Tree:
             node = node.children[path >> (depth - at) & 15]
         if depth == at or not node:
             return node, 0, 0
-        bits, shift = path - (1 << depth), 8 * _KEY_BYTES - depth
-        inside = [one for one in entries_in(node) if _key(one) >> shift == bits]
-        return b"".join(inside), 0, 0
+        shift = 8 * _KEY_BYTES - depth
+        low, high = ((path + i - (1 << depth)) << shift for i in (0, 1))
+        keys = _keys(node)
+        return _cut(node, bisect_left(keys, low), bisect_left(keys, high)), 0, 0
+
+
+# What few leaves are kept as: all leaves, then all rows, of one behind the other.
 
 
 def _count(node: _Node) -> int:
     return node.count if isinstance(node, _Branch) else len(node) // _ENTRY_BYTES
 
 
-def entries_in(joined: bytes) -> list[Entry]:
-    """Entries, one behind the other, apart."""
-    return [joined[i : i + _ENTRY_BYTES] for i in range(0, len(joined), _ENTRY_BYTES)]
+def _joined(entries: Sequence[Entry]) -> bytes:
+    return b"".join([one[:_LEAF_BYTES] for one in entries] + [one[_LEAF_BYTES:] for one in entries])
 
 
-def _key(one: Entry) -> int:
-    return int.from_bytes(one[:_KEY_BYTES], "big")
+def _entries(few: bytes) -> list[Entry]:
+    rows = _LEAF_BYTES * (len(few) // _ENTRY_BYTES)
+    starts = zip(range(0, rows, _LEAF_BYTES), range(rows, len(few), _ROW_BYTES), strict=True)
+    return [few[at : at + _LEAF_BYTES] + few[row : row + _ROW_BYTES] for at, row in starts]
+
+
+def _keys(few: bytes) -> tuple[int, ...]:
+    count = len(few) // _ENTRY_BYTES
+    form = _KEYS[count] if count < len(_KEYS) else Struct(">" + f"Q{_VALUE_BYTES}x" * count)
+    return form.unpack_from(few)
+
+
+def _cut(few: bytes, low: int, high: int) -> bytes:
+    """Some of them."""
+    rows = _LEAF_BYTES * (len(few) // _ENTRY_BYTES)
+    leaves = few[_LEAF_BYTES * low : _LEAF_BYTES * high]
+    return leaves + few[rows + _ROW_BYTES * low : rows + _ROW_BYTES * high]
+
+
+def _few_value(few: bytes, low: int, high: int) -> bytes:
+    """The value of a node that has just some of them."""
+    if low == high:
+        return EMPTY
+    made = _FEW.copy()
+    made.update(few[_LEAF_BYTES * low : _LEAF_BYTES * high])
+    return made.digest()
 
 
 def _collect(node: _Node, found: list[Entry]) -> None:
@@ -186,17 +245,17 @@ def _collect(node: _Node, found: list[Entry]) -> None:
         for child in node.children:
             _collect(child, found)
     else:
-        found += entries_in(node)
+        found += _entries(node)
 
 
 def _merged(node: _Node, some: Sequence[Entry], nibbles: int) -> _Node:
     """The node with these, all of which belong below it."""
     if not isinstance(node, _Branch):
         # Of one name at most one is kept: two names with one key differ in their rows.
-        held = {one[:_KEY_BYTES] + one[_LEAF_BYTES:]: one for one in entries_in(node)}
+        held = {one[:_KEY_BYTES] + one[_LEAF_BYTES:]: one for one in _entries(node)}
         held.update((one[:_KEY_BYTES] + one[_LEAF_BYTES:], one) for one in some)
         if len(held) <= TREE_LEAVES_MAX or nibbles == _NIBBLES_MAX:
-            return b"".join(sorted(held.values()))
+            return _joined(sorted(held.values()))
         node, some = _Branch(), list(held.values())
     at, is_low = divmod(nibbles, 2)
     parts: dict[int, list[Entry]] = {}
@@ -214,14 +273,7 @@ def _merged(node: _Node, some: Sequence[Entry], nibbles: int) -> _Node:
 def _value(node: _Node) -> bytes:
     if isinstance(node, _Branch):
         return _range_value(node, 0, 16)
-    return _leaves_value(entries_in(node))
-
-
-def _leaves_value(entries: Sequence[Entry]) -> bytes:
-    if not entries:
-        return EMPTY
-    leaves = b"".join([one[:_LEAF_BYTES] for one in entries])
-    return blake2b(leaves, digest_size=_VALUE_BYTES, person=b"weft-tree-few").digest()
+    return _few_value(node, 0, _count(node))
 
 
 def _known_values(branch: _Branch) -> bytearray:
@@ -241,12 +293,17 @@ def _range_value(branch: _Branch, low: int, high: int) -> bytes:
     """Of the node that consists of these children, two at least."""
     children = branch.children[low:high]
     if sum(map(_count, children)) <= TREE_LEAVES_MAX:
-        found: list[Entry] = []
+        made = _FEW.copy()
+        some = False
         for child in children:
-            _collect(child, found)
-        return _leaves_value(found)
-    values = _known_values(branch)[low * _VALUE_BYTES : high * _VALUE_BYTES]
-    return blake2b(values, digest_size=_VALUE_BYTES, person=b"weft-tree-many").digest()
+            assert isinstance(child, bytes), "what has few leaves has no branches"
+            count = _count(child)
+            some = some or count > 0
+            made.update(child[: _LEAF_BYTES * count])
+        return made.digest() if some else EMPTY
+    made = _MANY.copy()
+    made.update(_known_values(branch)[low * _VALUE_BYTES : high * _VALUE_BYTES])
+    return made.digest()
 
 
 def _child_values(branch: _Branch, low: int, high: int) -> list[bytes]:
@@ -269,17 +326,21 @@ def _values_in(branch: _Branch, low: int, high: int, depth: int, levels: int) ->
         if isinstance(child, _Branch):
             found += _values_in(child, 0, 16, depth, levels)
         else:
-            found += _spread(entries_in(child), depth, levels)
+            found += _spread(child, depth, levels)
     return found
 
 
-def _spread(entries: Sequence[Entry], depth: int, levels: int) -> list[bytes]:
+def _spread(few: bytes, depth: int, levels: int) -> list[bytes]:
     """The values of the nodes so far below one that has just these leaves."""
     found = [EMPTY] * (1 << levels)
-    parts: dict[int, list[Entry]] = {}
     shift, mask = 8 * _KEY_BYTES - depth - levels, (1 << levels) - 1
-    for one in entries:
-        parts.setdefault(_key(one) >> shift & mask, []).append(one)
-    for index, part in parts.items():
-        found[index] = _leaves_value(part)
+    at, low = -1, 0
+    for high, key in enumerate(_keys(few)):
+        index = key >> shift & mask
+        if index != at:
+            if high:
+                found[at] = _few_value(few, low, high)
+            at, low = index, high
+    if few:
+        found[at] = _few_value(few, low, _count(few))
     return found

@@ -30,7 +30,7 @@ from weft_engine.limits import (
 )
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import Branches
-from weft_engine.sync.tree import ROOT, Path, Tree, depth_of, digest, leaf_digest, row_of
+from weft_engine.sync.tree import ROOT, Path, Salted, Tree, depth_of, row_of
 
 _NODE_BYTES = 9
 """What a node takes in a message beside its digests."""
@@ -57,7 +57,7 @@ class Descent:
 
     def __init__(self, tree: Tree, salts: bytes, *, leads: bool, is_far: bool) -> None:
         self._tree = tree
-        self._salts = salts
+        self._salted = Salted(salts)
         self._is_far = is_far
         self._is_ours = leads
         """It is our turn."""
@@ -126,7 +126,7 @@ class Descent:
         raise ProtocolViolation(f"a node of a tree came that answers nothing: {path:#x}")
 
     def _compare(self, path: Path, levels: int, theirs: bytes) -> int:
-        ours = b"".join([digest(value, self._salts) for value in self._tree.values(path, levels)])
+        ours = self._salted.nodes(self._tree.values(path, levels))
         if ours == theirs:
             return 0
         differ = 0
@@ -144,7 +144,7 @@ class Descent:
     def _compare_leaves(self, path: Path, digests: bytes) -> None:
         theirs = dict.fromkeys(_split(digests))
         for one in self._tree.entries(path):
-            our = leaf_digest(one, self._salts)
+            our = self._salted.leaf(one)
             if our in theirs:
                 del theirs[our]
             else:
@@ -185,11 +185,11 @@ class Descent:
 
     def _open(self, path: Path, levels: int) -> bytes:
         self._told[path] = _Told(levels)
-        return b"".join([digest(value, self._salts) for value in self._tree.values(path, levels)])
+        return self._salted.nodes(self._tree.values(path, levels))
 
     def _list(self, path: Path) -> bytes:
         entries = self._tree.entries(path)
-        found = {leaf_digest(one, self._salts): row_of(one) for one in entries}
+        found = {self._salted.leaf(one): row_of(one) for one in entries}
         self._leaves[path] = found
         return b"".join(sorted(found))
 
