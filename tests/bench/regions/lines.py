@@ -50,6 +50,8 @@ class Line:
     there: Way
     back: Way
     delay_s: float
+    late_s: list[float] = field(default_factory=list)
+    """How much later than that bytes went on: this machine was busy."""
 
 
 @contextmanager
@@ -90,23 +92,29 @@ def _server(line: Line):  # type: ignore[no-untyped-def]  # what asyncio takes
             writer.close()  # It is tried again.
             return
         await asyncio.gather(
-            _pass(reader, far_writer, line.there, line.delay_s),
-            _pass(far_reader, writer, line.back, line.delay_s),
+            _pass(reader, far_writer, line.there, line),
+            _pass(far_reader, writer, line.back, line),
         )
 
     return serve
 
 
 async def _pass(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way, delay_s: float
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way, line: Line
 ) -> None:
-    loop, noted = asyncio.get_running_loop(), bytearray()
+    loop, noted, delay_s = asyncio.get_running_loop(), bytearray(), line.delay_s
+
+    def go_on(data: bytes, due_s: float) -> None:
+        line.late_s.append(loop.time() - due_s)
+        writer.write(data)
+
     way.connections.append(noted)
     try:
         while data := await reader.read(_READ_BYTES):
             noted += data
             if delay_s:
-                loop.call_later(delay_s, writer.write, data)
+                due_s = loop.time() + delay_s
+                loop.call_at(due_s, go_on, data, due_s)
             else:
                 writer.write(data)
     except ConnectionError:

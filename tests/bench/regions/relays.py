@@ -35,7 +35,16 @@ class Regions:
     """By name: the relays, and what came to each over its links."""
 
     servers: dict[str, Server]
-    ways: list[Way]
+    lines: list[Line]
+
+    @property
+    def ways(self) -> list[Way]:
+        return [way for line in self.lines for way in (line.there, line.back)]
+
+    @property
+    def late_s(self) -> list[float]:
+        """How much later than their delay the lines passed things on."""
+        return [late for line in self.lines for late in line.late_s]
 
     def to(self, region: str) -> list[Way]:
         return [way for way in self.ways if way.to == region]
@@ -66,8 +75,8 @@ def full_mesh(names: Sequence[str], *, delay_s: float = 0.0) -> Iterator[Regions
             listen = f"127.0.0.1:{ports[name]}"
             relays[name] = RunningRelay(folder / name, listen=listen, region=name, more=more)
             stack.callback(relays[name].end)
-        ways = [way for line in lines.values() for way in (line.there, line.back)]
-        regions = Regions({name: ours(relays[name], Dialect.NATIVE) for name in names}, ways)
+        servers = {name: ours(relays[name], Dialect.NATIVE) for name in names}
+        regions = Regions(servers, list(lines.values()))
         _until_live(regions)
         yield regions
 

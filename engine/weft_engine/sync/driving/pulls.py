@@ -2,7 +2,7 @@
 while, at one of those that hold it, and after another while at the next.
 
 The while is longer where things come later than that by themselves: on a busy machine, and where
-the way of an announcement is the shorter one. Who asks too soon is sent everything twice, so whoever
+the way of an announcement is the shorter one. Who asks too soon is sent everything twice, so who
 had to ask waits longer the next time; those that are asked send the rest by themselves.
 
 One for all links of a store, so that of several that announced a record one is asked. Must never

@@ -95,13 +95,20 @@ class Asking:
             return comparison.to_settle()
         # What a peer lacks is computed when there is little else to send: the lists can be long.
         return (
-            self.cursors.next(self.progress.durable_upto())
+            self.cursors.next(self.progress.durable_upto() if self.cursors.keeps else None)
             or self.incoming.next_held()
             or sending.next_wanted()
             or (comparison.to_settle() if not sending.outgoing.ready else None)
             or sending.next_read()
-            or self.confirming.next_read(subject.interest, sending.outgoing.durable_upto())
+            or self._confirmations()
         )
+
+    def _confirmations(self) -> Question | None:
+        # Up to where all is durable takes a look at all that is not: not with every message.
+        if not self.confirming.is_due:
+            return None
+        durable = self.sending.outgoing.durable_upto()
+        return self.confirming.next_read(self.subject.interest, durable)
 
     def supply(self, answer: Answer) -> None:
         """The store's answer. LimitBroken if the link is about too much."""

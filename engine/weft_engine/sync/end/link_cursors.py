@@ -103,8 +103,14 @@ class LinkCursors:
 
     # ---- what to do ---------------------------------------------------------------------------
 
+    @property
+    def keeps(self) -> bool:
+        """Whether this end keeps cursors of the peer."""
+        return self._keeping.between is not None
+
     def next(self, sent_upto: Position | None) -> KeepCursor | ReadRow | None:
-        """What to ask the store to tell a cursor, or to keep one."""
+        """What to ask the store to tell a cursor, or to keep one. `sent_upto`, where it keeps them:
+        up to where the peer holds all of our journal."""
         if self._row is not None:
             row, self._row = self._row, None
             return row
