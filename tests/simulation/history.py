@@ -144,6 +144,8 @@ async def _play(world: World, story: Sequence[Step]) -> None:
         await asyncio.sleep(step.wait_ms / 1000)
         world.check()
         act(world, step)
+        if world.is_mesh:
+            mesh_oracles.check_reach(world)
     await asyncio.sleep(0.1)
     await asyncio.gather(*world.rewinding)
     world.check()
@@ -223,6 +225,7 @@ async def _judge(world: World) -> None:
 
 
 async def _judge_mesh(world: World, rng: random.Random) -> None:
+    await mesh_oracles.check_reach_arrives(world)
     await mesh_oracles.check_copies(world)
     if rng.random() < _PARTITION_SHARE:
         await mesh_oracles.check_partition(world, rng)

@@ -146,6 +146,8 @@ class Machine:
         self.asks_for_all = True
         self.losses = 0
         """How often it came back with less than it had, and that was nobody's fault."""
+        self.lost: set[RecordHash] = set()
+        """What it had before it came back with less."""
         self.revealed: set[RecordHash] = set()
         """Records that somebody else was sent from here, or was told that they are safe here."""
 
@@ -367,6 +369,18 @@ class Machine:
         uri = f"{self.path.absolute().as_uri()}?mode=ro"
         with self._unwatched(), closing(sqlite3.connect(uri, uri=True)) as connection:
             return {RecordHash(row[0]) for row in connection.execute("SELECT hash FROM records")}
+
+    def positions(self, interest: Interest) -> list[tuple[int, RecordHash]]:
+        """Position and hash of each record of an interest in its journal."""
+        question = (
+            "SELECT records.position, hash, name FROM records"
+            " JOIN contexts ON contexts.id = context"
+        )
+        return [
+            (position, RecordHash(hash_))
+            for position, hash_, name in self._connection.execute(question)
+            if interest.covers(ContextName(name))
+        ]
 
     def sizes(self) -> dict[RecordHash, int]:
         """Of each record in its journal, the bytes of envelope and payload."""

@@ -8,7 +8,7 @@ import random
 from typing import Final
 
 from tests.simulation.machine import Machine
-from tests.simulation.oracles import settle
+from tests.simulation.oracles import SETTLED_S, settle
 from tests.simulation.world import World
 from weft_engine.names import RecordHash
 
@@ -22,6 +22,50 @@ in a frontier."""
 _SHORT_S: Final = 5.0
 _LONG_S: Final = 40.0
 """Every link across is given up meanwhile."""
+
+
+def check_reach(world: World) -> None:
+    """What a machine knows of regions is so: up to the position that it knows of one, this holds
+    everything of its journal, on its disk, unless it was set back since."""
+    held = {relay.region: (relay, relay.hashes() | relay.lost) for relay in world.relays}
+    for machine in world.machines.values():
+        if machine.replica is None:
+            continue
+        rows = machine.positions(machine.interest)
+        for region, upto in machine.replica.reach.holders(machine.interest).items():
+            known = {hash_ for position, hash_ in rows if position <= upto}
+            relay, has = held[region]
+            missing = known - has
+            world.counts["records said to be in a region"] += len(known)
+            if missing:
+                world.fail(
+                    f"{len(missing)} records of {machine.name} are said to be in"
+                    f" {relay.name}, up to {upto}, and are not"
+                )
+
+
+async def check_reach_arrives(world: World) -> None:
+    """Everybody hears that every region holds everything."""
+    end = world.loop.time() + SETTLED_S
+    while late := _unreached(world):
+        if world.loop.time() > end:
+            world.fail(f"not everybody hears in {SETTLED_S:.0f} s that regions hold all: {late}")
+            world.check()
+        await asyncio.sleep(0.5)
+    check_reach(world)
+
+
+def _unreached(world: World) -> list[str]:
+    regions = [relay.region for relay in world.relays]
+    found: list[str] = []
+    for machine in world.machines.values():
+        assert machine.replica is not None
+        last = max((position for position, _ in machine.positions(machine.interest)), default=0)
+        holders = machine.replica.reach.holders(machine.interest)
+        for region in regions:
+            if region is not None and region != machine.region and holders.get(region, 0) < last:
+                found.append(f"{machine.name} of {region} {holders.get(region)} of {last}")
+    return found
 
 
 async def check_roaming(world: World, rng: random.Random) -> None:

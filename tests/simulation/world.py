@@ -300,6 +300,7 @@ class World:
             life.is_undone = True
         after = self._held_safely(machine)
         machine.revealed &= after
+        machine.lost |= before - after
         gone = (before - after) & self.must.keys()
         if gone:
             for other in self.machines.values():
