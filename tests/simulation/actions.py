@@ -511,4 +511,5 @@ _ACTIONS: Final[dict[str, Action]] = {
     "region_copied": mesh_actions.region_copied,
     "region_away": mesh_actions.region_away,
     "fail_over": mesh_actions.fail_over,
+    "reach": mesh_actions.reach,
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 from tests.simulation import mesh
@@ -13,6 +14,9 @@ from tests.simulation.machine import Machine
 from tests.simulation.network import Wire
 from tests.simulation.topology import Edge
 from tests.simulation.world import World
+from weft_engine.errors import CallerError, LinkRefused
+from weft_engine.sync.driving.held import until_held
+from weft_engine.sync.faults import LinkLost
 
 _SHORT_S: Final = (1.0, 4.0, 12.0)
 """Connections outlive it."""
@@ -158,6 +162,32 @@ async def _wait(world: World, seconds: float) -> None:
 
 
 # ---- clients --------------------------------------------------------------------------------
+
+
+def reach(world: World, machine: Machine, rng: random.Random) -> None:
+    """A client waits until so many regions hold all it has; then they do, unless they were set
+    back meanwhile."""
+    if machine.region is None and machine.is_up and machine.kept and machine.asks_for_all:
+        regions = rng.randint(1, len(world.relays))
+        world.work(machine, "reach", partial(_reach, world, machine, regions))
+
+
+async def _reach(world: World, machine: Machine, regions: int) -> None:
+    assert machine.replica is not None
+    mine = {hash_ for _, hash_ in machine.positions(machine.interest)}
+    asked = machine.asked
+    try:
+        await until_held(list(machine.kept), machine.replica, regions=regions, timeout=40)
+    except (CallerError, LinkLost, LinkRefused, TimeoutError):
+        world.counts["waits for regions in vain"] += 1
+        return
+    if machine.asked != asked or not machine.asks_for_all:
+        return
+    found = [relay.hashes() | relay.lost for relay in world.relays]
+    few = [hash_ for hash_ in mine - world.given_up if sum(hash_ in one for one in found) < regions]
+    if few:
+        world.fail(f"{len(few)} records of {machine.name} are said to be in {regions} regions")
+    world.counts["records said to be in so many regions"] += len(mine)
 
 
 def fail_over(world: World, machine: Machine, rng: random.Random) -> None:

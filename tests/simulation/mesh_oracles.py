@@ -10,7 +10,9 @@ from typing import Final
 from tests.simulation.machine import Machine
 from tests.simulation.oracles import SETTLED_S, settle
 from tests.simulation.world import World
+from weft_engine.errors import WeftError
 from weft_engine.names import RecordHash
+from weft_engine.sync.driving.held import until_held
 
 COPIES_MAX: Final = 7.0
 """Of a new record at each region of a full mesh, when nothing fails."""
@@ -45,20 +47,33 @@ def check_reach(world: World) -> None:
 
 
 async def check_reach_arrives(world: World) -> None:
-    """Everybody hears that every region holds everything."""
+    """Everybody hears that every region holds everything: regions by themselves, clients when
+    they want to know."""
+    waits = [client.task(_until_everywhere(world, client)) for client in world.clients]
+    await asyncio.wait(waits) if waits else None
+    world.check()
     end = world.loop.time() + SETTLED_S
     while late := _unreached(world):
         if world.loop.time() > end:
-            world.fail(f"not everybody hears in {SETTLED_S:.0f} s that regions hold all: {late}")
+            world.fail(f"regions don't hear in {SETTLED_S:.0f} s that others hold all: {late}")
             world.check()
         await asyncio.sleep(0.5)
     check_reach(world)
 
 
+async def _until_everywhere(world: World, client: Machine) -> None:
+    assert client.replica is not None
+    kept = list(client.kept)
+    try:
+        await until_held(kept, client.replica, regions=len(world.relays), timeout=SETTLED_S)
+    except (WeftError, TimeoutError) as error:
+        world.fail(f"{client.name} is not told that every region holds all it has: {error}")
+
+
 def _unreached(world: World) -> list[str]:
     regions = [relay.region for relay in world.relays]
     found: list[str] = []
-    for machine in world.machines.values():
+    for machine in world.relays:
         assert machine.replica is not None
         last = max((position for position, _ in machine.positions(machine.interest)), default=0)
         holders = machine.replica.reach.holders(machine.interest)

@@ -84,6 +84,7 @@ FAULTS: Final = {
     "erase": 8,
     "spoil_checkpoint": 2,
 }
+REACH: Final = {"reach": 10}
 REGIONS: Final = {
     "one_way": 4,
     "silence": 4,
@@ -101,7 +102,7 @@ REGIONS: Final = {
 }
 """In stories of meshes only."""
 ACTIONS: Final = tuple({**WORK, **TABS, **FAULTS})
-MESH_ACTIONS: Final = (*ACTIONS, *REGIONS)
+MESH_ACTIONS: Final = (*ACTIONS, *REGIONS, *REACH)
 ALL_FAULTS: Final = (*FAULTS, *REGIONS)
 STEPS_MIN: Final = 15
 STEPS_MAX: Final = 50
@@ -129,7 +130,7 @@ def make_story(rng: random.Random) -> list[Step]:
 def make_mesh_story(rng: random.Random, machines: int) -> list[Step]:
     """A story of a mesh of so many machines: what happens to regions and links between them, and
     a few of the faults that happen to any machine."""
-    weights = dict(WORK)
+    weights = {**WORK, **REACH}
     for faults, times in ((FAULTS, 1), (REGIONS, 4)):
         kinds = [kind for kind in faults if rng.random() < rng.choice((0.1, 0.3, 0.6))]
         weights |= {kind: times * faults[kind] for kind in kinds}
