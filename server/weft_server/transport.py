@@ -14,7 +14,7 @@ from typing import Any, Final
 from starlette.websockets import WebSocket
 from uvicorn.protocols.utils import ClientDisconnected
 
-from weft_engine.limits import INBOX_BYTES
+from weft_engine.limits import INBOX_BYTES, KIB
 from weft_engine.sync.binding import close_code, close_reason
 from weft_engine.sync.driving.transport import Hearer
 from weft_engine.sync.faults import LinkLost
@@ -22,6 +22,7 @@ from weft_server.websocket_protocol import CONNECTION, WeftProtocol, binary_head
 
 _CLOSING_S: Final = 1.0
 _TEXT_CODE: Final = 1003
+_COPIED_BYTES: Final = 2 * KIB
 
 
 class AcceptedTransport:
@@ -63,14 +64,20 @@ class AcceptedTransport:
     @property
     def is_congested(self) -> bool:
         """More is buffered than the event loop's limit, 64 KiB."""
-        return not self._protocol.writable.is_set()
+        return self._protocol.is_congested
 
     def write(self, head: bytes, body: bytes = b"") -> None:
-        """One binary message of these two, in one write; `body` is not copied where the event
-        loop gathers writes. Bounded by nobody: look at `buffered_bytes` before. What is written to
-        a connection that has closed goes nowhere."""
-        header = binary_header(len(head) + len(body))
-        self.send_prebuilt(header + head, body)
+        """One binary message of these two, in one write; a large `body` is not copied where the
+        event loop gathers writes. Bounded by nobody: look at `buffered_bytes` before. What is
+        written to a connection that has closed goes nowhere."""
+        protocol = self._protocol
+        if protocol.is_open:
+            size = len(head) + len(body)
+            if size < _COPIED_BYTES:
+                # What the event loop does for two pieces costs more than to copy one.
+                protocol.transport.write(binary_header(size) + head + body)
+            else:
+                protocol.transport.writelines((binary_header(size) + head, body))
 
     def send_prebuilt(self, *frames: bytes) -> None:
         """Bytes of whole websocket frames (`websocket_protocol.binary_header` and payload)."""

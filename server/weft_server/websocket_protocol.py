@@ -105,6 +105,8 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self._message_bytes_max: int = self.config.ws_max_size
         self._large = _large_of.setdefault(self.config, LargeMessages())
         self._is_over = False
+        self.is_congested = False
+        """As `writable`, which it costs a call to ask."""
 
     # ---- for the user -------------------------------------------------------------------------
 
@@ -221,6 +223,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_over = True
+        self.is_congested = False
         for _ in range(_LAST_TURNS):
             # What came whole before the end is taken, too; of a flood, its beginning.
             if self._is_waiting_turn:
@@ -228,8 +231,13 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         self.discard()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.is_congested = True
+
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.is_congested = False
         if self._user is not None:
             self._user.writing_resumed()
 

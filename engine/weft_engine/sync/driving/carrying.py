@@ -92,25 +92,24 @@ class Carrying:
     def push(self, body: Body) -> bool:
         """Send what is new, as it was made ready for many links; False if something is in front
         of it or there is no room (`sync.driving.hub.Ear`)."""
-        session, direct = self._session, self._direct
-        if not body.shared:
-            return body.shared is not None and session.following.is_settled
+        session, direct, shared = self._session, self._direct, body.shared
+        if not shared:
+            return shared is not None and session.following.is_settled
         if session.sending.has_frames:
             self.flush()
-        if direct is None:
-            if session.sending.is_full:
+            if direct is not None and session.sending.has_frames:
                 return False
-        elif direct.is_congested or session.sending.has_frames:
+        if session.sending.is_full if direct is None else direct.is_congested:
             return False
         head = session.push(body)
         if head is None:
             return False
         if direct is None:
-            session.sending.outbox.put_encoded(head + body.shared)
+            session.sending.outbox.put_encoded(head + shared)
             self.flush()
         else:
-            direct.write(head, body.shared)
-            self._traffic.bytes_out += len(head) + len(body.shared)
+            direct.write(head, shared)
+            self._traffic.bytes_out += len(head) + len(shared)
         return True
 
     async def send_rest(self) -> None:

@@ -278,12 +278,6 @@ class Hub:
 
     # ---- inside -------------------------------------------------------------------------------
 
-    def _give(self, ear: Ear, bodies: Sequence[Body]) -> None:
-        try:
-            give(ear, bodies)
-        except Exception as error:  # noqa: BLE001 - it ends this link, and no other
-            ear.failed(error)
-
     def _unfollow(self, ear: Ear, group: _Group) -> None:
         del group.ears[ear]
         if not group.ears:
@@ -317,11 +311,11 @@ def _in_both(some: dict[Ear, None] | None, others: dict[Ear, None]) -> dict[Ear,
 
 def give(ear: Ear, bodies: Sequence[Body]) -> None:
     """Hand these to a link, or tell it where they are from the first that it can't take."""
-    session = ear.session
+    following = ear.session.following
     for index, body in enumerate(bodies):
-        if session.following.came:
-            body = body.without(session.following.came)
+        if following.came:
+            body = body.without(following.came)
         if not ear.push(body):
-            session.following.told([one for some in bodies[index:] for one in some.stored])
+            following.told([one for some in bodies[index:] for one in some.stored])
             ear.changed()
             return

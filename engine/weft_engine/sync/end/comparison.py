@@ -70,7 +70,7 @@ class Comparison:
     def is_done(self) -> bool:
         """Every difference was looked at, in both directions."""
         left = self._to_announce or self._awaited or self._lacking or self._asked
-        return self.is_listed and not left
+        return self._ours_complete and self._theirs_complete and not left
 
     def skip(self) -> None:
         """Nothing is to be compared."""

@@ -45,7 +45,8 @@ class Telling:
 
     def moved(self, position: Position) -> None:
         """A record of the link's contexts was journaled."""
-        self._moved = max(self._moved, position)
+        if position > self._moved:
+            self._moved = position
 
     def want(self, position: Position) -> None:
         """The peer is to know when it has everything up to there."""

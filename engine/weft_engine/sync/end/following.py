@@ -115,7 +115,7 @@ class Following:
         is to leave already. None if it can't be: the peer has to be told of it otherwise."""
         head = self._sending.push(body) if self.is_settled else None
         if head is not None:
-            self._cursors.moved(self._sending.outgoing.head)
+            self._cursors.moved(body.upto)
         return head
 
     # ---- acknowledgements ---------------------------------------------------------------------

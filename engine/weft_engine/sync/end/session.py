@@ -290,7 +290,8 @@ class Session:
     def push(self, body: Body) -> bytes | None:
         """As `Following.push`."""
         head = self.following.push(body)
-        self._pulse.has_sent = self._pulse.has_sent or head is not None
+        if head is not None:
+            self._pulse.has_sent = True
         return head
 
     # ---- between regions ----------------------------------------------------------------------

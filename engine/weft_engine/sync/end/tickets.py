@@ -46,17 +46,13 @@ class Tickets:
         self._fresh = fresh
         self._peer = b""
         self._shown = _Shown.NOTHING
-        self._may_send = True
+        self.may_send = True
+        """Whether records may be sent already."""
         self._was_shown = False
         self._awaits_kept = False
         self._questions: deque[TicketQuestion] = deque()
         self.peer_is_current = False
         """The peer has shown the last ticket that was given to its store."""
-
-    @property
-    def may_send(self) -> bool:
-        """Whether records may be sent already."""
-        return self._may_send
 
     @property
     def awaited(self) -> str | None:
@@ -67,7 +63,7 @@ class Tickets:
         self._peer = peer.store
         if peer.region is not None:
             self._shown = _Shown.SOON
-            self._may_send = False
+            self.may_send = False
             self._questions.append(ReadTicket(peer.store))
 
     def next_question(self) -> TicketQuestion | None:
@@ -108,16 +104,16 @@ class Tickets:
                     self._shown = _Shown.YES
                     return Ticket(ticket)
                 self._shown = _Shown.NOTHING
-                self._may_send = True
+                self.may_send = True
             case TicketIssued(is_current, is_known):
                 self._awaits_kept = is_current
                 self.peer_is_current = is_current and is_known
                 return Issue(self._fresh if is_current else None)
             case TicketKept():
-                self._may_send = True
+                self.may_send = True
                 return Kept()
             case IdentityRenewed():
-                self._may_send = True
+                self.may_send = True
             case TicketConfirmed():
                 pass
         return None
