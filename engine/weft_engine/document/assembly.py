@@ -14,10 +14,10 @@ and the same pycrdt leave the same out. Must never know: storage, tasks.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Final, Generic, Protocol, TypeVar
 
-from weft_engine.document.replay import replayed
+from weft_engine.document.replay import Replay
 from weft_engine.document.waiting import WaitingRoom
 from weft_engine.errors import StoreError
 from weft_engine.names import ClientId, Incarnation, RecordHash
@@ -55,8 +55,10 @@ class Assembly(Generic[D]):
         """The end of each chain in it."""
         self._problems: dict[RecordHash, str] = {}
         self.is_whole_only = False
-        """It holds an equivocation or a culprit: what comes next can reach back, so it has to be
-        made anew each time."""
+        """It holds an equivocation or a culprit: what comes next can reach back, and then it has to
+        be made anew."""
+        self._replay: Replay | None = None
+        """Tells what of an equivocation holds; None without one, and if there is a culprit."""
         self._levels = Levels()
         self._room = WaitingRoom()
 
@@ -83,7 +85,7 @@ class Assembly(Generic[D]):
     def take(self, records: Iterable[Record]) -> bool:
         """Apply records that continue their chains. False if one of them is a side of an
         equivocation or makes the document fail: then make it anew, with `take_all`."""
-        return not self.is_whole_only and all(self.take_one(record) for record in records)
+        return all(self.take_one(record) for record in records)
 
     def take_one(self, record: Record, update: Update | None = None) -> bool:
         """The same for one, whose payload has been read already if `update` is given."""
@@ -91,6 +93,7 @@ class Assembly(Generic[D]):
             return False
         if self._try(record, update=update) is not None:
             self.is_whole_only = True
+            self._replay = None
             return False
         return True
 
@@ -110,7 +113,11 @@ class Assembly(Generic[D]):
     def pass_over(self, record: Record) -> bool:
         """A record continues its chain, and its update was offered or is applied next. False if it
         does not."""
-        if self.is_whole_only or record.envelope.prev != self.tips.get(record.envelope.origin):
+        if self._replay is not None:
+            if not self._replay.holds(record):
+                self._replay = None
+                return False
+        elif self.is_whole_only or record.envelope.prev != self.tips.get(record.envelope.origin):
             self.is_whole_only = True
             return False
         self.tips[record.envelope.origin] = record.hash
@@ -118,16 +125,39 @@ class Assembly(Generic[D]):
 
     def take_all(self, records: Sequence[Record]) -> None:
         """Make it anew from a whole context, equivocations, culprits and all."""
+        replay = Replay()
+        for _ in self.taking_all(records, replay, replay.begin(records)):
+            pass
+
+    def taking_all(
+        self, records: Sequence[Record], replay: Replay, held: Sequence[Record]
+    ) -> Iterator[None]:
+        """As `take_all`, a record a step; `held` is what `replay` began with. Until the last step
+        it is no document of anything."""
         self.is_whole_only = True
-        held = replayed(records)
+        self._replay = None
         self._begin()
-        if all(self._try(record) is None for record in held):
+        for record in held:
+            if self._try(record) is not None:
+                break
+            yield
+        else:
+            self._replay = replay
             return
         wanted = {record.hash for record in held}
         ordered = [record for record in _in_own_order(records) if record.hash in wanted]
         culprits: set[RecordHash] = set()
-        while (found := self._first_failing(ordered, culprits)) is not None:
-            culprits.add(found)
+        has_failed = True
+        while has_failed:
+            self._begin()
+            has_failed = False
+            for record in ordered:
+                culprit = self._try(record, culprits)
+                if culprit is not None:
+                    culprits.add(culprit)
+                    has_failed = True
+                    break
+                yield
 
     def restore(self, state: bytes, tips: dict[Incarnation, RecordHash]) -> bool:
         """Begin with what a checkpoint says. False if that fails; then begin with another."""
@@ -178,17 +208,6 @@ class Assembly(Generic[D]):
         if data is not record.payload:
             self._problems[record.hash] = MISPLACED
         self.document.apply(data)
-
-    def _first_failing(
-        self, records: Sequence[Record], culprits: set[RecordHash]
-    ) -> RecordHash | None:
-        """The first of `records`, with stand-ins for `culprits`, that the document fails at."""
-        self._begin()
-        for record in records:
-            failing = self._try(record, culprits)
-            if failing is not None:
-                return failing
-        return None
 
     def _stand_in(self, record: Record) -> None:
         try:

@@ -11,6 +11,7 @@ Must never know: Yjs documents.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from weft_engine.names import Incarnation, RecordHash
 from weft_engine.records.envelope import Kind, Record
@@ -21,32 +22,61 @@ from weft_engine.yjs.update import first_clocks, ranges, references
 
 def replayed(records: Sequence[Record]) -> list[Record]:
     """Those of a context's `records`, in journal order, whose payloads the document holds."""
-    losers = _losing_firsts(records)
-    updates = [record for record in records if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN)]
-    if not losers:
-        return updates
-    left_out: set[RecordHash] = set()
-    tainted: dict[int, int] = {}
-    """Client -> first clock that a left-out record gave out."""
-    seen = _Seen({r.envelope.origin for r in records if r.hash in losers})
-    built_on_losers: set[RecordHash] = set()
-    kept: list[Record] = []
-    for record in records:
+    return Replay().begin(records)
+
+
+class Replay:
+    """Judges a context's records in journal order: `begin` with those that are there, `holds` for
+    each that comes behind them."""
+
+    def __init__(self) -> None:
+        self._places: set[tuple[Incarnation, RecordHash | None]] = set()
+        """Of all records: whose chain, and behind which of its records."""
+        self._losers: set[RecordHash] = set()
+        self._left_out: set[RecordHash] = set()
+        self._tainted: dict[int, int] = {}
+        """Client -> first clock that a left-out record gave out."""
+        self._seen = _Seen(set())
+        self._built_on_losers: set[RecordHash] = set()
+
+    def begin(self, records: Sequence[Record]) -> list[Record]:
+        """Those whose payloads the document holds."""
+        self._losers = _losing_firsts(records)
+        self._seen = _Seen({r.envelope.origin for r in records if r.hash in self._losers})
+        self._places.update(map(_place, records))
+        return [one for one in records if self._judge(one) and one.envelope.kind in _UPDATES]
+
+    def holds(self, record: Record) -> bool | None:
+        """Whether the next one holds. None if it is a side of an equivocation: this may reach back,
+        so begin again, with it."""
+        place = _place(record)
+        if place in self._places:
+            return None
+        self._places.add(place)
+        return self._judge(record)
+
+    def _judge(self, record: Record) -> bool:
+        if not self._losers:
+            return True
         envelope = record.envelope
-        if not built_on_losers.isdisjoint(envelope.parents):
-            built_on_losers.add(record.hash)
-        loses = record.hash in losers or envelope.prev in left_out
-        is_update = envelope.kind in (Kind.NATIVE, Kind.FOREIGN)
-        if not loses and record.hash in built_on_losers and is_update:
-            loses = _refers_to(record, tainted, seen.by(record))
+        if not self._built_on_losers.isdisjoint(envelope.parents):
+            self._built_on_losers.add(record.hash)
+        loses = record.hash in self._losers or envelope.prev in self._left_out
+        if not loses and record.hash in self._built_on_losers and envelope.kind in _UPDATES:
+            loses = _refers_to(record, self._tainted, self._seen.by(record))
         if loses:
-            left_out.add(record.hash)
-            built_on_losers.add(record.hash)
-            _taint(record, tainted)
-        elif is_update:
-            kept.append(record)
-        seen.note(record, is_kept=not loses)
-    return kept
+            self._left_out.add(record.hash)
+            self._built_on_losers.add(record.hash)
+            _taint(record, self._tainted)
+        self._seen.note(record, is_kept=not loses)
+        return not loses
+
+
+_UPDATES: Final = (Kind.NATIVE, Kind.FOREIGN)
+
+
+def _place(record: Record) -> tuple[Incarnation, RecordHash | None]:
+    return record.envelope.origin, record.envelope.prev
 
 
 class _Seen:
@@ -81,8 +111,7 @@ _NOTHING: Mapping[int, int] = {}
 def _losing_firsts(records: Sequence[Record]) -> set[RecordHash]:
     following: dict[tuple[Incarnation, RecordHash | None], list[RecordHash]] = {}
     for record in records:
-        place = (record.envelope.origin, record.envelope.prev)
-        following.setdefault(place, []).append(record.hash)
+        following.setdefault(_place(record), []).append(record.hash)
     return {hash_ for hashes in following.values() for hash_ in sorted(hashes)[1:]}
 
 
@@ -96,6 +125,6 @@ def _refers_to(record: Record, tainted: dict[int, int], seen: Mapping[int, int])
 
 
 def _taint(record: Record, tainted: dict[int, int]) -> None:
-    if record.envelope.kind in (Kind.NATIVE, Kind.FOREIGN):
+    if record.envelope.kind in _UPDATES:
         for client, clock in first_clocks(read_update(record.payload)).items():
             tainted[client] = min(clock, tainted.get(client, clock))

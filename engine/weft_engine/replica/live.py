@@ -17,6 +17,7 @@ from weft_engine.document.assembly import Assembly
 from weft_engine.document.authoring import candidate_ids, changed, unchanged
 from weft_engine.document.document import Document, is_panic
 from weft_engine.document.offered import Offered
+from weft_engine.document.replay import Replay
 from weft_engine.document.waiting import needs
 from weft_engine.limits import (
     CHECKPOINT_BYTES,
@@ -240,7 +241,10 @@ class LiveDocument:
             records += [stored.record for stored in some]
             self._position = some[-1].position
         self._assembly = _empty()
-        self._assembly.take_all(records)
+        replay = Replay()
+        held = await asyncio.to_thread(replay.begin, records)
+        for _ in self._assembly.taking_all(records, replay, held):
+            await self.turn()
         for record in records:
             self._note(record.envelope.origin)
 
