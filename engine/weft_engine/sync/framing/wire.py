@@ -73,6 +73,14 @@ class Reader:
             raise MalformedFrame(f"{what} is no UTF-8") from None
 
     def blob(self, what: str, *, size_min: int = 0, size_max: int) -> bytes:
+        data, at = self._data, self._at
+        if at + 1 < len(data) and data[at] == 0xC4:
+            # A short one that is as it should be, as nearly all are: in one step.
+            size = data[at + 1]
+            end = at + 2 + size
+            if size_min <= size <= size_max and end <= len(data):
+                self._at = end
+                return data[at + 2 : end]
         head = self._byte(what)
         if not 0xC4 <= head <= 0xC6:
             raise MalformedFrame(f"{what} is no byte string")
@@ -83,7 +91,10 @@ class Reader:
 
     def array(self, what: str, *, count_min: int = 0, count_max: int, item_bytes: int = 1) -> int:
         """The count of an array whose items take at least `item_bytes` each."""
-        head = self._byte(what)
+        if self._at >= len(self._data):
+            raise MalformedFrame(f"the frame ends before {what}")
+        head = self._data[self._at]
+        self._at += 1
         if 0x90 <= head <= 0x9F:
             count = head - 0x90
         elif head in (0xDC, 0xDD):
