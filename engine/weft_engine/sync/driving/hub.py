@@ -235,18 +235,18 @@ class Hub:
             ears = tuple(group.ears)
             if len(ears) == 1 and all(one.hashes <= ears[0].session.following.came for one in some):
                 # Who writes alone in a context is told of its own only: no bytes are made for it.
-                self._give(ears[0], [nothing_of(some, head)])
+                _give(ears[0], [nothing_of(some, head)])
                 continue
             bodies = None
             for ear in ears:
                 if ear in self.forwarding:
                     left = self.forwarding.sent_here(ear, some)
                     if left:
-                        self._give(ear, _composed(composed, left, head))
+                        _give(ear, _composed(composed, left, head))
                     continue
                 if bodies is None:
                     bodies = _composed(composed, some, head)
-                self._give(ear, bodies)
+                _give(ear, bodies)
         for ear in self._came:
             ear.session.following.handed_out()
         self._came.clear()
@@ -307,6 +307,13 @@ def _composed(
 
 def _in_both(some: dict[Ear, None] | None, others: dict[Ear, None]) -> dict[Ear, None]:
     return others if some is None else {ear: None for ear in some if ear in others}
+
+
+def _give(ear: Ear, bodies: Sequence[Body]) -> None:
+    try:
+        give(ear, bodies)
+    except Exception as error:  # noqa: BLE001 - it ends this link, and no other
+        ear.failed(error)
 
 
 def give(ear: Ear, bodies: Sequence[Body]) -> None:
