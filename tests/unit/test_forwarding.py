@@ -11,7 +11,9 @@ import pytest
 from tests.linked import cut, stores
 from tests.meshed import NAMES, Mesh, sent
 from weft_engine.limits import LIVE_QUIET_MS
-from weft_engine.names import Position
+from weft_engine.names import Position, RecordHash
+from weft_engine.sync.end.held_questions import HeldRead, ReadHeld
+from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import Live, Records, Tips, Want, Window
 
 
@@ -229,5 +231,31 @@ def test_a_region_that_goes_leaves_nobody_without() -> None:
             await mesh.until(agree)
             records = [one for one in sent(mesh.end(1, 2), Records) if isinstance(one, Records)]
             assert sum(len(one.records) for one in records) == 1
+
+    asyncio.run(run())
+
+
+def test_what_is_held_and_was_not_told_of_counts_as_committed() -> None:
+    """A reading may be ahead of the commits that links were told of: what is said of an
+    announcement that is closed by it must not be placed before it."""
+
+    async def run() -> None:
+        async with stores(2) as found:
+            mesh = Mesh(found)
+            await mesh.settle()
+            session = mesh.end(1, 0).session
+            hash_ = RecordHash(bytes(32))
+            session.receive(encode(Tips(session.incoming.last_serial + 1, Position(9), (hash_,))))
+            question = session.next_question()
+            assert isinstance(question, ReadHeld)
+            told: list[Position] = []
+
+            def note(upto: Position) -> None:
+                assert upto == 9
+                told.append(session.sending.outgoing.journaled)
+
+            session.incoming.on_stated = note
+            session.supply(HeldRead(question, frozenset([hash_]), Position(5)))
+            assert told == [5]
 
     asyncio.run(run())

@@ -145,7 +145,9 @@ class Asking:
                     outgoing.lacking(some.context, some.positions, some.after, some.upto)
             case SharedRead() | ChainsRead():
                 raise AssertionError("only zooming asks for these")
-            case HeldRead(asked, held):
+            case HeldRead(asked, held, position):
+                # Before anything is said of it: what is held may be newer than all we heard of.
+                outgoing.saw(position)
                 self.incoming.looked_up(asked.hashes, held)
                 self.following.answered()
                 if sending.neighbour is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from weft_engine.names import RecordHash
+from weft_engine.names import Position, RecordHash
 from weft_engine.storage import reading
 
 
@@ -21,7 +21,11 @@ class ReadHeld:
 class HeldRead:
     question: ReadHeld
     held: frozenset[RecordHash]
+    position: Position
+    """Of the journal's newest record, in the same reading: it may be ahead of what links were told
+    of."""
 
 
 def read_held(connection: sqlite3.Connection, question: ReadHeld) -> HeldRead:
-    return HeldRead(question, frozenset(reading.positions_of(connection, question.hashes)))
+    held = frozenset(reading.positions_of(connection, question.hashes))
+    return HeldRead(question, held, reading.last_position(connection))

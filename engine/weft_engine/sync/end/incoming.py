@@ -149,7 +149,6 @@ class Incoming:
         """These are journaled here."""
         for hash_ in hashes:
             self._came(hash_)
-            self._close_tip(hash_)
 
     def is_awaited(self, context: ContextName) -> bool:
         """Something of it was announced and is not journaled here."""

@@ -174,6 +174,10 @@ class Outgoing:
         now."""
         return max(self.head, self._told.committed)
 
+    def saw(self, position: Position) -> None:
+        """So much is committed; links may not have been told yet."""
+        self._told.committed = max(self._told.committed, position)
+
     @property
     def told(self) -> Head:
         """`head`, and the row there if it is at hand."""
