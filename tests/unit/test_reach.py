@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from tests.linked import End, Store, cut, settle, stores
-from weft_engine.limits import REACH_HOLD_MS, REACH_PAIRS_MAX
+from weft_engine.limits import LIVE_REGIONS_MAX, REACH_HOLD_MS, REACH_PAIRS_MAX
 from weft_engine.names import Position
+from weft_engine.storage import tickets
 from weft_engine.sync.end.reaching import Pairs
 from weft_engine.sync.framing.messages import ByeCode, Cursor, Reach
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -198,6 +199,76 @@ def test_a_region_that_comes_back_with_another_store_holds_nothing() -> None:
             await check(client, regions)
             await settled([*pairs, back], 30_000 + 2 * REACH_HOLD_MS)
             assert client.reach.holders(EVERYTHING)["d"] == 3
+
+    asyncio.run(run())
+
+
+def test_a_region_that_shows_an_old_ticket_is_taken_back() -> None:
+    """What it holds is what is found out anew."""
+
+    async def run() -> None:
+        async with stores(3) as (client, eu, us):
+            pairs = [joined((client, None), (eu, "eu")), joined((eu, "eu"), (us, "us"))]
+            await client.write("acme/a", "x", "y")
+            await settled(pairs, 1_000)
+            assert client.reach.holders(EVERYTHING) == {"eu": 2, "us": 2}
+            cut(pairs.pop())
+            giver = eu.identity.store
+            await us.journal.write(lambda connection: tickets.keep(connection, giver, b"\0" * 16))
+            told = pairs[0][1].sent
+            told.clear()
+            pairs.append(joined((eu, "eu"), (us, "us")))
+            await settled(pairs, 5_000)
+            said = [frame.regions for frame in told if isinstance(frame, Reach)]
+            assert (("us", 0),) in said
+            assert client.reach.holders(EVERYTHING) == {"eu": 2, "us": 2}
+
+    asyncio.run(run())
+
+
+def test_more_regions_than_the_limit_end_the_link() -> None:
+    async def run() -> None:
+        async with stores(2) as (client, eu):
+            pair = joined((client, None), (eu, "eu"))
+            await settle(pair)
+            for names in (range(40), range(40, 80)):
+                reach = Reach(tuple((f"r{number}", Position(0)) for number in names))
+                pair[1].session.sending.outbox.put(reach)
+            await settle(pair)
+            end = pair[0].session.end
+            assert end is not None
+            assert end.code == ByeCode.LIMIT
+
+    asyncio.run(run())
+
+
+def test_of_more_regions_than_the_limit_some_are_not_told() -> None:
+    async def run() -> None:
+        async with stores(3) as (client, eu, us):
+            eu.reach.configure([f"r{number}" for number in range(80)])
+            pairs = [joined((client, None), (eu, "eu")), joined((eu, "eu"), (us, "us"))]
+            await client.write("acme/a", "x")
+            await settled(pairs, 1_000)
+            assert all(end.session.end is None for pair in pairs for end in pair)
+            assert len(client.reach.holders(EVERYTHING)) == 1 + LIVE_REGIONS_MAX
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("region", "position", "why"),
+    [("eu", 0, "names region eu, an end"), ("us", 9, "which ends at 0")],
+)
+def test_what_a_peer_can_t_know_ends_the_link(region: str, position: int, why: str) -> None:
+    async def run() -> None:
+        async with stores(2) as (client, eu):
+            pair = joined((client, None), (eu, "eu"))
+            await settle(pair)
+            pair[1].session.sending.outbox.put(Reach(((region, Position(position)),)))
+            await settle(pair)
+            end = pair[0].session.end
+            assert end is not None
+            assert why in end.reason
 
     asyncio.run(run())
 

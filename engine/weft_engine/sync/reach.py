@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from weft_engine.limits import FORMER_REACHES_MAX, REACH_HOLD_MS, REACH_LOOKS_MAX
+from weft_engine.limits import FORMER_REACHES_MAX, LIVE_REGIONS_MAX, REACH_HOLD_MS, REACH_LOOKS_MAX
 from weft_engine.names import Position
 from weft_engine.sync.interest import Interest
 
@@ -81,6 +81,8 @@ class _Region:
 
 
 class Reach:
+    """Of up to LIVE_REGIONS_MAX regions; of more than that nothing is known or told."""
+
     def __init__(self) -> None:
         self._parties: dict[Party, None] = {}
         self._sources: dict[Party, bytes] = {}
@@ -166,8 +168,8 @@ class Reach:
     def acknowledged(self, party: Party) -> None:
         """Its peer, which is a region, may hold more."""
         assert party.region is not None, "others acknowledge for themselves only"
-        one = self._regions[party.region]
-        if one.fresh or one.stuck:
+        one = self._regions.get(party.region)
+        if one is not None and (one.fresh or one.stuck):
             self._wake(party)
 
     def heard(self, party: Party, more: Iterable[str], less: Iterable[str]) -> None:
@@ -183,7 +185,9 @@ class Reach:
 
     def lost(self, region: str) -> None:
         """It has another store, or an older state of it: what it held counts no more."""
-        one = self._regions[region]
+        one = self._regions.get(region)
+        if one is None:
+            return
         for key in [key for key in self._former if key[0] == region]:
             del self._former[key]
         if one.held_until_ms is not None:
@@ -226,7 +230,7 @@ class Reach:
     # ---- inside -------------------------------------------------------------------------------
 
     def _learn(self, region: str) -> None:
-        if region not in self._regions:
+        if region not in self._regions and len(self._regions) < LIVE_REGIONS_MAX:
             self._regions[region] = _Region({}, {})
             for party in self._parties:
                 if party.tells and party.region != region:
@@ -235,7 +239,9 @@ class Reach:
 
     def _advanced(self, region: str) -> None:
         """It may hold more of our journal."""
-        one = self._regions[region]
+        one = self._regions.get(region)
+        if one is None:
+            return
         if not one.fresh:
             one.fresh, one.stuck = one.stuck, one.fresh
         elif one.stuck:
