@@ -58,7 +58,7 @@ def _links(found: Mapping[str, Any]) -> Iterator[str]:
     if not peers:
         yield "no other region is configured, or has linked"
         return
-    yield from _table([_COLUMNS, *map(_link, peers)])
+    yield from _table([_COLUMNS, *map(_link, peers)], texts=3)
     for peer in peers:
         if peer.get("why"):
             hint = f" (hint: {peer['hint']})" if peer.get("hint") else ""
@@ -111,18 +111,15 @@ def _wrong(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"refused, {when}: {who} at {one['place']}: {one['why']}"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first columns to the left, numbers to the right."""
+def _table(rows: Sequence[Sequence[str]], *, texts: int = 1) -> Iterator[str]:
+    """The first `texts` columns to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
-            cell.ljust(width) if number < _TEXTS else cell.rjust(width)
+            cell.ljust(width) if number < texts else cell.rjust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
-
-
-_TEXTS: Final = 1
 
 
 def _count(value: int | None) -> str:
