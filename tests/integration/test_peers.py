@@ -129,7 +129,8 @@ async def test_a_region_that_was_away_and_one_that_comes_late_get_all(tmp_path: 
                 assert (await mesh_of(us))["position"] == 10
                 at_us = await peer_of(us, "eu")
                 assert at_us["records_in"] == 5
-                more = ["--peer", f"us={us.url}"]
+                # The limits of clients do not end it.
+                more = ["--peer", f"us={us.url}", "--limit", "link_contexts=5"]
                 with running_relay(tmp_path / "ap", region="ap", more=more) as ap:
 
                     async def has_all() -> bool:
