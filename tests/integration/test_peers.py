@@ -46,27 +46,6 @@ def regions(
         yield found
 
 
-async def names_of(store: weft.Store) -> set[str]:
-    return {one.name async for one in store.contexts()}
-
-
-async def test_what_is_written_in_one_region_comes_to_all(tmp_path: Path) -> None:
-    """In a line, whose ends dial and are dialled; the middle passes on."""
-    dials = [("eu", "us"), ("us", "eu"), ("ap", "us")]
-    with regions(tmp_path, ["ap", "eu", "us"], dials) as relays:
-        async with weft.open(tmp_path / "a.db") as a, weft.open(tmp_path / "b.db") as b:
-            a.connect(relays["ap"].url)
-            b.connect(relays["eu"].url)
-            await a.context("acme/a").append("from ap")
-            await b.context("acme/b").append("from eu")
-
-            async def have_both() -> bool:
-                both = {"acme/a", "acme/b"}
-                return await names_of(a) == both and await names_of(b) == both
-
-            await until(have_both, what="both devices have both contexts")
-
-
 async def mesh_of(relay: RunningRelay) -> dict[str, Any]:
     return await asyncio.to_thread(ask, relay.url, None)
 

@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.linked import PipeEnd, pipe
 from tests.running_relay import until
 from tests.stores import Clock, open_replica
@@ -137,3 +139,35 @@ async def test_a_clock_that_is_off_its_peers_raises_an_alarm(tmp_path: Path) -> 
 
         await until(is_sure, what="the one clock that is wrong, and no other")
         assert ahead.mesh.alarms()[0].kind == "clock"
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        [("eu", "us"), ("us", "ap"), ("ap", "sa")],  # a line
+        [("eu", "us"), ("us", "ap"), ("ap", "sa"), ("sa", "eu")],  # a ring
+        [("us", "eu"), ("ap", "eu"), ("sa", "eu")],  # a star
+    ],
+)
+async def test_what_is_written_in_one_region_comes_to_all(
+    tmp_path: Path, links: list[tuple[str, str]]
+) -> None:
+    async with regions(tmp_path) as mesh:
+        relays = [await mesh.open(region) for region in ("eu", "us", "ap", "sa")]
+        contexts = [
+            [relay.mesh.replica.context(f"acme/{number}") for relay in relays]
+            for number in range(4)
+        ]
+        for who, whom in links:
+            mesh.dial(who, whom)
+        for number, copies in enumerate(contexts):
+            await copies[number].append(f"from the {number}. region")
+
+        async def are_level() -> bool:
+            for copies in contexts:
+                found = {await copy.fingerprint() for copy in copies}
+                if len(found) != 1 or await copies[0].frontier() == ():
+                    return False
+            return True
+
+        await until(are_level, what="all regions hold all")
