@@ -186,8 +186,13 @@ def _detached(arguments: argparse.Namespace, folder: MeshFolder, output: Output)
             start_new_session=True,
         )
     assert mesh.stdout is not None, "started with a pipe"
-    with mesh.stdout as announced:
-        line = announced.readline()
+    try:
+        with mesh.stdout as announced:
+            line = announced.readline()
+    except BaseException:
+        # Ctrl-C here is not heard there.
+        mesh.terminate()
+        raise
     if not line:
         code = mesh.wait()
         said = folder.log.read_bytes()[-_SHOWN_BYTES:].decode(errors="replace").strip()

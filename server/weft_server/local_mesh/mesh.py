@@ -186,15 +186,17 @@ async def running_mesh(
 def with_ports(plan: MeshPlan) -> MeshPlan:
     """`plan` with a port for each region: those that it names, and free ones for the others."""
     ports = {name: plan.ports[name] for name in plan.names if name in plan.ports}
-    listeners = []
+    listeners: list[socket.socket] = []
     try:
         for name in plan.names:
-            if name not in ports:
+            while name not in ports:
                 # Open until all are chosen, so that none is chosen twice.
                 listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
                 listeners.append(listener)
                 listener.bind((HOST, 0))
-                ports[name] = listener.getsockname()[1]
+                port = listener.getsockname()[1]
+                if port not in ports.values():
+                    ports[name] = port
     finally:
         for listener in listeners:
             listener.close()
