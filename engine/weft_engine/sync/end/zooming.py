@@ -216,6 +216,7 @@ class Zooming:
     # ---- the store ----------------------------------------------------------------------------
 
     def next_question(self) -> ZoomQuestion | None:
+        self._ask()
         if self._looks:
             count = min(len(self._looks), CONTEXTS_PER_QUESTION)
             return ReadShared(tuple(self._looks.popleft() for _ in range(count)))
@@ -260,7 +261,6 @@ class Zooming:
 
     def messages(self) -> list[Frontier | Zoom | Sample]:
         """What is to be told now."""
-        self._ask()
         told = list(self._messages)
         self._messages.clear()
         return told
