@@ -142,7 +142,11 @@ class Asking:
                 comparison.answered()
                 for some in answer.contexts:
                     self.incoming.held(some.held)
-                    outgoing.lacking(some.context, some.positions, some.after, some.upto)
+                    waits = zooming is not None and not some.is_all
+                    where = (some.positions, some.after, some.upto)
+                    outgoing.lacking(some.context, *where, waits=waits)
+                    if zooming is not None:
+                        zooming.lacks(some.context, some.frontier, is_all=some.is_all)
             case SharedRead() | ChainsRead():
                 raise AssertionError("only zooming asks for these")
             case HeldRead(asked, held, position):

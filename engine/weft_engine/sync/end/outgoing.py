@@ -50,6 +50,8 @@ class Pending:
     """Up to here everything is at the peer, unless its position stands in the lists."""
     newest: Position
     """Of the newest record that is to be sent: there is something after `after` if it is higher."""
+    limit: Position | None = None
+    """What comes behind this waits: what the peer has announced may come from others."""
     comparing: bool = False
     held: bool = False
     """Its comparison has not begun."""
@@ -63,9 +65,8 @@ class Pending:
 
     @property
     def has_more(self) -> bool:
-        return not (self.comparing or self.held) and (
-            bool(self.positions) or self.newest > self.after
-        )
+        last = self.newest if self.limit is None else min(self.newest, self.limit)
+        return not (self.comparing or self.held) and (bool(self.positions) or last > self.after)
 
     def goes_on_from(self, position: Position) -> bool:
         """What is to be sent next is just what stands behind `position`."""
@@ -218,14 +219,18 @@ class Outgoing:
         positions: list[Position],
         after: Position,
         newest: Position,
+        *,
+        waits: bool = False,
     ) -> None:
-        """The peer lacks these and all behind `after`, of which there is something up to
-        `newest`."""
+        """The peer lacks these and all behind `after`, of which there is something up to `newest`.
+        `waits`: of what comes behind that it is said later what it lacks, by calling this again
+        once nothing is `ready`."""
         pending = self._pending.get(context)
-        if pending is None or not pending.comparing:
+        if pending is None or not (pending.comparing or pending.limit is not None):
             return  # It was not here when the lists were made: all of it is new.
-        self._comparing -= 1
+        self._comparing -= pending.comparing
         pending.comparing = False
+        pending.limit = newest if waits else None
         pending.after = after
         pending.newest = max(pending.newest, newest)
         left_out = pending.known | pending.spared
@@ -349,9 +354,8 @@ class Outgoing:
             if parts and (is_too_much or len(parts) == CONTEXTS_PER_QUESTION):
                 break
             positions = tuple(islice(pending.positions, RECORDS_PER_FRAME))
-            parts.append(
-                Part(context, tuple(pending.withheld), positions, pending.after, self.head)
-            )
+            upto = self.head if pending.limit is None else min(self.head, pending.limit)
+            parts.append(Part(context, tuple(pending.withheld), positions, pending.after, upto))
         return ReadRecords(tuple(parts), RECORDS_PER_FRAME, RECORDS_BYTES)
 
     def pass_on(self, question: ReadRecords, whole: Whole, known: Collection[RecordHash]) -> bool:
@@ -486,8 +490,9 @@ class Outgoing:
             self._ready.setdefault(context)
             return
         self._ready.pop(context, None)
+        waits = pending.comparing or pending.held or pending.limit is not None
         # Read ahead of what we were told: kept, so that being told sends nothing twice.
-        if not (pending.comparing or pending.held or pending.withheld or pending.after > self.head):
+        if not (waits or pending.withheld or pending.after > self.head):
             del self._pending[context]
 
 

@@ -104,6 +104,10 @@ class Lacking:
     """The context's newest record when this was computed."""
     held: frozenset[RecordHash]
     """What of the announced frontier is journaled here."""
+    is_all: bool = True
+    """All of it."""
+    frontier: tuple[RecordHash, ...] = ()
+    """Ours, then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,10 +374,12 @@ def _lacking(
     if state is None:
         return Lacking(name, [], Position(0), Position(0), held)
     positions = ancestry.lacking(connection, state, (*frontier, *sample))
+    after = state.position
     if positions and reading.count_from(connection, state.id, positions[0]) == len(positions):
         # Read one after the other, and shared with whoever lacks the same.
-        return Lacking(name, [], Position(positions[0] - 1), state.position, held)
-    return Lacking(name, positions, state.position, state.position, held)
+        positions, after = [], Position(positions[0] - 1)
+    is_all = len(held) == len(frontier)
+    return Lacking(name, positions, after, state.position, held, is_all, state.frontier)
 
 
 def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRead:

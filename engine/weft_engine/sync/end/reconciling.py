@@ -224,7 +224,8 @@ class Reconciling:
 
     def to_settle(self) -> ReadLacking | None:
         """Which of the peer's frontiers to compare with the journal next."""
-        some = self._zooming.settled(CONTEXTS_PER_QUESTION)
+        is_free = not self._outgoing.ready
+        some = self._zooming.settled(CONTEXTS_PER_QUESTION, is_free=is_free)
         if not some:
             return None
         self._asked += 1

@@ -127,6 +127,11 @@ class Zooming:
         """What is asked for now, behind our newest frontier."""
         self._walks: deque[ContextName] = deque()
         self._settled: dict[ContextName, None] = {}
+        self._rest: dict[ContextName, tuple[RecordHash, ...]] = {}
+        """Of what is here now the peer was sent what it lacks; what comes from others it may have,
+        as long as not all has come that it announced. With what it is known to have then."""
+        self._again: dict[ContextName, None] = {}
+        """Of these it has come."""
         self._messages: deque[Frontier | Zoom | Sample] = deque()
         self._progress_ms: int | None = None
         self._has_ended = False
@@ -134,7 +139,7 @@ class Zooming:
     @property
     def is_idle(self) -> bool:
         """Nothing is left to find out, in either direction."""
-        return not (self._contexts or self._messages)
+        return not (self._contexts or self._rest or self._messages)
 
     @property
     def held_bytes(self) -> int:
@@ -266,10 +271,10 @@ class Zooming:
         return told
 
     def settled(
-        self, count_max: int
+        self, count_max: int, *, is_free: bool
     ) -> list[tuple[ContextName, tuple[RecordHash, ...], tuple[RecordHash, ...]]]:
         """Contexts of which what the peer lacks can be computed now: what it announced, and what it
-        is known to hold."""
+        is known to hold. `is_free`: all was sent that was said to be lacking."""
         some: list[tuple[ContextName, tuple[RecordHash, ...], tuple[RecordHash, ...]]] = []
         while self._settled and len(some) < count_max:
             context = next(iter(self._settled))
@@ -277,8 +282,25 @@ class Zooming:
             one = self._contexts[context]
             some.append((context, one.announced, tuple(one.shared)))
             one.is_settled = True
+            self._rest[context] = (*one.announced, *one.shared)
             self._forget_done(context, one)
+        while self._again and is_free and len(some) < count_max:
+            context = next(iter(self._again))
+            del self._again[context]
+            some.append((context, (), self._rest[context]))
         return some
+
+    def lacks(
+        self, context: ContextName, frontier: tuple[RecordHash, ...], *, is_all: bool
+    ) -> None:
+        """What the peer lacks was computed, when this was our frontier. `is_all`: all that it has
+        announced was here."""
+        if is_all:
+            self._rest.pop(context, None)
+            return
+        self._rest[context] += frontier
+        if not self._arriving.is_awaited(context):
+            self._again[context] = None
 
     # ---- time, and other links ----------------------------------------------------------------
 
@@ -286,7 +308,9 @@ class Zooming:
         """All that the peer announced of it is here."""
         self._progress_ms = None
         self._claims.done(context, self)
-        if self._asks:
+        if context in self._rest:
+            self._again[context] = None
+        if self._asks or self._again:
             self._wake()
 
     def progressed(self) -> None:
@@ -303,11 +327,15 @@ class Zooming:
             self._progress_ms = now_ms
         elif now_ms - self._progress_ms >= ASKED_IDLE_MS:
             self._claims.give_way(self)
+            if self._rest:
+                self._again.update(dict.fromkeys(self._rest))
+                self._wake()
 
     def end(self) -> None:
         """The link is over."""
         self._contexts.clear()
-        self._settled.clear()
+        for names in (self._settled, self._rest, self._again):
+            names.clear()
         for queue in (self._looks, self._asks, self._late, self._walks, self._messages):
             queue.clear()
         self._claims.leave(self)
