@@ -369,7 +369,10 @@ class Zooming:
             one.shared.update(held)
             self._arriving.held(held)
         is_all = held is not None and held.issuperset(hashes)
-        if hashes is one.announced:
+        if hashes is one.announced and not is_all and not self._arriving.is_awaited(context):
+            # It came while it was looked up: what is asked for now would come twice.
+            self._look(context, one, hashes)
+        elif hashes is one.announced:
             one.contains = is_all
             if one.asks_later:
                 # Our turn has come.
