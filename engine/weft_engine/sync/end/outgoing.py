@@ -287,7 +287,9 @@ class Outgoing:
                 # It may say that the peer has what is withheld: look at that again, with it.
                 pending.know(position)
                 pending.newest = position
-            elif pending.newest <= pending.after and not pending.comparing:
+            elif (
+                pending.newest <= pending.after and not pending.comparing and pending.limit is None
+            ):
                 pending.after = position
             else:
                 pending.know(position)

@@ -1,0 +1,157 @@
+"""What regions tell each other of contexts that differ: what has no place there ends the link, and
+what is untrue costs bytes only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.linked import End, Store, cut, link, settle, stores
+from weft_engine.limits import ASKED_IDLE_MS
+from weft_engine.names import ContextName, RecordHash
+from weft_engine.sync.end.claims import Claims
+from weft_engine.sync.end.session import Session
+from weft_engine.sync.framing.frames import encode
+from weft_engine.sync.framing.messages import ByeCode, Frontier, Message, Sample, Zoom
+
+NAME = ContextName("c/1")
+UNKNOWN = tuple(RecordHash(bytes([byte]) * 32) for byte in range(1, 5))
+
+
+async def forked(a: Store, b: Store) -> tuple[End, End]:
+    """Two regions that have both written, with both frontiers on their way to the other."""
+    await a.write(NAME, "a")
+    await b.write(NAME, "b")
+    pair = link(a, b, regions=("a", "b"))
+    for _ in range(60):
+        for end, other in (pair, pair[::-1]):
+            if any(isinstance(message, Frontier) for message in end.sent):
+                continue
+            end.flush(other)
+            while end.read_one():
+                pass
+            await end.ask_one()
+    assert all(any(isinstance(m, Frontier) for m in end.sent) for end in pair)
+    return pair
+
+
+def heard(end: End, *messages: Message) -> Session:
+    for message in messages:
+        end.session.receive(encode(message))
+    return end.session
+
+
+HOSTILE: dict[str, Callable[[], list[Message]]] = {
+    "no zoom of context 'c/2'": lambda: [Zoom(ContextName("c/2"), 1, b"", True)],
+    "no zoom of context 'c/1'": lambda: [Zoom(NAME, 2, b"\x01", True)],
+    "has 2 bytes for 1 hashes": lambda: [Zoom(NAME, 1, b"\x01\x00", True)],
+    "has 1 bytes for 1 hashes": lambda: [Zoom(NAME, 1, b"\x02", True)],
+    "was put off twice": lambda: [Zoom(NAME, 1, b"\x00", False)] * 2,
+    "no sample of context 'c/1'": lambda: [Sample(NAME, UNKNOWN[:2], ())],
+    "no sample of context 'c/2'": lambda: [Sample(ContextName("c/2"), UNKNOWN[:2], ())],
+    "no frontier of context 'c/1'": lambda: [Frontier(NAME, UNKNOWN[:1], ())] * 2,
+}
+
+
+@pytest.mark.parametrize("complaint", HOSTILE)
+def test_what_has_no_place_ends_the_link(complaint: str) -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            pair = await forked(a, b)
+            end = heard(pair[0], *HOSTILE[complaint]()).end
+            assert end is not None
+            assert (end.code, end.by_peer) == (ByeCode.MALFORMED, False)
+            assert complaint in end.reason
+            cut(pair)
+
+    asyncio.run(run())
+
+
+def test_unknown_hashes_cost_one_answer_each_and_no_record_is_held_back() -> None:
+    """A peer that never tells anything that is here is told all, in lists that grow."""
+
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            await a.write(NAME, *("text" for _ in range(700)))
+            pair = await forked(a, b)
+            end = pair[0]
+            while end.read_one() or await end.ask_one():
+                pass
+            for round_ in range(1, 9):
+                end.flush(pair[1])
+                told = [m for m in end.sent if isinstance(m, Frontier | Sample)]
+                if len(told) < round_:
+                    break
+                last = told[-1]
+                hashes = last.frontier if isinstance(last, Frontier) else (*last.ends, *last.floor)
+                heard(end, Zoom(NAME, len(told), bytes((len(hashes) + 7) // 8), round_ == 1))
+                heard(end, Sample(NAME, (), UNKNOWN)) if round_ > 1 else None
+                while await end.ask_one():
+                    pass
+            assert end.session.end is None
+            samples = [m for m in end.sent if isinstance(m, Sample)]
+            # 64, 512 and all of 701 records back.
+            assert len(samples) == 3
+            assert samples[-1].floor == ()
+            cut(pair)
+
+    asyncio.run(run())
+
+
+class Asker:
+    def __init__(self) -> None:
+        self.freed_of: list[str] = []
+
+    def freed(self, context: ContextName, /) -> None:
+        self.freed_of.append(context)
+
+
+def test_one_is_asked_and_then_the_next() -> None:
+    claims, one, other = Claims(), Asker(), Asker()
+    for asker in (one, other):
+        claims.join(asker)
+    assert claims.take(NAME, one)
+    assert claims.take(NAME, one)
+    assert not claims.take(NAME, other)
+    claims.done(NAME, other)
+    assert other.freed_of == []
+    claims.done(NAME, one)
+    assert other.freed_of == [NAME]
+    assert not claims.take(NAME, one)
+    claims.leave(other)
+    assert one.freed_of == [NAME]
+    claims.leave(one)
+    assert claims.take(NAME, other)
+
+
+def test_who_is_asked_and_sends_nothing_makes_way() -> None:
+    async def run() -> None:
+        async with stores(3) as (a, b, c):
+            await a.write(NAME, "one")
+            first = link(a, b, regions=("a", "b"))
+            await settle(first)
+            dead, alive = link(a, c, regions=("a", "c")), link(b, c, regions=("b", "c"))
+            # The first is asked, and what it says is not heard any more.
+            while not any(isinstance(message, Zoom) for message in dead[1].sent):
+                await settle_some(dead)
+            dead[1].inbox.clear()
+            await settle(alive)
+            assert await c.hashes() == []
+            for now_ms in (0, ASKED_IDLE_MS):
+                dead[1].session.tick(now_ms)
+            await settle(alive)
+            assert await c.hashes() == await a.hashes()
+            for pair in (first, dead, alive):
+                cut(pair)
+
+    asyncio.run(run())
+
+
+async def settle_some(pair: tuple[End, End]) -> None:
+    for end, other in (pair, pair[::-1]):
+        end.flush(other)
+        while end.read_one():
+            pass
+        await end.ask_one()
