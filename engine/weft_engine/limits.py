@@ -242,6 +242,8 @@ TREE_DIGESTS_PER_MESSAGE: Final = 4096
 """Digests that one end sends in a message, but for one node more: some 5 ms of work at each end."""
 TREE_DIGESTS_PER_MESSAGE_MAX: Final = 16_384
 """Nodes and digests in a message that an end takes."""
+TREE_NEAR_MS: Final = 5
+"""A round trip below this takes no longer than some hundred bytes do: more of them are made."""
 TREE_READ_CONTEXTS: Final = 2048
 """Rows in one reading for a tree: some 10 ms."""
 TREE_BEHIND_CONTEXTS: Final = 4096

@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from dataclasses import replace
+from typing import cast
 
-from tests.linked import End, Store, settle, stores
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.linked import End, Store, settle, stores, wander
+from weft_engine.errors import MachineError
+from weft_engine.names import ContextName, RecordHash
+from weft_engine.sync.driving.kept_tree import KeptTree, Read
+from weft_engine.sync.end.tree_questions import ReadTree
+from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import Branches, Compared, Contexts, Frontier, Tree
+from weft_engine.sync.framing.messages import Message as Frame
+from weft_engine.sync.interest import EVERYTHING, Interest
 
 
 def regions(a: Store, b: Store) -> tuple[End, End]:
@@ -100,5 +114,210 @@ def test_everything_differs() -> None:
                 await a.write(f"acme/{index}", "one")
                 await b.write(f"acme/{index}", "other")
             await compared(a, b)
+
+    asyncio.run(run())
+
+
+def test_what_is_written_meanwhile_arrives() -> None:
+    """Whatever is written between any two steps of a comparison arrives."""
+
+    async def run(seed: int) -> None:
+        rng = random.Random(seed)
+        async with stores(2, seed=seed) as (a, b):
+            for index in range(60):
+                await a.write(f"acme/{index}", "hello")
+            part(await compared(a, b))
+            for index in range(5):
+                await a.write(f"acme/{index}", "more")
+                await b.write(f"acme/{index + 3}", "more")
+            pair = regions(a, b)
+            for step in range(60):
+                await wander(rng, 2, pair)
+                await rng.choice((a, b)).write(f"acme/{rng.randrange(70)}", f"at {step}")
+            await settle(pair)
+            assert [end.session.end for end in pair] == [None, None]
+            assert all(end.session.progress.is_synced for end in pair)
+            assert await a.fingerprints() == await b.fingerprints()
+
+    for seed in range(6):
+        asyncio.run(run(seed))
+
+
+def test_a_smaller_interest_is_compared_by_a_tree_of_its_own() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            for index in range(40):
+                await a.write(f"acme/{index}", "hello")
+                await b.write(f"other/{index}", "hello")
+            await b.write("one", "hello")
+            asked = Interest.of(contexts=["one", "two"], prefixes=["acme/3"])
+            pair = (
+                End(a, region="eu", interest=EVERYTHING),
+                End(b, region="us", interest=asked),
+            )
+            await settle(pair)
+            assert [end.session.state for end in pair] == ["live", "live"]
+            assert set(await a.fingerprints()) == {"one", *(f"acme/{i}" for i in range(40))}
+            there = {name for name in await b.fingerprints() if name.startswith("acme/")}
+            assert there == {"acme/3", *(f"acme/3{i}" for i in range(10))}
+
+    asyncio.run(run())
+
+
+def test_the_kept_tree_follows_the_journal() -> None:
+    """Brought up, it is what a new one would be."""
+
+    async def run() -> None:
+        async with stores(1) as (a,):
+            kept = KeptTree(a.journal)
+            everything = ReadTree(EVERYTHING)
+            for index in range(50):
+                await a.write(f"acme/{index}", "hello")
+            first = await kept.read(everything, a.journal.read)
+            assert first.position == 50
+            assert first.tree.count == 50
+            before = first.tree.value()
+            for index in range(45, 60):
+                await a.write(f"acme/{index}", "more")
+            assert first.tree.value() == before
+            again, both = await asyncio.gather(
+                kept.read(everything, a.journal.read), kept.read(everything, a.journal.read)
+            )
+            assert again.tree is first.tree is both.tree
+            assert again.position == 65
+            made = await KeptTree(a.journal).read(everything, a.journal.read)
+            assert made.tree.value() == again.tree.value() != before
+
+    asyncio.run(run())
+
+
+def test_a_tree_that_is_far_behind_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with stores(1) as (a,):
+            kept = KeptTree(a.journal)
+            await a.write("acme/0", "hello")
+            first = await kept.read(ReadTree(EVERYTHING), a.journal.read)
+            for index in range(4):
+                assert kept.is_behind == (index > 2)
+                await a.write(f"acme/{index}", "more")
+            again = await kept.read(ReadTree(EVERYTHING), a.journal.read)
+            assert again.tree is not first.tree
+            assert again.tree.count == 4
+            assert again.position == 5
+
+    monkeypatch.setattr("weft_engine.sync.driving.kept_tree.TREE_BEHIND_CONTEXTS", 3)
+    monkeypatch.setattr("weft_engine.sync.driving.kept_tree.TREE_BEHIND_CONTEXTS_MAX", 3)
+    asyncio.run(run())
+
+
+def test_a_tree_that_could_not_be_read_is_brought_up_later() -> None:
+    async def run() -> None:
+        async with stores(1) as (a,):
+            kept = KeptTree(a.journal)
+            await a.write("acme/0", "hello")
+            first = await kept.read(ReadTree(EVERYTHING), a.journal.read)
+            before = first.tree.value()
+            await a.write("acme/0", "more")
+
+            async def fails(_: object) -> object:
+                raise MachineError("no room")
+
+            with pytest.raises(MachineError):
+                await kept.bring_up(cast(Read, fails))
+            assert first.tree.value() == before
+            await kept.bring_up(a.journal.read)
+            assert first.tree.value() != before
+
+    asyncio.run(run())
+
+
+def test_a_client_compares_no_trees() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            pair = End(a), End(b, region="eu")
+            await settle(pair)
+            pair[1].session.receive(encode(Tree(0, bytes(8), bytes(8))))
+            end = pair[1].session.end
+            assert end is not None
+            assert "only regions compare trees" in end.reason
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (Contexts((), True), "regions compare trees"),
+        (Compared(0), "before its tree"),
+        (Branches((), (), ()), "before its tree"),
+        (Frontier(ContextName("a"), (RecordHash(bytes(32)),), ()), "before its tree"),
+    ],
+)
+def test_what_has_no_place_before_the_trees(message: Frame, complaint: str) -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            pair = regions(a, b)
+            pair[0].flush(pair[1])
+            pair[1].read_one()
+            pair[1].session.receive(encode(message))
+            end = pair[1].session.end
+            assert end is not None
+            assert complaint in end.reason
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        (Tree(0, bytes(8), bytes(8)), "a second tree"),
+        (Compared(0), "a compared of 0"),
+        (Branches((), (), ()), "out of turn"),
+        (Frontier(ContextName("a"), (RecordHash(bytes(32)),), ()), "no frontier of context 'a'"),
+    ],
+)
+def test_what_has_no_place_behind_the_comparison(message: Frame, complaint: str) -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            pair = await compared(a, b)
+            pair[1].session.receive(encode(message))
+            end = pair[1].session.end
+            assert end is not None
+            assert complaint in end.reason
+
+    asyncio.run(run())
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None)
+def test_random_trees_end_the_link_or_are_bounded_work(data: st.DataObject) -> None:
+    """A peer that says anything gets an orderly bye, or goes on."""
+
+    async def run() -> None:
+        async with stores(1) as (a,):
+            for index in range(3):
+                await a.write(f"acme/{index}", "hello")
+            end = End(a, region="eu")
+            end.session.receive(encode(replace(end.session.hello, store=bytes(16), region="us")))
+            end.session.receive(encode(Tree(40, bytes(8), bytes(8))))
+            paths = st.integers(1, 40)
+            digests = st.binary(max_size=20).map(lambda some: some[: len(some) // 5 * 5])
+            for _ in range(data.draw(st.integers(1, 6))):
+                if data.draw(st.booleans()):
+                    while await end.ask_one():
+                        pass
+                end.session.frames_to_send()
+                message = Branches(
+                    tuple(
+                        (path, 1, bytes(data.draw(st.binary(min_size=10, max_size=10))))
+                        for path in data.draw(st.lists(paths, max_size=3))
+                    ),
+                    tuple(data.draw(st.lists(st.tuples(paths, digests), max_size=3))),
+                    tuple(data.draw(st.lists(st.tuples(paths, digests), max_size=2))),
+                    data.draw(st.booleans()),
+                )
+                end.receive(encode(message))
+            assert end.session.end is None or end.session.end.code == "malformed"
+            end.stop()
 
     asyncio.run(run())

@@ -83,6 +83,8 @@ class Hub:
         """What links have read."""
         self.tree = KeptTree(commits)
         """Over all contexts, once a region asks."""
+        self.near: dict[bytes, None] = {}
+        """Stores to which a round trip took no time last."""
         self.turns = Turns()
         """In which order they send it."""
         self.claims = Claims()

@@ -18,9 +18,11 @@ from weft_engine.limits import (
     ACK_GATHER_S,
     CLOSING_S,
     LISTED_CONTEXTS_MAX,
+    LIVE_REGIONS_MAX,
     OUTBOX_BYTES,
     REACH_GATHER_S,
     TICKET_BYTES,
+    TREE_NEAR_MS,
 )
 from weft_engine.names import Position
 from weft_engine.storage import quarantine
@@ -117,6 +119,8 @@ class Link:
         """What the hub tells us of."""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[asyncio.Task[None], None] = {}  # in order, so that runs repeat
+        self._is_comparing = True
+        self._began_s = asyncio.get_running_loop().time()
         self._is_asking = self._is_confirming = False
         """Whether the lane runs that does that."""
         self._closing: asyncio.TimerHandle | None = None
@@ -229,17 +233,34 @@ class Link:
             # A hundred readers of an update acknowledge it, and it makes room, nothing else.
             self._acknowledge_soon()
             return
-        if is_first and session.peer is not None and self._store.guard is not None:
-            self._store.guard.greeted(self)
+        if is_first and session.peer is not None:
+            if session.peer.store in self._store.hub.near:
+                session.is_near()
+            if self._store.guard is not None:
+                self._store.guard.greeted(self)
         if not had_ended:
             self._note_end(frame)
         self._follow()
         if session.timing.has_news:
             session.settle_time(_mark_us(), self._store.now_ms())
+            self._note_distance()
         if session.confirming.has_received and not self._is_confirming:
             self._is_confirming = True
             self.begin(self._confirm())
         self.changed()
+
+    def _note_distance(self) -> None:
+        """Whether the peer is near, for the comparison of this link and of the next."""
+        session, rtt_ms = self.session, self.session.timing.rtt_ms
+        if rtt_ms is None or session.peer is None:
+            return
+        near = self._store.hub.near
+        near.pop(session.peer.store, None)
+        if rtt_ms < TREE_NEAR_MS:
+            session.is_near()
+            near[session.peer.store] = None
+            if len(near) > LIVE_REGIONS_MAX:
+                del near[next(iter(near))]
 
     def _follow(self) -> None:
         """Tell the hub what the link is about, if that has changed."""
@@ -267,8 +288,11 @@ class Link:
     def tick(self, now_ms: int, /) -> None:
         session = self.session
         session.tick(now_ms)
-        if session.is_between_regions and session.timing.is_due(now_ms):
-            session.ask_time(_mark_us())
+        if session.is_between_regions:
+            if session.timing.is_due(now_ms):
+                session.ask_time(_mark_us())
+            if self._store.hub.tree.is_behind:
+                self.begin(self._store.hub.tree.bring_up(self._store.journal.read))
         self.changed()
 
     def changed(self) -> None:
@@ -285,6 +309,9 @@ class Link:
                 self._store.hub.attend(self)
         if session.neighbour is not None and not self._over.done():
             self._store.hub.forwarding.look(self)
+        if self._is_comparing and session.state is State.LIVE:
+            self._is_comparing = False
+            session.cost.duration_s = asyncio.get_running_loop().time() - self._began_s
         self._waiting.changed()
         if session.end is not None:
             self._wind_up(session.end)

@@ -58,7 +58,7 @@ class Descent:
     def __init__(self, tree: Tree, salts: bytes, *, leads: bool, is_far: bool) -> None:
         self._tree = tree
         self._salted = Salted(salts)
-        self._is_far = is_far
+        self.is_far = is_far
         self._is_ours = leads
         """It is our turn."""
         self._peer_has_more = False
@@ -168,7 +168,7 @@ class Descent:
             levels = 0
             if count:
                 levels = levels_to_open(
-                    count, depth=depth_of(path), nodes=nodes, dense=self._dense, far=self._is_far
+                    count, depth=depth_of(path), nodes=nodes, dense=self._dense, far=self.is_far
                 )
             if levels:
                 opened.append((path, levels, self._open(path, levels)))
@@ -205,7 +205,7 @@ def levels_to_open(count: int, *, depth: int, nodes: int, dense: bool, far: bool
     bits = log2(count)
     if dense:
         room = int(log2(max(1, TREE_DIGESTS_PER_MESSAGE // nodes)))
-        return 0 if bits < 3 else max(2, min(limit, room, int(bits) - 1, 7 if far else 4))
+        return 0 if bits < 3 else min(limit, max(2, min(room, int(bits) - 1, 7 if far else 4)))
     may_spend = (_FAR_BYTES if far else _NEAR_BYTES) / nodes + _EACH_BYTES
     best, least = 1, float("inf")
     for turns in range(1, 21):

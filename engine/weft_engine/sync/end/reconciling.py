@@ -150,6 +150,7 @@ class Reconciling:
     def _go_on(self) -> None:
         """Say what is to be said next about the trees."""
         descent = self._descended()
+        descent.is_far = self.is_far
         message = descent.next()
         if message is not None:
             self._say(message)

@@ -211,8 +211,8 @@ class Session:
         return self._subject.cost
 
     def is_near(self) -> None:
-        """Messages take next to no time to the peer. Before its hello is received."""
-        self._subject.is_far = False
+        """Messages take next to no time to the peer, so there may be more of them."""
+        self._subject.is_near()
 
     @property
     def is_between_regions(self) -> bool:

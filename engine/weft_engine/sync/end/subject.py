@@ -66,8 +66,7 @@ class Subject:
         self.listing: ListContexts | ReadTree | None = None
         """The next page of our own contexts to read, or the tree over them."""
         self.cost = Cost()
-        self.is_far = True
-        """The peer is far away: a message takes longer than a hundred bytes more in it do."""
+        self._is_far = True
         self.resuming = Resuming(outgoing)
         self.rounds = Rounds(hello)
 
@@ -134,8 +133,14 @@ class Subject:
         """The tree over our own contexts."""
         assert isinstance(self.comparison, Reconciling), "a tree was asked for"
         self.listing = None
-        self.comparison.is_far = self.is_far
+        self.comparison.is_far = self._is_far
         self.comparison.read(answer)
+
+    def is_near(self) -> None:
+        """Messages take next to no time to the peer."""
+        self._is_far = False
+        if isinstance(self.comparison, Reconciling):
+            self.comparison.is_far = False
 
     def named(self, answer: NamesRead) -> None:
         """Some of the contexts in which the trees differ."""
