@@ -81,11 +81,15 @@ async def check_acknowledged(pair: tuple[End, End]) -> None:
     steps=st.integers(0, 40),
     count=st.integers(2, 3),
     window=st.sampled_from([None, Window(1, 1), Window(2, 400)]),
+    are_regions=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
 def test_replicas_meet_whatever_happens(
-    seed: int, steps: int, count: int, window: Window | None
+    seed: int, steps: int, count: int, window: Window | None, are_regions: bool
 ) -> None:
+    """Regions compare trees, others lists."""
+    names = ("r0", "r1", "r2") if are_regions else (None, None, None)
+
     async def run() -> None:
         rng = random.Random(seed)
         world = sound_world(seed, steps=steps)
@@ -93,7 +97,13 @@ def test_replicas_meet_whatever_happens(
             await share_out(rng, world, some)
             for _ in range(3):
                 pairs = [
-                    link(some[i], some[i + 1], windows=(window, None)) for i in range(count - 1)
+                    link(
+                        some[i],
+                        some[i + 1],
+                        windows=(window, None),
+                        regions=(names[i], names[i + 1]),
+                    )
+                    for i in range(count - 1)
                 ]
                 for _ in range(3):
                     await wander(rng, rng.randint(0, 40), *pairs)
@@ -104,7 +114,10 @@ def test_replicas_meet_whatever_happens(
                 for pair in pairs:
                     assert [end.session.end for end in pair] == [None, None]
                     cut(pair)
-            pairs = [link(some[i], some[i + 1]) for i in range(count - 1)]
+            pairs = [
+                link(some[i], some[i + 1], regions=(names[i], names[i + 1]))
+                for i in range(count - 1)
+            ]
             await settle(*pairs)
             prints = [await store.fingerprints() for store in some]
             assert prints[1:] == prints[:-1]
@@ -113,7 +126,10 @@ def test_replicas_meet_whatever_happens(
             assert all(end.session.progress.is_synced for pair in pairs for end in pair)
             for pair in pairs:
                 cut(pair)
-            again = [link(some[i], some[i + 1]) for i in range(count - 1)]
+            again = [
+                link(some[i], some[i + 1], regions=(names[i], names[i + 1]))
+                for i in range(count - 1)
+            ]
             await settle(*again)
             assert [end.records_sent for pair in again for end in pair] == [[]] * 2 * (count - 1)
 
