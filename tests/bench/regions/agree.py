@@ -26,6 +26,7 @@ from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.end.ending import State
 from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking
 from weft_engine.sync.end.tree_questions import ReadNames, ReadTree
+from weft_engine.sync.end.zoom_questions import ReadChains, ReadShared
 from weft_engine.sync.framing.frames import decode_frame
 from weft_engine.sync.framing.messages import Branches, Records, Tree
 from weft_engine.sync.interest import EVERYTHING
@@ -37,8 +38,9 @@ FIXED = 10
 EXPONENT_MOST = 0.15
 ROUNDS = 5
 SEED = 6
-TYPES = (3, 18, 19, 20)
-"""Frames of the comparison: frontiers, and those of trees."""
+COMPARING = (ReadTree, ReadNames, ReadFrontiers, ReadShared, ReadChains, ReadLacking)
+TYPES = (3, 18, 19, 20, 24, 25)
+"""Frames of the comparison: frontiers, those of trees, and what is told of frontiers."""
 PAGE_BYTES = resource.getpagesize()
 
 
@@ -148,7 +150,7 @@ async def _step(end: End) -> bool:
     if question is None:
         return False
     await end.ask(question)
-    return isinstance(question, (ReadTree, ReadNames, ReadFrontiers, ReadLacking))
+    return isinstance(question, COMPARING)
 
 
 def _exponent(points: Sequence[tuple[float, float]]) -> float:

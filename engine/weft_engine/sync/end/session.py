@@ -112,6 +112,9 @@ from weft_engine.sync.framing.messages import (
 from weft_engine.sync.interest import Interest
 from weft_engine.sync.tree import tree_salt
 
+COMPARING = (Contexts, Frontier, Tree, Branches, Compared, Zoom, Sample)
+"""What a comparison consists of."""
+
 
 class Session:
     """`interest` is what this end asks for, or what it permits. `region` names a relay's region.
@@ -438,7 +441,7 @@ class Session:
                 if comparison is None or self.peer is None:
                     name = type(message).__name__.lower()
                     raise ProtocolViolation(f"a {name} came before the hello")
-                if isinstance(message, (Contexts, Frontier, Tree, Branches, Compared)):
+                if isinstance(message, COMPARING):
                     self._subject.cost.received(len(frame))
                 self._obey(message, self.peer, comparison)
 
