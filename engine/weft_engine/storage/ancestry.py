@@ -23,8 +23,11 @@ def lacking(
 ) -> list[Position]:
     """Positions, ascending, of the context's records outside the causal past of `have`. Hashes
     that are not held say nothing."""
-    held = reading.positions_of(connection, have, context_id=state.id)
-    return sorted(outside(connection, state.id, state.frontier, held))
+    named = set(have)
+    where = reading.positions_of(connection, (*named, *state.frontier), context_id=state.id)
+    held = named.intersection(where)
+    last = max(where.values(), default=Position(0))
+    return sorted(_outside(connection, state.id, state.frontier, held, last))
 
 
 def outside(
@@ -37,14 +40,25 @@ def outside(
     something in `have` leads to it; once nothing open is outside, all that is left lies in that
     past. Costs what is found plus what stands among it.
     """
+    named = tuple(have)
+    tips = reading.positions_of(connection, (*frontier, *named), context_id=context_id)
+    last = max(tips.values(), default=Position(0))
+    return frozenset(_outside(connection, context_id, frontier, named, last))
+
+
+def _outside(
+    connection: sqlite3.Connection,
+    context_id: int,
+    frontier: Frontier,
+    have: Iterable[RecordHash],
+    last: Position,
+) -> list[Position]:
+    """As `outside`, newest first; nothing of what is named stands behind `last`."""
     inside: dict[RecordHash, bool] = dict.fromkeys(frontier, False)
     inside.update(dict.fromkeys(have, True))
     open_outside = sum(not known for known in inside.values())
-    tips = reading.positions_of(connection, inside, context_id=context_id)
     found: list[Position] = []
-    for position, hash_, envelope in reading.backwards(
-        connection, context_id, max(tips.values(), default=Position(0))
-    ):
+    for position, hash_, envelope in reading.backwards(connection, context_id, last):
         if open_outside == 0:
             break
         is_inside = inside.pop(hash_, None)
@@ -61,7 +75,7 @@ def outside(
             elif is_inside and not known:
                 inside[parent] = True
                 open_outside -= 1
-    return frozenset(found)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

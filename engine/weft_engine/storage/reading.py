@@ -81,6 +81,34 @@ def context(connection: sqlite3.Connection, name: str) -> ContextState | None:
     return None if row is None else _state(row)
 
 
+def contexts_named(
+    connection: sqlite3.Connection, names: Iterable[str]
+) -> dict[ContextName, ContextState]:
+    """Those of the names that are here, asked for together."""
+    wanted = list(names)
+    found: dict[ContextName, ContextState] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        rows = connection.execute(f"SELECT {_STATE} WHERE name IN ({_marks(some)})", some)
+        found.update((state.name, state) for state in map(_state, rows))
+    return found
+
+
+def context_ids_of(
+    connection: sqlite3.Connection, hashes: Iterable[RecordHash]
+) -> dict[RecordHash, int]:
+    """In which contexts those of the records are that are journaled."""
+    wanted = list(set(hashes))
+    found: dict[RecordHash, int] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        rows = connection.execute(
+            f"SELECT hash, context FROM records WHERE hash IN ({_marks(some)})", some
+        )
+        found.update((RecordHash(row[0]), row[1]) for row in rows)
+    return found
+
+
 def contexts_since(
     connection: sqlite3.Connection, position: Position
 ) -> list[tuple[ContextName, Position]]:

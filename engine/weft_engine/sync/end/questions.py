@@ -78,6 +78,8 @@ class Listed:
 @dataclass(frozen=True, slots=True)
 class ReadFrontiers:
     contexts: tuple[ContextName, ...]
+    samples: bool = True
+    """Whether samples are wanted, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +295,7 @@ def answer(connection: sqlite3.Connection, question: Question) -> Answer:
         case ReadFrontiers():
             return _frontiers(connection, question)
         case ReadLacking():
-            return LackingRead(tuple(_lacking(connection, *some) for some in question.announced))
+            return _all_lacking(connection, question)
         case ReadShared():
             return read_shared(connection, question)
         case ReadChains():
@@ -353,33 +355,36 @@ def _list(connection: sqlite3.Connection, question: ListContexts) -> Listed:
 
 
 def _frontiers(connection: sqlite3.Connection, question: ReadFrontiers) -> FrontiersRead:
+    states = reading.contexts_named(connection, question.contexts)
     found = []
     for name in question.contexts:
-        state = reading.context(connection, name)
-        assert state is not None, "a listed context stays"
+        state = states[name]  # A listed context stays.
         # Part of a frontier is sound too: the peer only sends more than it had to.
-        sample = reading.sample(connection, state)[:SAMPLE_HASHES_MAX]
+        sample = reading.sample(connection, state)[:SAMPLE_HASHES_MAX] if question.samples else ()
         found.append((name, state.frontier[:FRONTIER_HASHES_MAX], tuple(sample)))
     return FrontiersRead(tuple(found))
 
 
-def _lacking(
-    connection: sqlite3.Connection,
-    name: ContextName,
-    frontier: Sequence[RecordHash],
-    sample: Sequence[RecordHash],
-) -> Lacking:
-    held = frozenset(reading.positions_of(connection, frontier))
-    state = reading.context(connection, name)
-    if state is None:
-        return Lacking(name, [], Position(0), Position(0), held)
-    positions = ancestry.lacking(connection, state, (*frontier, *sample))
-    after = state.position
-    if positions and reading.count_from(connection, state.id, positions[0]) == len(positions):
-        # Read one after the other, and shared with whoever lacks the same.
-        positions, after = [], Position(positions[0] - 1)
-    is_all = len(held) == len(frontier)
-    return Lacking(name, positions, after, state.position, held, is_all, state.frontier)
+def _all_lacking(connection: sqlite3.Connection, question: ReadLacking) -> LackingRead:
+    states = reading.contexts_named(connection, [name for name, _, _ in question.announced])
+    announced = [one for _, frontier, _ in question.announced for one in frontier]
+    here = reading.context_ids_of(connection, announced).keys()
+    found: list[Lacking] = []
+    for name, frontier, sample in question.announced:
+        state, held = states.get(name), frozenset(here & set(frontier))
+        if state is None:
+            found.append(Lacking(name, [], Position(0), Position(0), held))
+            continue
+        positions: list[Position] = []
+        after = state.position
+        if not held.union(sample).issuperset(state.frontier):
+            positions = ancestry.lacking(connection, state, (*held, *sample))
+        if positions and reading.count_from(connection, state.id, positions[0]) == len(positions):
+            # Read one after the other, and shared with whoever lacks the same.
+            positions, after = [], Position(positions[0] - 1)
+        is_all = len(held) == len(frontier)
+        found.append(Lacking(name, positions, after, state.position, held, is_all, state.frontier))
+    return LackingRead(tuple(found))
 
 
 def _records(connection: sqlite3.Connection, question: ReadRecords) -> RecordsRead:

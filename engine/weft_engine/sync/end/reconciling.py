@@ -196,7 +196,7 @@ class Reconciling:
         contexts = _take(self._to_announce)
         if contexts:
             self._asked += 1
-            return ReadFrontiers(tuple(contexts))
+            return ReadFrontiers(tuple(contexts), samples=False)
         rows = self._next_rows()
         if not rows:
             return None

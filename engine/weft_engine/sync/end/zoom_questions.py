@@ -6,7 +6,6 @@ Must never know: the session.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from weft_engine.names import ContextName, Position, RecordHash
@@ -45,7 +44,19 @@ class ChainsRead:
 
 
 def read_shared(connection: sqlite3.Connection, question: ReadShared) -> SharedRead:
-    return SharedRead(question, tuple(_held(connection, *some) for some in question.lists))
+    """All of them together: most lists are one hash long."""
+    states = reading.contexts_named(connection, [name for name, _ in question.lists])
+    ids = reading.context_ids_of(
+        connection, [one for _, hashes in question.lists for one in hashes]
+    )
+    held: list[frozenset[RecordHash] | None] = []
+    for name, hashes in question.lists:
+        state = states.get(name)
+        if state is None or not state.records:
+            held.append(None)
+        else:
+            held.append(frozenset(one for one in hashes if ids.get(one) == state.id))
+    return SharedRead(question, tuple(held))
 
 
 def read_chains(connection: sqlite3.Connection, question: ReadChains) -> ChainsRead:
@@ -59,12 +70,3 @@ def read_chains(connection: sqlite3.Connection, question: ReadChains) -> ChainsR
         told=question.told,
     )
     return ChainsRead(question.context, chains)
-
-
-def _held(
-    connection: sqlite3.Connection, name: ContextName, hashes: Sequence[RecordHash]
-) -> frozenset[RecordHash] | None:
-    state = reading.context(connection, name)
-    if state is None or not state.records:
-        return None
-    return frozenset(reading.positions_of(connection, hashes, context_id=state.id))

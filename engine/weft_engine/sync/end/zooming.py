@@ -236,7 +236,7 @@ class Zooming:
             some = [self._late[at][0] for at in range(count)]
             here = [name for name in some if self._contexts[name].ours is not None]
             if here:
-                return ReadFrontiers(tuple(here))
+                return ReadFrontiers(tuple(here), samples=False)
             self.supply(FrontiersRead(()))
         return None
 
