@@ -23,7 +23,19 @@ import pytest
 
 from tests.simulation import disk
 from tests.simulation.__main__ import PRELOADED
+from tests.simulation.breaking import patch as _patch
 from tests.simulation.history import run
+from tests.simulation.kinds import Kind as SimKind
+from tests.simulation.mesh_mutants import (
+    acknowledge_announcements_at_once,
+    compare_no_leaves,
+    count_one_further,
+    count_what_has_come,
+    keep_old_claims,
+    mark_no_context,
+    never_pull,
+    trust_any_ticket,
+)
 from weft_engine.document import door
 from weft_engine.document.document import Document
 from weft_engine.errors import MalformedRecord
@@ -94,17 +106,13 @@ _FOUND: Final = 3
 class Mutant:
     """`break_it` changes the engine in this process. None: the rule is of a part that is not
     there yet, so there is nothing to break. `test`: what notices it instead of histories, where
-    all replicas go wrong alike."""
+    all replicas go wrong alike. `kind`: of the histories."""
 
     rule: str
     name: str
     break_it: Callable[[], None] | None
     test: str | None = None
-
-
-def _patch(owner: Any, name: str, value: Any) -> None:
-    assert hasattr(owner, name), f"{owner} has no {name}: the mutant is out of date"
-    setattr(owner, name, value)
+    kind: SimKind = SimKind.DEVICES
 
 
 # ---- how each one is broken -----------------------------------------------------------------
@@ -622,6 +630,10 @@ def serve_while_loading() -> None:
     _patch(LiveDocument, "load", begun)
 
 
+def _in_mesh(rule: str, name: str, break_it: Callable[[], None]) -> Mutant:
+    return Mutant(rule, name, break_it, kind=SimKind.MESH)
+
+
 MUTANTS: Final = (
     Mutant("a record is applied after its whole past", "no gate", no_gate),
     Mutant("a commit is on disk", "synchronous = NORMAL", synchronous_normal),
@@ -743,6 +755,23 @@ MUTANTS: Final = (
         "what comes twice is echoed once it is stored", "at once", echo_what_comes_again_at_once
     ),
     Mutant("a room serves all of a document", "a half-loaded one", serve_while_loading),
+    Mutant(
+        "who shows an unknown ticket compares",
+        "it resumes",
+        trust_any_ticket,
+        "tests/unit/test_resuming.py::test_a_cursor_that_stands_again_by_chance_is_refused",
+    ),
+    _in_mesh("a tree is brought up to date", "no context is marked", mark_no_context),
+    _in_mesh("regions compare down to contexts", "leaves are all alike", compare_no_leaves),
+    _in_mesh("who is live is told anew", "claims are kept when a link ends", keep_old_claims),
+    _in_mesh("what is announced is pulled", "nothing is asked for", never_pull),
+    _in_mesh(
+        "what is announced is acknowledged when it is here",
+        "at once",
+        acknowledge_announcements_at_once,
+    ),
+    _in_mesh("a region is said to hold what it holds", "one position more", count_one_further),
+    _in_mesh("what is stated is durable", "what has come is stated", count_what_has_come),
 )
 
 
@@ -772,8 +801,8 @@ def _inside(name: str, seeds: range) -> int:
     if mutant.test is not None:
         return _tested(mutant.test)
     for seed in seeds:
-        broken = run(seed).broken
-        if broken is not None and _holds(seed):
+        broken = run(seed, kind=mutant.kind).broken
+        if broken is not None and _holds(seed, mutant.kind):
             print(f"{seed}\t{broken.splitlines()[0]}")
             return _FOUND
     return 0
@@ -799,9 +828,9 @@ class _Failed:
             self.name = report.nodeid
 
 
-def _holds(seed: int) -> bool:
+def _holds(seed: int, kind: SimKind) -> bool:
     """Whether the engine as it is passes this history."""
-    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed)]
+    command = [sys.executable, "-m", "tests.simulation", "--seed", str(seed), "--kind", kind]
     return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 

@@ -1,7 +1,7 @@
 """Hears every frame between the machines, and holds what is said against what is on disk.
 
-* What a machine sends or acknowledges is committed in its file at that moment.
-* What it has sent or acknowledged is there again after every crash (`Machine.revealed`).
+* What a machine sends, announces or acknowledges is committed in its file at that moment.
+* What it has so told of is there again after every crash (`Machine.revealed`).
 * What came from a peer does not go back to it, and nothing is sent twice over one connection
   unless it was asked for. Two ends may send the same at the same moment, so these are counted,
   and the counts are bounded.
@@ -28,6 +28,7 @@ _RECORDS: Final = 4
 _ACK: Final = 5
 _WANT: Final = 6
 _ERASED: Final = 12
+_TIPS: Final = 21
 _HEARD_MAX: Final = 64
 
 
@@ -83,7 +84,7 @@ class Wiretap:
             return
         if self._is_between_regions(end):
             self.regions.bytes += len(frame)
-        if kind not in (_RECORDS, _ACK, _WANT):
+        if kind not in (_RECORDS, _ACK, _WANT, _TIPS):
             return
         fields: list[Any] = msgpack.unpackb(frame[1:])
         mine, theirs = self._of(end), self._of(end.other)
@@ -94,9 +95,13 @@ class Wiretap:
             mine.flying.append(hashes)
             self._hold(machine, hashes, "sent")
         elif kind == _ACK:
-            hashes = theirs.open.pop(fields[1], [])
+            hashes = [h for n in range(fields[1], fields[2] + 1) for h in theirs.open.pop(n, [])]
             mine.acked.update(hashes)
             self._hold(machine, hashes, "acknowledged")
+        elif kind == _TIPS:
+            hashes = [RecordHash(hash_) for hash_ in fields[3]]
+            mine.open[fields[1]] = hashes
+            self._hold(machine, hashes, "announced")
         else:
             theirs.wanted.update(fields[1])
 

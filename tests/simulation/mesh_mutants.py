@@ -1,0 +1,88 @@
+"""Rules between regions, each broken once; `tests.simulation.mutants` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tests.simulation.breaking import patch
+from weft_engine.names import Position
+from weft_engine.storage import tickets
+from weft_engine.storage.ledger import Stored
+from weft_engine.sync.driving.forwarding import Forwarding
+from weft_engine.sync.driving.kept_tree import KeptTree
+from weft_engine.sync.driving.pulls import Pulls
+from weft_engine.sync.end.descent import Descent
+from weft_engine.sync.end.incoming import Incoming
+from weft_engine.sync.end.reaching import Pairs
+
+
+def trust_any_ticket() -> None:
+    """Who shows a ticket that we know nothing of resumes all the same."""
+    patch(tickets, "is_known", lambda connection, store: True)
+
+
+def mark_no_context() -> None:
+    """A tree that was made once stays as it is."""
+
+    def unmarked(self: KeptTree, stored: Sequence[Stored], _: Any) -> None:
+        self._position = max(self._position, stored[-1].position)
+
+    patch(KeptTree, "_committed", unmarked)
+
+
+def compare_no_leaves() -> None:
+    """Where a node differs nothing is found."""
+    patch(Descent, "_compare_leaves", lambda self, path, digests: None)
+
+
+def keep_old_claims() -> None:
+    """With whom this store was live once it says to be live for ever, and nobody asks for what was
+    announced."""
+    claimed: dict[int, set[str]] = {}
+
+    def ever(self: Forwarding) -> frozenset[str]:
+        found = claimed.setdefault(id(self), set())
+        found.update(region for region in self._live.values() if region is not None)
+        return frozenset(found)
+
+    patch(Forwarding, "regions", property(ever))
+    never_pull()
+
+
+def never_pull() -> None:
+    patch(Pulls, "lack", lambda self, who, hashes: None)
+
+
+def acknowledge_announcements_at_once() -> None:
+    """Whether the records are here or not."""
+    receive = Incoming.receive_tips
+
+    def held(self: Incoming, message: Any, recent: Any) -> None:
+        receive(self, message, recent)
+        self._open[message.serial].left = set()
+
+    patch(Incoming, "receive_tips", held)
+
+
+def count_one_further() -> None:
+    """A region is taken to hold one position more than it said."""
+    of = Pairs.of
+
+    def further(self: Pairs, head: Position) -> Position:
+        found = of(self, head)
+        return Position(found + 1) if found else found
+
+    patch(Pairs, "of", further)
+
+
+def count_what_has_come() -> None:
+    """What a peer stated counts when its message has come, and not when that is durable."""
+    receive = Incoming.receive
+
+    def stated(self: Incoming, message: Any, interest: Any) -> None:
+        receive(self, message, interest)
+        if message.upto is not None:
+            self.on_stated(message.upto)
+
+    patch(Incoming, "receive", stated)
