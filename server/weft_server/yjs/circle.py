@@ -135,6 +135,8 @@ class Circle:
         if member not in self._members or member.is_pouring:
             # Who asks again while it is being answered is told what is new when it has read that.
             return
+        # Who came in the middle of a turn asks before it was: not in the middle of its answer.
+        self.greet()
         if not member.keeps_up:
             # Who asks and does not read is answered when it has read what was written.
             self._in_step.pop(member, None)
