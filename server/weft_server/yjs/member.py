@@ -84,5 +84,7 @@ class Member:
             await self._transport.drained()
         for piece in rest:
             self._transport.send_prebuilt(piece)
+            # A client that reads along takes megabytes without a wait: others have their turn.
+            await asyncio.sleep(0)
             async with asyncio.timeout(stalls_s):
                 await self._transport.drained()
