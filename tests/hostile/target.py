@@ -23,6 +23,7 @@ REFUSALS = (OSError, EOFError, InvalidHandshake, ConnectionClosed, TimeoutError)
 """How a relay, or the system, gets rid of an attacker."""
 
 BINARY, PING = 0x82, 0x89
+_DIALS_MAX = 10
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,17 @@ class Target:
 
     @asynccontextmanager
     async def socket(self) -> AsyncIterator[ClientConnection]:
-        """A websocket that is dropped without a goodbye; a refusal just ends the block."""
+        """A websocket that is dropped without a goodbye; a refusal just ends the block. Who is not
+        let in, on a machine that is busy, tries again a few times."""
+        for again in range(_DIALS_MAX):
+            try:
+                found = await dial(self.url, self.token)
+                break
+            except REFUSALS:
+                if again + 1 == _DIALS_MAX:
+                    raise
+                await asyncio.sleep(0.1 * again)
         with suppress(*REFUSALS):
-            found = await dial(self.url, self.token)
             try:
                 yield found
             finally:
