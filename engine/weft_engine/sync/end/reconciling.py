@@ -126,6 +126,7 @@ class Reconciling:
                         " announced"
                     )
                 self._peer_has_announced = True
+                self._zooming.heard_all()
                 self._settle()
 
     def _begin(self) -> None:

@@ -133,6 +133,7 @@ class Zooming:
         self._again: dict[ContextName, None] = {}
         """Of these it has come."""
         self._messages: deque[Frontier | Zoom | Sample] = deque()
+        self._has_heard_all = False
         self._progress_ms: int | None = None
         self._has_ended = False
 
@@ -155,6 +156,7 @@ class Zooming:
     def announced(self, context: ContextName, frontier: tuple[RecordHash, ...]) -> None:
         """Our frontier is told now."""
         one = self._contexts.setdefault(context, _Zoomed())
+        one.contains = one.contains or (self._has_heard_all and one.theirs is None)
         one.frontier = frontier
         self._tell(one, frontier, 0)
 
@@ -172,6 +174,15 @@ class Zooming:
             self._hear(message.context, one, message.frontier, 0)
         else:
             self._look(message.context, one, message.frontier)
+
+    def heard_all(self) -> None:
+        """The peer has announced all that was different. What it says of any other context came
+        there later, and is sent as what is new."""
+        self._has_heard_all = True
+        for context, one in list(self._contexts.items()):
+            if one.theirs is None:
+                one.contains = True  # All of nothing.
+                self._advance(context, one)
 
     def sampled(self, message: Sample) -> None:
         """ProtocolViolation if it has no place here."""
