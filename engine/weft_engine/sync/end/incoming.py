@@ -146,7 +146,8 @@ class Incoming:
             )
 
     def held(self, hashes: Iterable[RecordHash]) -> None:
-        """These are journaled here."""
+        """These are journaled here, as was read; we may not have been told of their commit, so it
+        says nothing of what the peer has stated."""
         for hash_ in hashes:
             self._came(hash_)
 
