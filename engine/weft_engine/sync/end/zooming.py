@@ -307,7 +307,9 @@ class Zooming:
         """What the peer lacks was computed, when this was our frontier. `is_all`: all that it has
         announced was here."""
         if is_all:
+            # It may have arrived while that was computed.
             self._rest.pop(context, None)
+            self._again.pop(context, None)
             return
         self._rest[context] += frontier
         if not self._arriving.is_awaited(context):
