@@ -112,7 +112,7 @@ class Relay:
         """The links on which a store has said hello."""
         self._is_closing = False
         self._turns = Turns()
-        self._rooms = Rooms(replica, self._sizes)
+        self._rooms = Rooms(replica, self._sizes, record_bytes=limits.record_bytes)
         self.mesh = Mesh(
             replica,
             self.region,

@@ -20,6 +20,7 @@ from tests.command_line import weft as run_weft
 from tests.integration.test_relay import last_words, raw
 from tests.linked import stores
 from tests.running_relay import DEADLINE_S, RunningRelay, running_relay, until
+from tests.yjs_client import yjs_client
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import Contexts, Records, Resume
 
@@ -307,6 +308,12 @@ def test_what_is_too_large_is_refused_by_name(tmp_path: Path) -> None:
 
             await until(is_told, what="there are too many contexts")
             await link.aclose()
+            async with yjs_client(relay.url, "big/note") as client:
+                await client.synced()
+                await client.edit("n", 0, "a" * 60_000)
+                await client.until(lambda: client.close is not None, "it is told so")
+                assert client.close is not None
+                assert "limit record_bytes, 50000" in client.close[1]
             # All else goes on.
             await store.context("good/context").append("small")
             await store.connect(relay.url, prefixes=["good/"]).synced(timeout=DEADLINE_S)

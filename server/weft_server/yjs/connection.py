@@ -59,6 +59,8 @@ class Connection:
         sizes: ContextSizes,
         reading: asyncio.Semaphore,
         turns: asyncio.Semaphore,
+        *,
+        record_bytes: int,
     ) -> None:
         self.member = Member(transport, turns)
         self._transport = transport
@@ -67,6 +69,7 @@ class Connection:
         self._replica = replica
         self._room = room
         self._sizes = sizes
+        self._record_bytes = record_bytes
         self._reading = reading
         self._queued_bytes = 0
         self._is_full = False
@@ -218,6 +221,15 @@ class Connection:
 
     def permitted(self, offered: Offered, live: LiveDocument, *, is_step2: bool) -> Offered | None:
         wanted = permitted(self._permission, offered, live, is_step2=is_step2)
+        if wanted is not None:
+            most = max(map(len, wanted.records), default=0)
+            # A step 2 says again what was taken before, maybe in smaller pieces.
+            if most > self._record_bytes and (not is_step2 or live.brings_structs(wanted)):
+                raise LinkRefused(
+                    f"an update to context {self._room.name!r} makes a record of {most} bytes,"
+                    f" above this relay's limit record_bytes, {self._record_bytes}",
+                    hint="write smaller updates, or ask the relay's owner to raise the limit",
+                )
         if self._is_full and wanted is not None:
             if is_step2 and not live.brings_structs(wanted):
                 return None

@@ -42,11 +42,13 @@ _ALIVE: Final = frame(wire.aware(NOBODY))
 
 
 class Rooms:
-    """`close` it before the replica. Clients add nothing to contexts that are full by `sizes`."""
+    """`close` it before the replica. Clients add nothing to contexts that are full by `sizes`, and
+    no record of more than `record_bytes`."""
 
-    def __init__(self, replica: Replica, sizes: ContextSizes) -> None:
+    def __init__(self, replica: Replica, sizes: ContextSizes, *, record_bytes: int) -> None:
         self._replica = replica
         self._sizes = sizes
+        self._record_bytes = record_bytes
         self._rooms: dict[ContextName, Room] = {}
         self._left_s: dict[ContextName, float] = {}
         """Since when nobody is in a room, longest ago first."""
@@ -85,7 +87,14 @@ class Rooms:
             room = self._rooms[name] = Room(name, self._replica, self._loading)
             room.on_failure = self._failed
         connection = Connection(
-            transport, guest, self._replica, room, self._sizes, self._reading, self._pouring
+            transport,
+            guest,
+            self._replica,
+            room,
+            self._sizes,
+            self._reading,
+            self._pouring,
+            record_bytes=self._record_bytes,
         )
         self._connections[connection] = name
         self._left_s.pop(name, None)
