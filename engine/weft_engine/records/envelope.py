@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in Kind}
-_NAMES_CACHED_MAX = 8192
+_NAMES_CACHED_MAX = 2048
 # Making a packer costs more than packing. It calls nothing of Python's for what is packed here, so
 # no thread comes upon it in the middle.
 _pack = msgpack.Packer(buf_size=ENVELOPE_BYTES_MAX).pack

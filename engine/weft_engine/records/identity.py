@@ -19,7 +19,7 @@ from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import client_digest, origin_digest
 
 _TIP_PREFIX: Final = b"weft-tip-1"
-_CLIENTS_CACHED_MAX: Final = 8192
+_CLIENTS_CACHED_MAX: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
