@@ -65,6 +65,10 @@ class Mesh:
         count = len(self._world.relays)
         return len(self.dialers) == count * (count - 1) // 2
 
+    def is_single(self) -> bool:
+        """There is one connection for each link: no two regions dial each other."""
+        return all(len(who) == 1 for who in self.dialers.values())
+
     def join(self, a: str, b: str, *, dialers: tuple[str, ...] | None = None) -> None:
         """Operators have two regions linked from now on; nothing if they are."""
         world, pair = self._world, edge(a, b)
