@@ -22,7 +22,10 @@ MAY_IMPORT = {
 }
 PURE_FOLDERS = ("records", "events", "views", "yjs", "formats")
 PURE_FILES = (
+    "sync/framing/fields.py",
     "sync/framing/frames.py",
+    "sync/framing/link_frames.py",
+    "sync/framing/region_frames.py",
     "sync/framing/wire.py",
     "sync/framing/fragments.py",
     "sync/framing/messages.py",

@@ -27,7 +27,8 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.sync.end.closure import closed, needed
 from weft_engine.sync.end.neighbour import Neighbour
-from weft_engine.sync.framing.frames import VERSION, eraser_fields, item_fields
+from weft_engine.sync.framing.fields import eraser_fields, item_fields
+from weft_engine.sync.framing.frames import VERSION
 
 _HEAD = bytes((VERSION, 0x96, 4))
 """Version, an array of six, type 4: the beginning of a Records message."""
