@@ -31,8 +31,9 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.driving.hub import Hub
 from weft_engine.sync.driving.inspection import inspect
 from weft_engine.sync.end.live import Body
-from weft_engine.sync.end.questions import Answer, Question, RecordsRead, Writing, answer
+from weft_engine.sync.end.questions import Answer, Question, Writing, answer
 from weft_engine.sync.end.reaching import Reaching
+from weft_engine.sync.end.record_questions import RecordsRead
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.end.tree_questions import ReadTree
 from weft_engine.sync.faults import LinkLost

@@ -17,7 +17,7 @@ from weft_engine.limits import (
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.sync.end.acks import Acks
 from weft_engine.sync.end.live import Sent
-from weft_engine.sync.end.questions import ReadWanted, RecordsRead
+from weft_engine.sync.end.record_questions import ReadWanted, RecordsRead
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import Ack, ByeCode, Contexts, Frontier, Want

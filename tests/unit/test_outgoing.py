@@ -12,7 +12,7 @@ from weft_engine.names import ContextName, Position
 from weft_engine.records.envelope import Record
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.outgoing import Composed, Outgoing
-from weft_engine.sync.end.questions import ReadRecords, RecordsRead
+from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 from weft_engine.sync.framing.messages import Window
 
 TOPIC = ContextName("a/1")

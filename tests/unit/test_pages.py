@@ -22,7 +22,7 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.closure import closed, needed
 from weft_engine.sync.end.live import whole_head
 from weft_engine.sync.end.pages import Pages
-from weft_engine.sync.end.questions import Part, ReadRecords, RecordsRead
+from weft_engine.sync.end.record_questions import Part, ReadRecords, RecordsRead
 from weft_engine.sync.framing.frames import decode_message, encode
 from weft_engine.sync.framing.messages import Records
 

@@ -10,7 +10,7 @@ from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.outgoing import Outgoing
-from weft_engine.sync.end.questions import ReadRecords, RecordsRead
+from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 from weft_engine.sync.framing.messages import Window
 
 CHAT = ContextName("a/b")

@@ -37,20 +37,12 @@ from weft_engine.sync.driving.turns import Turns
 from weft_engine.sync.driving.waiting import Waiting
 from weft_engine.sync.end.ending import End, State
 from weft_engine.sync.end.live import Body
-from weft_engine.sync.end.questions import (
-    Answer,
-    Question,
-    ReadRecords,
-    ReadTicket,
-    RecordsRead,
-    RenewIdentity,
-    TicketRead,
-    Writing,
-    answer,
-)
+from weft_engine.sync.end.questions import Answer, Question, Writing, answer
 from weft_engine.sync.end.reaching import Reaching
+from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.end.showing import Showing
+from weft_engine.sync.end.ticket_questions import ReadTicket, RenewIdentity, TicketRead
 from weft_engine.sync.end.tree_questions import ReadTree
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.messages import ByeCode, Window

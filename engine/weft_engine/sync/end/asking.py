@@ -19,15 +19,14 @@ from weft_engine.sync.end.questions import (
     Answer,
     ConfirmationsRead,
     FrontiersRead,
-    IdentityRenewed,
     LackingRead,
     Listed,
     Question,
-    ReadWanted,
-    RecordsRead,
 )
+from weft_engine.sync.end.record_questions import ReadWanted, RecordsRead
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
+from weft_engine.sync.end.ticket_questions import IdentityRenewed
 from weft_engine.sync.end.tickets import Tickets
 from weft_engine.sync.end.tree_questions import NamesRead, TreeRead
 from weft_engine.sync.end.zoom_questions import ChainsRead, SharedRead

@@ -34,7 +34,7 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.closure import closed, needed
 from weft_engine.sync.end.live import Sent, Whole
-from weft_engine.sync.end.questions import Part, ReadRecords, RecordsRead
+from weft_engine.sync.end.record_questions import Part, ReadRecords, RecordsRead
 from weft_engine.sync.framing.messages import Window
 from weft_engine.sync.interest import Interest
 

@@ -36,7 +36,7 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.closure import closed
 from weft_engine.sync.end.live import whole
-from weft_engine.sync.end.questions import ReadRecords, RecordsRead
+from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 
 Key = tuple[tuple[ContextName, Position], ...]
 Fetch = Callable[[ReadRecords], Awaitable[RecordsRead]]

@@ -27,7 +27,7 @@ from weft_engine.sync.end.live import Body, Sent, head_of, said_of, whole_head
 from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.outbox import Outbox
 from weft_engine.sync.end.outgoing import Composed, Head, Outgoing, beside, firsts
-from weft_engine.sync.end.questions import ReadRecords, ReadWanted, RecordsRead
+from weft_engine.sync.end.record_questions import ReadRecords, ReadWanted, RecordsRead
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.messages import Ack, Records, Tips, Want, Window
 from weft_engine.sync.interest import Interest

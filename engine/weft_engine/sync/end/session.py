@@ -63,12 +63,13 @@ from weft_engine.sync.end.outbox import Pieces
 from weft_engine.sync.end.outgoing import Head
 from weft_engine.sync.end.progress import Progress
 from weft_engine.sync.end.pulse import Beat, Pulse
-from weft_engine.sync.end.questions import Answer, Question, TicketIssued
+from weft_engine.sync.end.questions import Answer, Question
 from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.reconciling import Reconciling
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
+from weft_engine.sync.end.ticket_questions import TicketIssued
 from weft_engine.sync.end.tickets import Tickets
 from weft_engine.sync.end.timing import Timing
 from weft_engine.sync.end.zooming import Zooming

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum, auto
 
-from weft_engine.sync.end.questions import (
+from weft_engine.sync.end.ticket_questions import (
     ConfirmTicket,
     IdentityRenewed,
     IssueTicket,
