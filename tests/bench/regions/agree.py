@@ -2,8 +2,8 @@
 
 Two stores with real journals and the sessions of two regions, moved by hand in one process, so that
 what each end takes is seen apart. Bytes are those of the comparison: trees and frontiers of both
-ends. It is over when both know what to send; the records are left out. The contexts that never
-change have a row in their store, and no records.
+ends. It is over when nothing moves any more but records, which are left out. The contexts that
+never change have a row in their store, and no records.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from tests.bench.figures import Table
 from tests.bench.mesh import Run
 from tests.linked import End, Store, settle, stores
 from weft_engine.sync.driving.kept_tree import KeptTree
-from weft_engine.sync.end.ending import State
 from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking
 from weft_engine.sync.end.tree_questions import ReadNames, ReadTree
 from weft_engine.sync.end.zoom_questions import ReadChains, ReadShared
@@ -119,10 +118,13 @@ class Regions:
             end.flush(other)
         for end in ends:
             end.read_one()
-        while not all(end.session.state is State.LIVE for end in ends):
+        moves = True
+        while moves:
+            moves = False
             for index, (end, other) in enumerate(pairs):
                 begun = time.process_time()
                 is_part = await _step(end)
+                moves = moves or is_part is not None
                 spent = time.process_time() - begun
                 if is_part:
                     found.cpu_s[index] += spent
@@ -140,8 +142,8 @@ class Regions:
         return found
 
 
-async def _step(end: End) -> bool:
-    """Do what comes next at an end; whether that is part of the comparison."""
+async def _step(end: End) -> bool | None:
+    """Do what comes next at an end; whether that is part of the comparison. None: nothing comes."""
     if end.inbox:
         # It is read once only, as ever: the type stands behind version and array.
         is_part = end.inbox[0][2] in TYPES
@@ -149,7 +151,7 @@ async def _step(end: End) -> bool:
         return is_part
     question = end.next_question()
     if question is None:
-        return False
+        return None
     await end.ask(question)
     return isinstance(question, COMPARING)
 
