@@ -11,7 +11,8 @@ from weft_engine.limits import RECORDS_PER_FRAME
 from weft_engine.names import ContextName, Position
 from weft_engine.records.envelope import Record
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.end.outgoing import Composed, Outgoing
+from weft_engine.sync.end.composed import Composed
+from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 from weft_engine.sync.framing.messages import Window
 

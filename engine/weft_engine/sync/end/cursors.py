@@ -16,7 +16,7 @@ from weft_engine.limits import CURSOR_MS, CURSOR_QUIET_MS, CURSOR_TAIL_RECORDS_M
 from weft_engine.names import Position
 from weft_engine.storage.cursors import Between, Place
 from weft_engine.sync.end.cursor_questions import KeepCursor, ReadRow
-from weft_engine.sync.end.outgoing import Head
+from weft_engine.sync.end.head import Head
 from weft_engine.sync.framing.messages import Cursor
 from weft_engine.sync.interest import NOTHING, Interest
 

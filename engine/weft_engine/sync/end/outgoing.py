@@ -15,8 +15,7 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterable, Sequence
 from itertools import islice
 
 from weft_engine.limits import (
@@ -28,121 +27,18 @@ from weft_engine.limits import (
     WITHHELD_RECORDS_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash
-from weft_engine.records.envelope import Record
-from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.closure import closed, needed
+from weft_engine.sync.end.composed import Composed, beside, firsts, not_at_peer
+from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.live import Sent, Whole
+from weft_engine.sync.end.pending import Pending
 from weft_engine.sync.end.record_questions import Part, ReadRecords, RecordsRead
 from weft_engine.sync.framing.messages import Window
 from weft_engine.sync.interest import Interest
 
 _FLOOR_CONTEXTS_MAX = 256
-_NOWHERE = Position(0)
-
-
-@dataclass(slots=True)
-class Pending:
-    """A context of which something is to be sent, or is not compared yet."""
-
-    after: Position
-    """Up to here everything is at the peer, unless its position stands in the lists."""
-    newest: Position
-    """Of the newest record that is to be sent: there is something after `after` if it is higher."""
-    limit: Position | None = None
-    """What comes behind this waits: what the peer has announced may come from others."""
-    comparing: bool = False
-    held: bool = False
-    """Its comparison has not begun."""
-    positions: deque[Position] = field(default_factory=deque)
-    withheld: list[Position] = field(default_factory=list)
-    withheld_bytes: int = 0
-    known: set[Position] = field(default_factory=set)
-    """Still before us, but from the peer."""
-    spared: set[Position] = field(default_factory=set)
-    """Still before us, but announced, or to be."""
-
-    @property
-    def has_more(self) -> bool:
-        last = self.newest if self.limit is None else min(self.newest, self.limit)
-        return not (self.comparing or self.held) and (bool(self.positions) or last > self.after)
-
-    def goes_on_from(self, position: Position) -> bool:
-        """What is to be sent next is just what stands behind `position`."""
-        if self.comparing or self.held or self.withheld or self.positions:
-            return False
-        if self.known or self.spared:
-            return False
-        return self.after == position
-
-    @property
-    def floor(self) -> Position | None:
-        """Everything of the context up to here was sent; None: all of it."""
-        first = [some[0] for some in (self.withheld, self.positions) if some]
-        if self.newest > self.after:
-            first.append(Position(self.after + 1))
-        return Position(min(first) - 1) if first else None
-
-    def know(self, position: Position) -> None:
-        """What stands there came from the peer."""
-        if len(self.known) >= KNOWN_POSITIONS_MAX:
-            self.known.clear()
-        self.known.add(position)
-
-    def pass_known(self) -> None:
-        """Forget what is known of positions that are not read any more."""
-        first = min([*self.withheld[:1], *islice(self.positions, 1), self.after + 1])
-        self.known = {position for position in self.known if position >= first}
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """What one message carries. `firsts`: where the first record of each context stands."""
-
-    records: tuple[Record, ...]
-    items: tuple[SignatureItem, ...]
-    firsts: Mapping[ContextName, Position]
-    erasers: tuple[Eraser, ...] = ()
-    """Those that prove the stand-ins among the records."""
-
-    @property
-    def first(self) -> Position:
-        return min(self.firsts.values())
-
-    @property
-    def size(self) -> int:
-        return sum(record.size for record in self.records) + sum(
-            eraser.record.size for eraser in self.erasers
-        )
-
-
-def beside(records: Sequence[Stored], read: RecordsRead) -> tuple[Eraser, ...]:
-    """The erasers that a message of these records needs, each once."""
-    found: dict[RecordHash, Eraser] = {}
-    for one in records:
-        for eraser in read.erasers.get(one.record.hash, ()):
-            found[eraser.record.hash] = eraser
-    return tuple(found.values())
-
-
-@dataclass(slots=True)
-class Head:
-    """How much of the journal all links were told of, and the beginning of the hash of the record
-    there, if it is known. `committed`: how much was committed since there are links; 0: nothing."""
-
-    position: Position
-    row: bytes = b""
-    committed: Position = _NOWHERE
-
-
-def firsts(records: Iterable[Stored]) -> dict[ContextName, Position]:
-    """Where the first of these stands in each context."""
-    found: dict[ContextName, Position] = {}
-    for one in records:
-        context = one.record.envelope.context
-        found[context] = min(found.get(context, one.position), one.position)
-    return found
 
 
 class Outgoing:
@@ -410,7 +306,7 @@ class Outgoing:
             pending.positions.popleft()
         if later:
             pending.after = later[-1].position
-        wanted = _not_at_peer((*again, *new), pending.known, known)
+        wanted = not_at_peer((*again, *new), pending.known, known)
         if pending.spared:
             wanted = [one for one in wanted if one.position not in pending.spared]
             pending.spared = {p for p in pending.spared if p > pending.after}
@@ -496,20 +392,3 @@ class Outgoing:
         # Read ahead of what we were told: kept, so that being told sends nothing twice.
         if not (waits or pending.withheld or pending.after > self.head):
             del self._pending[context]
-
-
-def _not_at_peer(
-    stored: Sequence[Stored], positions: Container[Position], hashes: Container[RecordHash]
-) -> list[Stored]:
-    """What of this the peer lacks: not what came from it, at these positions or with these hashes,
-    and not what that stands on, for nobody journals a record before its past."""
-    left: list[Stored] = []
-    below: set[RecordHash] = set()
-    for one in sorted(stored, key=lambda one: one.position, reverse=True):
-        hash_ = one.record.hash
-        if one.position in positions or hash_ in hashes or hash_ in below:
-            below.update(one.record.envelope.parents)
-        else:
-            left.append(one)
-    left.reverse()
-    return left

@@ -23,10 +23,12 @@ from weft_engine.names import Position, RecordHash
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.acks import Acks
 from weft_engine.sync.end.closure import needed
+from weft_engine.sync.end.composed import Composed, beside, firsts
+from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.live import Body, Sent, head_of, said_of, whole_head
 from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.outbox import Outbox
-from weft_engine.sync.end.outgoing import Composed, Head, Outgoing, beside, firsts
+from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.record_questions import ReadRecords, ReadWanted, RecordsRead
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.messages import Ack, Records, Tips, Want, Window

@@ -55,12 +55,12 @@ from weft_engine.sync.end.confirming import Confirming
 from weft_engine.sync.end.cost import Cost
 from weft_engine.sync.end.ending import End, State, code_of
 from weft_engine.sync.end.following import Following
+from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.live import Body
 from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.outbox import Pieces
-from weft_engine.sync.end.outgoing import Head
 from weft_engine.sync.end.progress import Progress
 from weft_engine.sync.end.pulse import Beat, Pulse
 from weft_engine.sync.end.questions import Answer, Question

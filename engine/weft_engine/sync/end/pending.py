@@ -1,0 +1,67 @@
+"""What of one context is still to be sent to a peer, and what of it the peer has from elsewhere.
+
+Must never know: other contexts, messages, the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from itertools import islice
+
+from weft_engine.limits import KNOWN_POSITIONS_MAX
+from weft_engine.names import Position
+
+
+@dataclass(slots=True)
+class Pending:
+    """A context of which something is to be sent, or is not compared yet."""
+
+    after: Position
+    """Up to here everything is at the peer, unless its position stands in the lists."""
+    newest: Position
+    """Of the newest record that is to be sent: there is something after `after` if it is higher."""
+    limit: Position | None = None
+    """What comes behind this waits: what the peer has announced may come from others."""
+    comparing: bool = False
+    held: bool = False
+    """Its comparison has not begun."""
+    positions: deque[Position] = field(default_factory=deque)
+    withheld: list[Position] = field(default_factory=list)
+    withheld_bytes: int = 0
+    known: set[Position] = field(default_factory=set)
+    """Still before us, but from the peer."""
+    spared: set[Position] = field(default_factory=set)
+    """Still before us, but announced, or to be."""
+
+    @property
+    def has_more(self) -> bool:
+        last = self.newest if self.limit is None else min(self.newest, self.limit)
+        return not (self.comparing or self.held) and (bool(self.positions) or last > self.after)
+
+    def goes_on_from(self, position: Position) -> bool:
+        """What is to be sent next is just what stands behind `position`."""
+        if self.comparing or self.held or self.withheld or self.positions:
+            return False
+        if self.known or self.spared:
+            return False
+        return self.after == position
+
+    @property
+    def floor(self) -> Position | None:
+        """Everything of the context up to here was sent; None: all of it."""
+        first = [some[0] for some in (self.withheld, self.positions) if some]
+        if self.newest > self.after:
+            first.append(Position(self.after + 1))
+        return Position(min(first) - 1) if first else None
+
+    def know(self, position: Position) -> None:
+        """What stands there came from the peer."""
+        if len(self.known) >= KNOWN_POSITIONS_MAX:
+            self.known.clear()
+        self.known.add(position)
+
+    def pass_known(self) -> None:
+        """Forget what is known of positions that are not read any more."""
+        first = min([*self.withheld[:1], *islice(self.positions, 1), self.after + 1])
+        self.known = {position for position in self.known if position >= first}
