@@ -427,7 +427,7 @@ class Zooming:
         """Go on with what is known now."""
         if one.looking:
             return
-        if one.goes_on and one.theirs is not None:
+        if one.goes_on:
             one.goes_on = False
             if not one.contains:
                 self._walks.append(context)
