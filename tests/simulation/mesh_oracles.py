@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Final
+from typing import Any, Final
 
 from tests.simulation.machine import Machine
 from tests.simulation.oracles import SETTLED_S, settle
@@ -150,10 +150,11 @@ async def check_copies(world: World) -> None:
     once."""
     tap = world.wiretap.regions
     records, new = tap.records, tap.new
+    said = []
     for machine in world.machines.values():
-        say(world, machine)
+        said.append(say(world, machine))
         await asyncio.sleep(0.05)
-    await asyncio.sleep(0.2)
+    await asyncio.wait(said)
     await settle(world)
     records, new = tap.records - records, tap.new - new
     if world.mesh.is_full() and world.mesh.is_single():
@@ -163,7 +164,7 @@ async def check_copies(world: World) -> None:
             world.fail(f"{new} records new to regions were sent {records} times between them")
 
 
-def say(world: World, machine: Machine) -> None:
+def say(world: World, machine: Machine) -> asyncio.Task[Any]:
     replica = machine.replica
     assert replica is not None
     context = replica.context("sim/a")
@@ -171,7 +172,7 @@ def say(world: World, machine: Machine) -> None:
     async def append() -> None:
         world.acknowledged(machine, await context.append(f"calm {world.marks.new()}"))
 
-    world.work(machine, "say", append)
+    return world.work(machine, "say", append)
 
 
 def _homes(client: Machine) -> set[str]:

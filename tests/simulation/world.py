@@ -486,7 +486,7 @@ class World:
 
     def work(
         self, machine: Machine, what: str, job: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    ) -> asyncio.Task[Any]:
         """Run a job as the machine's process. It may fail as its machine may; else it is a bug."""
 
         async def run() -> None:
@@ -502,7 +502,7 @@ class World:
             except Exception as error:  # noqa: BLE001 - whatever it is, the history has failed
                 self.fail(f"{machine.name}: {what}: {error!r}")
 
-        machine.task(run())
+        return machine.task(run())
 
 
 def context_names(machine: Machine) -> list[ContextName]:
