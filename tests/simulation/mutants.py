@@ -767,7 +767,7 @@ MUTANTS: Final = (
     _in_mesh("what is announced is pulled", "nothing is asked for", never_pull),
     _in_mesh(
         "what is announced is acknowledged when it is here",
-        "at once",
+        "announcements at once",
         acknowledge_announcements_at_once,
     ),
     _in_mesh("a region is said to hold what it holds", "one position more", count_one_further),
