@@ -60,7 +60,10 @@ PURE_FILES = (
     "storage/search_text.py",
     "storage/search_words.py",
 )
-DRIVING = ("link", "carrying", "waiting", "taking", "turns", "link_store", "hub", "keeping")
+DRIVING = (
+    *("link", "carrying", "answering", "distance", "waiting", "taking", "turns", "link_store"),
+    *("hub", "forwarding", "pulls", "kept_tree", "keeping"),
+)
 """The files of `sync/driving/` that know tasks."""
 IMPURE = {"asyncio", "time", "random", "os", "socket", "secrets", "datetime"}
 IMPURE |= {"sqlite3", "subprocess", "tempfile", "uuid"}

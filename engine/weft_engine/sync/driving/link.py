@@ -11,23 +11,22 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 from weft_engine.errors import MachineError, StoreClosed
 from weft_engine.limits import (
     ACK_GATHER_S,
     CLOSING_S,
     LISTED_CONTEXTS_MAX,
-    LIVE_REGIONS_MAX,
     OUTBOX_BYTES,
     REACH_GATHER_S,
     TICKET_BYTES,
-    TREE_NEAR_MS,
 )
 from weft_engine.names import Position
 from weft_engine.storage import quarantine
 from weft_engine.storage.reading import last_position
+from weft_engine.sync.driving.answering import Answering
 from weft_engine.sync.driving.carrying import Carrying, Lane
+from weft_engine.sync.driving.distance import Distance
 from weft_engine.sync.driving.evidence import Evidence
 from weft_engine.sync.driving.link_store import LinkStore as LinkStore
 from weft_engine.sync.driving.taking import Permit, Taking
@@ -37,13 +36,10 @@ from weft_engine.sync.driving.turns import Turns
 from weft_engine.sync.driving.waiting import Waiting
 from weft_engine.sync.end.ending import End, State
 from weft_engine.sync.end.live import Body
-from weft_engine.sync.end.questions import Answer, Question, Writing, answer
+from weft_engine.sync.end.questions import Question
 from weft_engine.sync.end.reaching import Reaching
-from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.end.showing import Showing
-from weft_engine.sync.end.ticket_questions import ReadTicket, RenewIdentity, TicketRead
-from weft_engine.sync.end.tree_questions import ReadTree
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.messages import ByeCode, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -89,8 +85,8 @@ class Link:
             region=region,
             window=window,
             ticket=None if region is None else store.random(TICKET_BYTES),
-            showing=Showing(store.presence, self._something_due, is_client=serves_client),
-            reaching=Reaching(store.reach, due=self._something_due, soon=_soon),
+            showing=Showing(store.presence, self.changed, is_client=serves_client),
+            reaching=Reaching(store.reach, due=self.changed, soon=_soon),
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
             claims=store.hub.claims,
@@ -107,22 +103,29 @@ class Link:
         self._waiting = Waiting(
             lambda: self.session.end, lambda is_so: store.hub.wait(self, is_waiting=is_so)
         )
+        self._distance = Distance(self.session, store)
         self._interest = self.session.interest
         """What the hub tells us of."""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lanes: dict[asyncio.Task[None], None] = {}  # in order, so that runs repeat
         self._is_comparing = True
         self._began_s = asyncio.get_running_loop().time()
-        self._is_asking = self._is_confirming = False
+        self._is_confirming = False
         """Whether the lane runs that does that."""
         self._closing: asyncio.TimerHandle | None = None
         self._fault: Exception | None = None
+        self._answering = Answering(self, store, self._carrying)
         self._taking = Taking(self, store, permit=permit, pace=pace, turns=turns)
         self.evidence = Evidence()
 
     @property
     def state(self) -> State:
         return self.session.state
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing comes or goes any more."""
+        return self._over.done()
 
     @property
     def quota(self) -> bytes | None:
@@ -155,7 +158,7 @@ class Link:
             end = self.session.end
             assert end is not None, "a link that stopped has an end"
             await self._transport.close(end.code, end.reason)
-            await self._keep_cursor()
+            await self._answering.keep_cursor()
             await self._keep_evidence()
         if fault is not None:
             raise fault
@@ -226,33 +229,17 @@ class Link:
             self._acknowledge_soon()
             return
         if is_first and session.peer is not None:
-            if session.peer.store in self._store.hub.near:
-                session.is_near()
+            self._distance.greeted(session.peer)
             if self._store.guard is not None:
                 self._store.guard.greeted(self)
         if not had_ended:
             self._note_end(frame)
         self._follow()
-        if session.timing.has_news:
-            session.settle_time(_mark_us(), self._store.now_ms())
-            self._note_distance()
+        self._distance.settle()
         if session.confirming.has_received and not self._is_confirming:
             self._is_confirming = True
             self.begin(self._confirm())
         self.changed()
-
-    def _note_distance(self) -> None:
-        """Whether the peer is near, for the comparison of this link and of the next."""
-        session, rtt_ms = self.session, self.session.timing.rtt_ms
-        if rtt_ms is None or session.peer is None:
-            return
-        near = self._store.hub.near
-        near.pop(session.peer.store, None)
-        if rtt_ms < TREE_NEAR_MS:
-            session.is_near()
-            near[session.peer.store] = None
-            if len(near) > LIVE_REGIONS_MAX:
-                del near[next(iter(near))]
 
     def _follow(self) -> None:
         """Tell the hub what the link is about, if that has changed."""
@@ -260,7 +247,8 @@ class Link:
             self._interest = self.session.interest
             self._store.hub.follow(self)
 
-    def _next_question(self) -> Question | None:
+    def next_question(self) -> Question | None:
+        """What to ask the store, as `Session.next_question`."""
         question = self.session.next_question()
         self._follow()  # A round may have begun.
         return question
@@ -280,26 +268,23 @@ class Link:
     def tick(self, now_ms: int, /) -> None:
         session = self.session
         session.tick(now_ms)
-        if session.is_between_regions:
-            if session.timing.is_due(now_ms):
-                session.ask_time(_mark_us())
-            if self._store.hub.tree.is_behind:
-                self.begin(self._store.hub.tree.bring_up(self._store.journal.read))
+        self._distance.tick(now_ms)
+        if session.is_between_regions and self._store.hub.tree.is_behind:
+            self.begin(self._store.hub.tree.bring_up(self._store.journal.read))
         self.changed()
 
     def changed(self) -> None:
         """See what there is to do, and who waited for this."""
         session = self.session
         self._carrying.flush()
-        if not self._over.done():
-            if not self._is_asking:
-                self._look_for_questions()
+        if not self.is_over:
+            self._answering.changed()
             self._taking.changed()
             if session.following.owes_acks:
                 self._acknowledge_soon()
             if session.incoming.awaits_names:
                 self._store.hub.attend(self)
-        if session.neighbour is not None and not self._over.done():
+        if session.neighbour is not None and not self.is_over:
             self._store.hub.forwarding.look(self)
         if self._is_comparing and session.state is State.LIVE:
             self._is_comparing = False
@@ -336,79 +321,6 @@ class Link:
         self._is_confirming = False
         self._carrying.go_on_reading()
 
-    def _look_for_questions(self) -> None:
-        """Ask the store what there is to ask, at once where the answer is at hand. Nothing while
-        what was read before is still on its way out."""
-        if self._carrying.is_congested:
-            return
-        question = self._next_question()
-        if question is None:
-            if self.session.sending.has_frames:
-                self._carrying.flush()
-            return
-        self._is_asking = True
-        page = self._store.hub.pages.get(question) if isinstance(question, ReadRecords) else None
-        if page is None:
-            self.begin(self._ask(question))
-        elif self._store.hub.turns.may_step():
-            self._give(page)
-        else:
-            self._store.hub.turns.later(partial(self._give, page))
-
-    def _give(self, page: RecordsRead) -> None:
-        """A page for the last question; what comes behind it when the others had their turn."""
-        if self._over.done():
-            return
-        assert isinstance(page.question, ReadRecords), "that is what pages answer"
-        ahead = self._store.hub.pages.ahead(page.question)
-        if ahead is not None:
-            self.begin(self._read_ahead(ahead))
-        self.session.supply(page)
-        self._is_asking = False
-        asyncio.get_running_loop().call_soon(self.changed)
-        self._carrying.flush()
-
-    async def _read_ahead(self, question: ReadRecords) -> None:
-        await self._read_page(question)
-
-    async def _ask(self, question: Question) -> None:
-        found = await self._answer(question)
-        if isinstance(found, RecordsRead):
-            await self._store.hub.turns.step()
-        self.session.supply(found)
-        self._is_asking = False
-        self.changed()
-
-    async def _answer(self, question: Question) -> Answer:
-        guard = self._store.guard
-        if isinstance(question, Writing):
-            return await self._store.journal.write(lambda connection: answer(connection, question))
-        if guard is not None and isinstance(question, RenewIdentity):
-            await guard.superseded(self)
-        if guard is not None and isinstance(question, ReadTicket):
-            is_shown = guard.may_show(self, question.peer)
-            if not is_shown:
-                return TicketRead(None, is_shown)
-        if isinstance(question, ReadRecords):
-            return await self._read_page(question)
-        if isinstance(question, ReadTree):
-            return await self._store.hub.tree.read(question, self._store.journal.read)
-        found = await self._store.journal.read(lambda connection: answer(connection, question))
-        if not isinstance(found, RecordsRead):
-            return found
-        items = await self._store.signature_items(found.all)
-        return replace(found, items=tuple(items))
-
-    async def _read_page(self, question: ReadRecords) -> RecordsRead:
-        return await self._store.hub.pages.read(
-            question, self._read_records, self._store.signature_items
-        )
-
-    async def _read_records(self, question: ReadRecords) -> RecordsRead:
-        found = await self._store.journal.read(lambda connection: answer(connection, question))
-        assert isinstance(found, RecordsRead), "the answer to such a question"
-        return found
-
     # ---- inside -------------------------------------------------------------------------------
 
     def _wind_up(self, end: End) -> None:
@@ -420,7 +332,7 @@ class Link:
 
     def _acknowledge_soon(self) -> None:
         """And look at what acknowledgements of the peer have changed."""
-        if self._acking is None and not self._over.done():
+        if self._acking is None and not self.is_over:
             loop = asyncio.get_running_loop()
             self._acking = loop.call_later(ACK_GATHER_S, self._acknowledge)
 
@@ -431,7 +343,7 @@ class Link:
 
     def _finish(self) -> None:
         self._carrying.stop()
-        if not self._over.done():
+        if not self.is_over:
             self._over.set_result(None)
 
     async def _stop(self) -> Exception | None:
@@ -454,13 +366,6 @@ class Link:
         if end is not None and not end.by_peer and end.code in _FRAME_FAULTS:
             self.evidence.frame(frame, end.reason, now_ms=self._store.now_ms())
 
-    async def _keep_cursor(self) -> None:
-        """Keep how far this link came. If that fails the next one compares more, nothing else."""
-        question = self.session.cursors.last()
-        if question is not None:
-            with suppress(MachineError, StoreClosed):
-                await self._store.journal.write(lambda connection: answer(connection, question))
-
     async def _keep_evidence(self) -> None:
         """Write down what was refused. The link is over by now, and whether a full disk takes this
         changes nothing of how it ended."""
@@ -474,9 +379,6 @@ class Link:
 
     def _confirmed(self) -> None:
         self.session.confirming.told()
-        self.changed()
-
-    def _something_due(self) -> None:
         self.changed()
 
     def _wake(self) -> None:
@@ -493,7 +395,3 @@ class Link:
 
 def _soon(look: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(REACH_GATHER_S, look)
-
-
-def _mark_us() -> int:
-    return int(asyncio.get_running_loop().time() * 1_000_000)

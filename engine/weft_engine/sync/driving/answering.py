@@ -1,0 +1,115 @@
+"""Asking the store what a session asks, one question after the other, and handing back the answers.
+
+Must never know: transports, what an answer does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from weft_engine.errors import MachineError, StoreClosed
+from weft_engine.sync.driving.carrying import Carrying
+from weft_engine.sync.driving.link_store import LinkStore
+from weft_engine.sync.end.questions import Answer, Question, Writing, answer
+from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
+from weft_engine.sync.end.ticket_questions import ReadTicket, RenewIdentity, TicketRead
+from weft_engine.sync.end.tree_questions import ReadTree
+
+if TYPE_CHECKING:
+    from weft_engine.sync.driving.link import Link
+
+
+class Answering:
+    """One link's share."""
+
+    def __init__(self, link: Link, store: LinkStore, carrying: Carrying) -> None:
+        self._link = link
+        self._session = link.session
+        self._store = store
+        self._carrying = carrying
+        self._is_asking = False
+        """An answer is under way."""
+
+    def changed(self) -> None:
+        """Ask the store what there is to ask, at once where the answer is at hand. Nothing while
+        what was read before is still on its way out, or an answer is."""
+        if self._is_asking or self._carrying.is_congested:
+            return
+        question = self._link.next_question()
+        if question is None:
+            if self._session.sending.has_frames:
+                self._carrying.flush()
+            return
+        self._is_asking = True
+        page = self._store.hub.pages.get(question) if isinstance(question, ReadRecords) else None
+        if page is None:
+            self._link.begin(self._ask(question))
+        elif self._store.hub.turns.may_step():
+            self._give(page)
+        else:
+            self._store.hub.turns.later(partial(self._give, page))
+
+    def _give(self, page: RecordsRead) -> None:
+        """A page for the last question; what comes behind it when the others had their turn."""
+        if self._link.is_over:
+            return
+        assert isinstance(page.question, ReadRecords), "that is what pages answer"
+        ahead = self._store.hub.pages.ahead(page.question)
+        if ahead is not None:
+            self._link.begin(self._read_ahead(ahead))
+        self._session.supply(page)
+        self._is_asking = False
+        asyncio.get_running_loop().call_soon(self._link.changed)
+        self._carrying.flush()
+
+    async def _read_ahead(self, question: ReadRecords) -> None:
+        await self._read_page(question)
+
+    async def _ask(self, question: Question) -> None:
+        found = await self._answer(question)
+        if isinstance(found, RecordsRead):
+            await self._store.hub.turns.step()
+        self._session.supply(found)
+        self._is_asking = False
+        self._link.changed()
+
+    async def _answer(self, question: Question) -> Answer:
+        guard = self._store.guard
+        if isinstance(question, Writing):
+            return await self._store.journal.write(lambda connection: answer(connection, question))
+        if guard is not None and isinstance(question, RenewIdentity):
+            await guard.superseded(self._link)
+        if guard is not None and isinstance(question, ReadTicket):
+            is_shown = guard.may_show(self._link, question.peer)
+            if not is_shown:
+                return TicketRead(None, is_shown)
+        if isinstance(question, ReadRecords):
+            return await self._read_page(question)
+        if isinstance(question, ReadTree):
+            return await self._store.hub.tree.read(question, self._store.journal.read)
+        found = await self._store.journal.read(lambda connection: answer(connection, question))
+        if not isinstance(found, RecordsRead):
+            return found
+        items = await self._store.signature_items(found.all)
+        return replace(found, items=tuple(items))
+
+    async def _read_page(self, question: ReadRecords) -> RecordsRead:
+        return await self._store.hub.pages.read(
+            question, self._read_records, self._store.signature_items
+        )
+
+    async def _read_records(self, question: ReadRecords) -> RecordsRead:
+        found = await self._store.journal.read(lambda connection: answer(connection, question))
+        assert isinstance(found, RecordsRead), "the answer to such a question"
+        return found
+
+    async def keep_cursor(self) -> None:
+        """Keep how far this link came. If that fails the next one compares more, nothing else."""
+        question = self._session.cursors.last()
+        if question is not None:
+            with suppress(MachineError, StoreClosed):
+                await self._store.journal.write(lambda connection: answer(connection, question))
