@@ -240,7 +240,7 @@ class End:
     def changed(self) -> None:
         if self.session.incoming.awaits_names:
             self.store.hub.attend(self)
-        if self.session.neighbour is not None:
+        if self.session.between.neighbour is not None:
             self.store.hub.forwarding.look(self)
 
     def tick(self, now_ms: int, /) -> None:

@@ -45,15 +45,15 @@ def test_each_says_with_whom_it_is_live() -> None:
             await mesh.until(mesh.agree)
             for a, b in ((0, 1), (0, 2), (1, 2)):
                 other = NAMES[3 - a - b]
-                assert mesh.end(a, b).session.neighbour is not None
-                assert mesh.end(a, b).session.neighbour.live == {other}  # type: ignore[union-attr]
-                assert mesh.end(b, a).session.neighbour.live == {other}  # type: ignore[union-attr]
+                assert mesh.end(a, b).session.between.neighbour is not None
+                assert mesh.end(a, b).session.between.neighbour.live == {other}  # type: ignore[union-attr]
+                assert mesh.end(b, a).session.between.neighbour.live == {other}  # type: ignore[union-attr]
             cut(mesh.pairs.pop((1, 2)))
             await asyncio.sleep(0)
             await mesh.settle()
             for at in (1, 2):
                 assert sent(mesh.end(at, 0), Live)[-1] == Live(())
-                assert mesh.end(0, at).session.neighbour.live == frozenset()  # type: ignore[union-attr]
+                assert mesh.end(0, at).session.between.neighbour.live == frozenset()  # type: ignore[union-attr]
 
     asyncio.run(run())
 
@@ -64,7 +64,7 @@ def test_a_region_of_which_nothing_is_heard_is_not_told_of() -> None:
             mesh = Mesh(found)
             await mesh.until(mesh.agree)
             end = mesh.end(1, 0)
-            assert end.session.live_with == "ap"
+            assert end.session.between.live_with == "ap"
             for now_ms in range(0, LIVE_QUIET_MS + 2_000, 1_000):
                 end.session.tick(now_ms)
             end.changed()

@@ -37,6 +37,7 @@ PURE_FILES = (
     "sync/end/incoming.py",
     "sync/end/following.py",
     "sync/end/outgoing.py",
+    "sync/end/between_regions.py",
     "sync/end/pending.py",
     "sync/end/composed.py",
     "sync/end/head.py",

@@ -135,7 +135,7 @@ class Standing:
 
     def _look_at_clock(self) -> None:
         if self.current is not None:
-            offset = self.current.link.session.timing.offset_ms
+            offset = self.current.link.session.between.timing.offset_ms
             if offset is not None:
                 self.clock_offset_ms = offset
 

@@ -85,7 +85,7 @@ def _peer(
         "records_in": carried.records_in,
         "records_out": carried.records_out,
         "copies_in": carried.copies_in,
-        "rtt_ms": None if one is None else one.link.session.timing.rtt_ms,
+        "rtt_ms": None if one is None else one.link.session.between.timing.rtt_ms,
         "clock_offset_ms": known.clock_offset_ms,
         "anti_entropy": _compared(known.compared()),
     }

@@ -28,18 +28,18 @@ class Distance:
     def tick(self, now_ms: int) -> None:
         """Ask, if that is due."""
         session = self._session
-        if session.is_between_regions and session.timing.is_due(now_ms):
-            session.ask_time(_mark_us())
+        if session.is_between_regions and session.between.timing.is_due(now_ms):
+            session.between.ask_time(_mark_us())
 
     def settle(self) -> None:
         """Answer what the peer asked, and take its answer, if there is one."""
         session = self._session
-        if session.timing.has_news:
-            session.settle_time(_mark_us(), self._store.now_ms())
+        if session.between.timing.has_news:
+            session.between.settle_time(_mark_us(), self._store.now_ms())
             self._note()
 
     def _note(self) -> None:
-        session, rtt_ms = self._session, self._session.timing.rtt_ms
+        session, rtt_ms = self._session, self._session.between.timing.rtt_ms
         if rtt_ms is None or session.peer is None:
             return
         near = self._store.hub.near

@@ -49,7 +49,7 @@ class Forwarding:
     def look(self, ear: Ear) -> None:
         """Something may have changed on the link to a region."""
         session = ear.session
-        region = session.live_with
+        region = session.between.live_with
         if ear not in self._live or self._live[ear] != region:
             self._live[ear] = region
             self._tell()
@@ -82,8 +82,8 @@ class Forwarding:
         """What of this is to be sent on a link: what another region sends there is announced,
         soon."""
         session = ear.session
-        neighbour = session.neighbour
-        if session.live_with is None or neighbour is None:
+        neighbour = session.between.neighbour
+        if session.between.live_with is None or neighbour is None:
             return news
         left: list[News] = []
         for one in news:
@@ -101,10 +101,10 @@ class Forwarding:
             self._timer.cancel()
             self._timer = None
         for ear in tuple(self._live):
-            neighbour = ear.session.neighbour
+            neighbour = ear.session.between.neighbour
             if neighbour is None or not neighbour.has_gathered:
                 continue
-            ear.session.announce()
+            ear.session.between.announce()
             ear.changed()
             if neighbour.has_gathered and ear.session.end is None and self._timer is None:
                 # There was no room for all of it.
@@ -118,11 +118,11 @@ class Forwarding:
     def _tell(self) -> None:
         regions = self.regions
         for ear in tuple(self._live):
-            if ear.session.tell_live(regions):
+            if ear.session.between.tell_live(regions):
                 # Not from within what this link is doing just now.
                 asyncio.get_running_loop().call_soon(ear.changed)
 
 
 def _ask(ear: Ear, hashes: list[RecordHash]) -> None:
-    ear.session.want(hashes)
+    ear.session.between.want(hashes)
     ear.changed()

@@ -205,7 +205,7 @@ class Hub:
             asyncio.get_running_loop().call_soon(self.flush)
         found = news_of(stored, items, sign=self._sign)
         for news in found if sources else ():
-            neighbours = [ear.session.neighbour for ear in sources[news.context]]
+            neighbours = [ear.session.between.neighbour for ear in sources[news.context]]
             news.sources = [one for one in neighbours if one is not None]
         self._news += found
 

@@ -284,7 +284,7 @@ class Link:
                 self._acknowledge_soon()
             if session.incoming.awaits_names:
                 self._store.hub.attend(self)
-        if session.neighbour is not None and not self.is_over:
+        if session.between.neighbour is not None and not self.is_over:
             self._store.hub.forwarding.look(self)
         if self._is_comparing and session.state is State.LIVE:
             self._is_comparing = False

@@ -33,7 +33,7 @@ Must never know: sockets, SQLite, tasks, what time it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container
 
 from weft_engine.errors import MalformedFrame, PeerError, WeftError
 from weft_engine.limits import (
@@ -41,7 +41,6 @@ from weft_engine.limits import (
     LISTED_CONTEXTS_MAX,
     OUTBOX_BYTES,
     POSITIONS_PER_ACK_MAX,
-    WANTED_PER_FRAME_MAX,
     WINDOW_BYTES,
     WINDOW_FRAMES,
 )
@@ -49,6 +48,7 @@ from weft_engine.names import Position, RecordHash
 from weft_engine.records.gate import Outcome
 from weft_engine.storage.journal import Identity
 from weft_engine.sync.end.asking import Asking
+from weft_engine.sync.end.between_regions import BetweenRegions
 from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.comparison import Comparison
 from weft_engine.sync.end.confirming import Confirming
@@ -59,7 +59,6 @@ from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.live import Body
-from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.outbox import Pieces
 from weft_engine.sync.end.progress import Progress
 from weft_engine.sync.end.pulse import Beat, Pulse
@@ -71,7 +70,6 @@ from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.ticket_questions import TicketIssued
 from weft_engine.sync.end.tickets import Tickets
-from weft_engine.sync.end.timing import Timing
 from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.fragments import Reassembly
@@ -157,22 +155,21 @@ class Session:
         """Up to which position of our journal a region holds everything within the interest."""
         self.tickets = Tickets(ticket)
         self.confirming = Confirming()
-        self._recent = recent
         self.incoming = Incoming(region, window)
         self.sending = Sending(window, told, outbox_bytes=outbox_bytes)
         self._outbox = self.sending.outbox
         outgoing = self.sending.outgoing
-        self._zooming = None
+        zooming: Zooming | None = None
         if region is not None:
-            self._zooming = Zooming(claims or Claims(), self.incoming, wake or _sleep_on)
-            self.incoming.arrived = self._zooming.arrived
+            zooming = Zooming(claims or Claims(), self.incoming, wake or _sleep_on)
+            self.incoming.arrived = zooming.arrived
         self._subject = Subject(
             self.hello,
             outgoing,
             self._outbox,
             contexts_max=contexts_max,
             salt=None if ticket is None else tree_salt(ticket),
-            zooming=self._zooming,
+            zooming=zooming,
         )
         self.cursors = LinkCursors(self.hello, self.incoming, outgoing, keeps_cursors=keeps_cursors)
         self.following = Following(
@@ -190,14 +187,21 @@ class Session:
             self.progress,
             self._round_began,
         )
-        self.timing = Timing()
-        """Of the peer, if both ends are regions."""
         self._showing = showing
         self.reaching = reaching
         if reaching is not None:
             self.incoming.on_stated = reaching.stated
         self._reassembly = Reassembly()
         self._pulse = Pulse()
+        self.between = BetweenRegions(
+            self._subject,
+            self.sending,
+            self.incoming,
+            self.following,
+            self._pulse,
+            zooming,
+            recent,
+        )
         self._acks = 0
         """Acknowledgements that came."""
         self._serves = False
@@ -221,8 +225,7 @@ class Session:
     @property
     def is_between_regions(self) -> bool:
         """Whether both ends are regions; False before that is known."""
-        peer = self.peer
-        return self.hello.region is not None and peer is not None and peer.region is not None
+        return self.between.neighbour is not None
 
     @property
     def state(self) -> State:
@@ -231,19 +234,6 @@ class Session:
         if self._subject.comparison is None:
             return State.CONNECTING
         return State.LIVE if self._subject.is_compared else State.COMPARING
-
-    @property
-    def neighbour(self) -> Neighbour | None:
-        """The peer, if both ends are regions."""
-        return self.sending.neighbour
-
-    @property
-    def live_with(self) -> str | None:
-        """The region with which this link is live: compared, and heard of lately."""
-        neighbour = self.sending.neighbour
-        if neighbour is None or self.end is not None or self._pulse.is_quiet:
-            return None
-        return neighbour.region if self._subject.is_compared else None
 
     # ---- frames -------------------------------------------------------------------------------
 
@@ -297,28 +287,6 @@ class Session:
         if head is not None:
             self._pulse.has_sent = True
         return head
-
-    # ---- between regions ----------------------------------------------------------------------
-
-    def tell_live(self, regions: Iterable[str]) -> bool:
-        """This store is live with these now. Whether that was news."""
-        if self.end is not None or self.neighbour is None:
-            return False
-        others = self.neighbour.to_tell(regions)
-        if others is not None:
-            self._outbox.put(Live(others))
-        return others is not None
-
-    def announce(self) -> None:
-        """Call TIPS_GATHER_S after something was spared (`Following.spare`)."""
-        if self.end is None:
-            self.sending.announce()
-
-    def want(self, hashes: Iterable[RecordHash]) -> None:
-        """Ask the peer for records that it holds."""
-        some = sorted(hashes)
-        for start in range(0, len(some), WANTED_PER_FRAME_MAX) if self.end is None else ():
-            self._outbox.put_first(Want(tuple(some[start : start + WANTED_PER_FRAME_MAX])))
 
     # ---- questions ----------------------------------------------------------------------------
 
@@ -375,14 +343,11 @@ class Session:
             return
         if self._showing is not None:
             self._showing.tick(now_ms)
-        if self.neighbour is not None:
-            self.neighbour.tick(now_ms)
+        self.between.tick(now_ms)
         if self.reaching is not None:
             self.reaching.tick(now_ms)
         self.cursors.tick(now_ms)
         self._tell_cursor()
-        if self._zooming is not None:
-            self._zooming.tick(now_ms)
         match self._pulse.tick(now_ms, self.tickets.awaited or self._subject.resuming.awaited):
             case Beat.DEAD:
                 self.close(ByeCode.SILENT, self._pulse.why)
@@ -390,17 +355,6 @@ class Session:
                 self._outbox.put_first(Heartbeat())
             case _:
                 pass  # What waits to leave will be heard as well.
-
-    def ask_time(self, mark_us: int) -> None:
-        """Ask the other region for its time. `mark_us`: as `Timing.ask`."""
-        if self.end is None and self.is_between_regions:
-            self._outbox.put_first(self.timing.ask(mark_us))
-
-    def settle_time(self, mark_us: int, now_ms: int) -> None:
-        """As `Timing.settle`, where it has news."""
-        answer = self.timing.settle(mark_us, now_ms)
-        if answer is not None and self.end is None:
-            self._outbox.put_first(answer)
 
     def close(self, code: ByeCode, reason: str, hint: str = "") -> None:
         """End the session from this side; the bye is the last of `frames_to_send`."""
@@ -456,8 +410,7 @@ class Session:
                 self.incoming.announce(message.context, message.frontier)
             case Records():
                 self.incoming.receive(message, subject.accepts)
-                if self._zooming is not None:
-                    self._zooming.progressed()
+                self.between.progressed()
             case Ack():
                 self._acked(message)
             case Want():
@@ -481,35 +434,12 @@ class Session:
                 self._round_began(peer)
             case Tree() | Branches() | Compared():
                 subject.receive_tree(message)
-            case Tips():
-                if self.neighbour is None:
-                    raise ProtocolViolation("tips came where none are due")
-                self.incoming.receive_tips(message, self._recent)
-                for hash_ in message.hashes:
-                    if hash_ in self._recent:
-                        self.neighbour.holds(hash_)
-                self.following.answered()
-            case Live(regions):
-                if self.neighbour is None:
-                    raise ProtocolViolation("a live came where none is due")
-                self.neighbour.live = frozenset(regions)
             case Reach():
                 if self.reaching is not None:
                     # Before the lists are over it is about what the link was about before.
                     self.reaching.receive(message, counts=subject.is_listed)
-            case Zoom() | Sample():
-                if subject.zooming is None:
-                    raise ProtocolViolation("a zoom or sample came, and only regions say them")
-                if isinstance(message, Zoom):
-                    subject.zooming.zoomed(message)
-                else:
-                    subject.zooming.sampled(message)
-            case Check():
-                raise ProtocolViolation("a check came where none is due")
-            case Clock():
-                if not self.is_between_regions:
-                    raise ProtocolViolation("a clock came where none is due")
-                self.timing.receive(message)
+            case Tips() | Live() | Zoom() | Sample() | Check() | Clock():
+                self.between.receive(message)
             case Heartbeat() | Fragment() | Hello() | Bye():
                 pass
 
@@ -586,10 +516,7 @@ class Session:
         self.cursors.ended(self.progress.durable_upto())
         self.following.end()
         self.incoming.end()
-        if self._zooming is not None:
-            self._zooming.end()
-        if self.neighbour is not None:
-            self.neighbour.end()
+        self.between.end()
         self.end = end
         self.sending.clear()
         self._reassembly = Reassembly()
