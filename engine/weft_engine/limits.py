@@ -127,7 +127,9 @@ ASKED_SHARED_MAX: Final = 64
 """Contexts whose records one link is asked for at a time; and that where other links could be
 asked, too: so these get their share."""
 ASKED_IDLE_MS: Final = 5_000
-"""What one link was asked for is asked of others if nothing has come for so long."""
+"""What one link was asked for is asked of others if nothing has come for so long,"""
+ASKED_LONGEST_MS: Final = 30_000
+"""and a context that others wait to be asked for after this in any case."""
 ANNOUNCED_HASHES_MAX: Final = 131_072
 """Frontier hashes that a peer may announce on one link before their records have come, one for each
 context aside."""
@@ -223,6 +225,8 @@ PAGES_IDLE_TICKS: Final = 10
 LINKS_HELD_BYTES_MAX: Final = 256 * MIB
 """What the links of one relay hold in memory for their peers, all together; beyond it those that
 hold most are ended. Far more than honest ones need at a time."""
+REGIONS_HELD_BYTES_MAX: Final = 2048 * MIB
+"""The same for links with other regions, which may differ in millions of contexts."""
 HELD_ENTRY_BYTES: Final = 200
 """What a listed context counts for in that."""
 HELD_HASH_BYTES: Final = 100

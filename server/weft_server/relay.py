@@ -22,6 +22,7 @@ from weft_engine.limits import (
     LINKS_HELD_BYTES_MAX,
     MIB,
     REGION_WINDOW_FRAMES,
+    REGIONS_HELD_BYTES_MAX,
     WINDOW_FRAMES,
 )
 from weft_engine.names import ContextName
@@ -233,7 +234,7 @@ class Relay:
     async def serve_yjs(
         self, transport: AcceptedTransport, guest: Guest, name: ContextName
     ) -> None:
-        """Speak with a Yjs client in a context until its connection ends, or its token does."""
+        """Speak with a Yjs client until its connection ends, or its token does."""
         await self._rooms.serve(name, transport, guest)
 
     async def keep_memory_bounded(self) -> None:
@@ -257,13 +258,16 @@ class Relay:
                 trimmed_s = loop.time()
             holdings: list[Holding[Link | Connection]] = []
             holdings += [Holding(one, one.held_bytes) for one in self._rooms.clients()]
+            regions: list[Holding[Link | Connection]] = []
             for number, link in enumerate(tuple(self._links)):
                 if number % _LOOKED_AT_ONCE == 0:
                     await asyncio.sleep(0)
-                if link.session.end is None and not _is_region(link):
-                    holdings.append(Holding(link, link.session.held_bytes))
+                if link.session.end is None:
+                    of_its_kind = regions if _is_region(link) else holdings
+                    of_its_kind.append(Holding(link, link.session.held_bytes))
             held_bytes = sum(one.held_bytes for one in holdings)
-            for one in too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX):
+            large = list(too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX))
+            for one in large + list(too_large(regions, bytes_max=REGIONS_HELD_BYTES_MAX)):
                 if isinstance(one.who, Connection):
                     _LOG.warning(
                         "a Yjs client is sent away that makes this relay hold %d bytes",
@@ -275,9 +279,10 @@ class Relay:
 
     def _end_large(self, link: Link, held_bytes: int) -> asyncio.Future[None]:
         _LOG.warning("a link is ended that makes this relay hold %d bytes", held_bytes)
+        bytes_max = REGIONS_HELD_BYTES_MAX if _is_region(link) else LINKS_HELD_BYTES_MAX
         link.close(
-            f"the links hold more than {LINKS_HELD_BYTES_MAX} bytes in the relay's memory, this"
-            f" one {held_bytes}",
+            f"the links hold more than {bytes_max} bytes in the relay's memory, this one"
+            f" {held_bytes}",
             code=ByeCode.LIMIT,
             hint="send less at a time; it is tried again by itself",
         )

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from weft_engine.limits import FORMAT_VERSION
+from weft_engine.limits import FORMAT_VERSION, LIVE_REGIONS_MAX
 from weft_engine.sync.driving.link import Link
 from weft_engine.sync.framing.messages import Hello, Window
 from weft_engine.sync.interest import EVERYTHING
@@ -147,3 +147,15 @@ def test_why_a_peer_is_wrong(
         assert found is not None
         assert why in found.message
         assert found.hint
+
+
+def test_who_comes_under_many_names_keeps_no_peer_out() -> None:
+    links = RegionLinks("eu", ["us", "za"])
+    refusals = [
+        greet(links, Talk(EU, hello(f"r{number}", number + 3)), ACCEPTED)
+        for number in range(LIVE_REGIONS_MAX)
+    ]
+    assert [str(one is None) for one in refusals].count("True") == LIVE_REGIONS_MAX - 2
+    assert "takes no more" in refusals[-1].message
+    assert greet(links, Talk(EU, US), ACCEPTED) is None
+    assert greet(links, Talk(EU, hello(None, 250)), ACCEPTED) is None

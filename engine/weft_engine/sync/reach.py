@@ -135,7 +135,7 @@ class Reach:
         if region is not None:
             self._sources[party] = store
             self._learn(region)
-            if self._stores.setdefault(region, store) != store:
+            if region in self._regions and self._stores.setdefault(region, store) != store:
                 self._stores[region] = store
                 self.lost(region)
         if party.tells:

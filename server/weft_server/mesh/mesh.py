@@ -53,7 +53,7 @@ class Mesh:
     ) -> None:
         self.region = region
         self.replica = replica
-        self.links = RegionLinks(region)
+        self.links = RegionLinks(region, [peer.name for peer in peers])
         self.standings = Standings()
         self.peers = Peers(peers, replica, self.links, make=make, run=run, random=random)
         self.timeline: Timeline | None = None

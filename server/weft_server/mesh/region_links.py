@@ -3,17 +3,20 @@
 Two regions may dial each other, since either may be the one that can be reached. Of two links
 between them both ends keep the same one: what the region with the smaller name has dialled. The
 other is closed in order, and who dialled it waits until the kept one is over.
+A token for regions says no name, so whoever has one could come as thousands: of those that are no
+`[[peer]]` here only so many may stay as there is room for beside the peers.
 Must never know: sockets, what a link carries.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from weft_engine.errors import LinkRefused
+from weft_engine.limits import LIVE_REGIONS_MAX
 from weft_engine.sync.driving.link import Link
 from weft_engine.sync.framing.messages import ByeCode
 from weft_server.mesh.wrong_peer import why_wrong
@@ -65,10 +68,11 @@ class Refused:
 
 
 class RegionLinks:
-    """`region` is our own. Times are in milliseconds since 1970."""
+    """`region` is our own, `configured` are those that are dialled. Times are in milliseconds since 1970."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, configured: Collection[str] = ()) -> None:
         self._region = region
+        self._configured = frozenset(configured)
         self._links: dict[Link, RegionLink] = {}
         self._refused: dict[tuple[str | None, str], Refused] = {}
         self._changed = asyncio.Event()
@@ -97,7 +101,7 @@ class RegionLinks:
             expected=via.expected,
             may_be_region=via.may_be_region,
             linked={one.region: one.store for one in self},
-        )
+        ) or self._why_full(theirs.region)
         if refusal is not None:
             self.note_refused(theirs.region, via, refusal, now_ms=now_ms)
             return refusal
@@ -138,6 +142,16 @@ class RegionLinks:
             await self._changed.wait()
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _why_full(self, region: str | None) -> LinkRefused | None:
+        """There is no room for it, if it is a region."""
+        linked = self._configured.union([one.region for one in self])
+        if region is None or region in linked or len(linked) < LIVE_REGIONS_MAX:
+            return None
+        return LinkRefused(
+            f"region {self._region} is linked with {LIVE_REGIONS_MAX} others, and takes no more",
+            hint="link with another region, or make this one a [[peer]] there",
+        )
 
     def _is_kept(self, one: RegionLink) -> bool:
         """Whether it goes before one that was dialled from the other side."""

@@ -3,7 +3,8 @@
 Several regions may have the same records that are missing here. Whoever asks for a context has it
 until what was announced there is journaled, its link is over, or nothing has come for a while;
 then those that wait for it look again, and ask if something is still missing. Nobody who has a
-context waits for anything here, so nobody waits for ever.
+context waits for anything here, nor keeps it for long while others wait for it, whatever else it
+sends: so nobody waits for ever.
 
 Must never know: records, frames.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Protocol
 
-from weft_engine.limits import ASKED_CONTEXTS_MAX, ASKED_SHARED_MAX
+from weft_engine.limits import ASKED_CONTEXTS_MAX, ASKED_LONGEST_MS, ASKED_SHARED_MAX
 from weft_engine.names import ContextName
 
 
@@ -32,6 +33,8 @@ class Claims:
         self._holders: dict[ContextName, Claimant] = {}
         self._counts: Counter[Claimant] = Counter()
         self._waiting: dict[ContextName, dict[Claimant, None]] = {}
+        self._waited_ms: dict[ContextName, int] = {}
+        """Since when, of those that are waited for, as far as that was looked at."""
 
     def join(self, claimant: Claimant) -> None:
         """It has something to ask for."""
@@ -73,10 +76,21 @@ class Claims:
         if not self._counts[claimant]:
             del self._counts[claimant]
         following = next(iter(self._waiting.get(context, ())), None)
+        self._waited_ms.pop(context, None)
         if following is not None:
             self._stop_waiting(context, following)
             self._give(context, following)
             following.freed(context)
+
+    def tick(self, claimant: Claimant, now_ms: int) -> None:
+        """Others may ask for what it has had for long while they waited."""
+        if not self._counts[claimant] or not self._waiting:
+            return
+        for context in [name for name, one in self._holders.items() if one is claimant]:
+            if context in self._waiting:
+                since_ms = self._waited_ms.setdefault(context, now_ms)
+                if now_ms - since_ms >= ASKED_LONGEST_MS:
+                    self.done(context, claimant)
 
     def give_way(self, claimant: Claimant) -> None:
         """Nothing comes of what it has asked for: others may ask for it."""
@@ -93,3 +107,4 @@ class Claims:
         del some[claimant]
         if not some:
             del self._waiting[context]
+            self._waited_ms.pop(context, None)

@@ -22,6 +22,7 @@ from typing import TypeAlias
 from weft_engine.limits import (
     DISTRUST_AFTER,
     DISTRUST_MS,
+    LIVE_REGIONS_MAX,
     TIPS_UNACKED_RECORDS_MAX,
     WANTED_PER_FRAME_MAX,
 )
@@ -82,7 +83,7 @@ class Neighbour:
 
     def to_tell(self, regions: Iterable[str]) -> tuple[str, ...] | None:
         """What to tell it of the `regions` with which this store is live; None if it knows."""
-        others = tuple(sorted(set(regions) - {self.region}))
+        others = tuple(sorted(set(regions) - {self.region}))[:LIVE_REGIONS_MAX]
         if others == self._told_live or (self._told_live is None and not others):
             return None
         self._told_live = others

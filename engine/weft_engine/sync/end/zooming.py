@@ -102,6 +102,8 @@ class _Zoomed:
     """The peer asks for what it lacks, or holds all that we announced."""
     is_put_off: bool = False
     """It has answered, and asks later."""
+    has_newer: bool = False
+    """It has told a newer frontier since."""
     is_contained: bool = False
     """All that we announced is there."""
     goes_on: bool = False
@@ -164,7 +166,9 @@ class Zooming:
         """The peer's frontier came: the first (`is_due`), or a newer one of a context for which it
         asks only now. ProtocolViolation if it is neither."""
         one = self._contexts.get(message.context)
-        if not is_due and (one is None or not one.is_put_off):
+        if not is_due and (
+            one is None or one.theirs is None or not one.is_put_off or one.has_newer
+        ):
             raise ProtocolViolation(f"no frontier of context {message.context!r} is due")
         if one is None:
             one = self._contexts[message.context] = _Zoomed()
@@ -173,6 +177,7 @@ class Zooming:
             one.announced = message.frontier
             self._hear(message.context, one, message.frontier, 0)
         else:
+            one.has_newer = True
             self._look(message.context, one, message.frontier)
 
     def heard_all(self) -> None:
@@ -336,6 +341,7 @@ class Zooming:
         self._wake()
 
     def tick(self, now_ms: int) -> None:
+        self._claims.tick(self, now_ms)
         if self._progress_ms is None:
             self._progress_ms = now_ms
         elif now_ms - self._progress_ms >= ASKED_IDLE_MS:
