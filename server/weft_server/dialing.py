@@ -6,57 +6,74 @@ meaning, stores.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    ConnectionClosedOK,
-    InvalidStatus,
-    WebSocketException,
-)
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
 
 from weft_engine.errors import LinkRefused
-from weft_engine.limits import FRAME_BYTES_MAX
+from weft_engine.limits import FRAME_BYTES_MAX, KIB
 from weft_engine.sync.binding import close_code, close_reason, why_unreachable
 from weft_engine.sync.faults import LinkLost
+from weft_server.dialled_connection import DialledConnection
+from weft_server.hearing import TEXT_CODE, Hearing
 
 _OPENING_S: Final = 10.0
 _CLOSING_S: Final = 2.0
+_CONGESTED_BYTES: Final = 64 * KIB
 _REFUSALS: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
 
 
-class DialledTransport:
-    """A connection that this side opened. Whole frames, binary only. `closing_code` overrides what
-    a bye would close with."""
+class DialledTransport(Hearing):
+    """A connection that this side opened: a `DirectTransport` of links. `closing_code` overrides
+    what a bye would close with. A larger message than a frame closes it with 1009, a text
+    with 1003."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: DialledConnection) -> None:
+        super().__init__(connection)
         self._connection = connection
         self.closing_code: int | None = None
+        connection.take_over(self)
+
+    @property
+    def is_congested(self) -> bool:
+        """More is buffered than _CONGESTED_BYTES."""
+        return self._connection.is_congested
+
+    def write(self, head: bytes, body: bytes = b"") -> None:
+        """One binary message of these two. What is written to a connection that has closed goes
+        nowhere."""
+        self._connection.write(head + body)
 
     async def send(self, frame: bytes) -> None:
-        try:
-            await self._connection.send(frame)
-        except ConnectionClosed as error:
-            raise LinkLost(f"the relay is gone: {error}") from error
+        """Write a message, and wait until there is room for more."""
+        if not self._connection.is_open:
+            raise LinkLost("the relay is gone")
+        self._connection.write(frame)
+        await self._connection.drain()
 
-    async def receive(self) -> bytes | None:
-        try:
-            data = await self._connection.recv()
-        except ConnectionClosedOK:
-            return None
-        except ConnectionClosed as error:
-            raise LinkLost(f"the relay is gone: {error}") from error
-        if isinstance(data, str):
-            raise LinkLost("the relay sent text: it is no relay, or a much newer one")
-        return data
+    def text_received(self) -> None:
+        self.closing_code = TEXT_CODE
+        self.connection_ended("the relay sent text: it is no relay, or a much newer one")
 
     async def close(self, code: str, reason: str) -> None:
         wanted = close_code(code) if self.closing_code is None else self.closing_code
-        await self._connection.close(wanted, close_reason(reason))
+        await self.close_with(wanted, close_reason(reason))
+
+    async def close_with(self, code: int, reason: str = "") -> None:
+        """With a websocket close code; harmless when repeated."""
+        self.stop_hearing()
+        try:
+            async with asyncio.timeout(_CLOSING_S):
+                await self._connection.close(code, reason)
+        except TimeoutError:
+            # It does not read: what waits for it is of no use any more.
+            self._connection.transport.abort()
 
 
 @asynccontextmanager
@@ -75,6 +92,8 @@ async def dial(
             ping_interval=None,
             open_timeout=opening_s,
             close_timeout=_CLOSING_S,
+            write_limit=_CONGESTED_BYTES,
+            create_connection=DialledConnection,
         )
     except InvalidStatus as error:
         status = error.response.status_code
@@ -89,7 +108,9 @@ async def dial(
         raise LinkLost(f"{url} can't be reached: {why_unreachable(error)}") from error
     except WebSocketException as error:
         raise LinkLost(f"{url} does not speak the websocket protocol: {error}") from error
+    assert isinstance(connection, DialledConnection), "it was made here"
+    transport = DialledTransport(connection)
     try:
-        yield DialledTransport(connection)
+        yield transport
     finally:
-        await connection.close()
+        await transport.close_with(CloseCode.NORMAL_CLOSURE)

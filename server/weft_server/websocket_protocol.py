@@ -36,7 +36,7 @@ _MASKED: Final = 0x80
 _CONTROL: Final = 0x08
 _SHORT_MAX: Final = 125
 _MEDIUM: Final = 126
-_PIECES_MAX: Final = 1024
+PIECES_MAX: Final = 1024
 """Websocket frames of one message."""
 _FULL_TURNS: Final = 2
 """So many turns full of tiny frames cost nothing."""
@@ -303,7 +303,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 if not first & _CONTROL:
                     self._is_in_fragments = not first & _FINAL
                     self._pieces = self._pieces + 1 if self._is_in_fragments else 0
-                    if self._pieces > _PIECES_MAX:
+                    if self._pieces > PIECES_MAX:
                         self._refuse_pieces()
                         return
                 super().data_received(data[at : body + size])
@@ -330,9 +330,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
             super().data_received(data)
 
     def _refuse_pieces(self) -> None:
-        self.conn.fail(
-            CloseCode.MESSAGE_TOO_BIG, f"a message has more than {_PIECES_MAX} fragments"
-        )
+        self.conn.fail(CloseCode.MESSAGE_TOO_BIG, f"a message has more than {PIECES_MAX} fragments")
         self._is_odd = True
         self.handle_parser_exception()
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from tests.simulation.network import DirectEnd
+from weft_engine.sync.driving.transport import CLOSED
 from weft_server.transport import AcceptedTransport
 from weft_server.websocket_protocol import CONNECTION, ConnectionUser, WeftProtocol
 
@@ -107,7 +108,7 @@ class _Socket(WeftProtocol):
         self.writable.set()
         self._hearer.writing_resumed()
 
-    def transport_lost(self) -> None:
+    def transport_lost(self, why: str = CLOSED, /) -> None:
         assert self._hearer is not None
         self.writable.set()
         self._hearer.connection_ended()

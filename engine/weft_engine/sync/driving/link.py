@@ -31,6 +31,7 @@ from weft_engine.sync.driving.evidence import Evidence
 from weft_engine.sync.driving.link_store import LinkStore as LinkStore
 from weft_engine.sync.driving.taking import Permit, Taking
 from weft_engine.sync.driving.traffic import Traffic
+from weft_engine.sync.driving.transport import CLOSED
 from weft_engine.sync.driving.transport import Transport as Transport
 from weft_engine.sync.driving.turns import Turns
 from weft_engine.sync.driving.waiting import Waiting
@@ -253,8 +254,8 @@ class Link:
         self._follow()  # A round may have begun.
         return question
 
-    def transport_lost(self) -> None:
-        self.session.lost("the connection was closed")
+    def transport_lost(self, why: str = CLOSED, /) -> None:
+        self.session.lost(why)
         self.changed()
 
     def transport_drained(self) -> None:

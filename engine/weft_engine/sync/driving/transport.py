@@ -5,7 +5,10 @@ Must never know: sockets, what frames mean.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
+
+CLOSED: Final = "the connection was closed"
+"""Why nothing comes any more, if there is nothing else to be said."""
 
 
 class Transport(Protocol):
@@ -27,7 +30,7 @@ class Hearer(Protocol):
 
     def frame_received(self, frame: bytes, /) -> None: ...
 
-    def transport_lost(self) -> None:
+    def transport_lost(self, why: str = ..., /) -> None:
         """Nothing comes any more, and nothing can be sent."""
 
     def transport_drained(self) -> None:
