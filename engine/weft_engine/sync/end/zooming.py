@@ -108,6 +108,8 @@ class _Zoomed:
     """All that we announced is there."""
     goes_on: bool = False
     """Our next list is due."""
+    is_walking: bool = False
+    """It is being read."""
     is_settled: bool = False
     """What the peer lacks can be told."""
 
@@ -266,6 +268,7 @@ class Zooming:
                     self._advance(context, one)
             case ChainsRead(context, chains):
                 one = self._contexts[context]
+                one.is_walking = False
                 one.reached = chains.reached
                 self._tell(one, (*chains.ends, *chains.floor), len(chains.ends))
                 self._messages.append(Sample(context, chains.ends, chains.floor))
@@ -400,10 +403,11 @@ class Zooming:
                 else:
                     self._late.append((context, _bits(hashes, held)))
                 return
-            asks = not is_all and self._claims.has_room(self) and self._claims.take(context, self)
-            if not is_all and not asks:
-                one.asks_later = True
-                self._asks.append(context)
+            has_room = self._claims.has_room(self)
+            asks = not is_all and has_room and self._claims.take(context, self)
+            one.asks_later = not (is_all or asks)
+            if one.asks_later and not has_room:
+                self._asks.append(context)  # Otherwise we are told when it is our turn.
             one.has_answered = True
             one.covers = is_all
             one.may_hear = not is_all
@@ -436,6 +440,7 @@ class Zooming:
         if one.goes_on:
             one.goes_on = False
             if not one.contains:
+                one.is_walking = True
                 self._walks.append(context)
         is_known = one.contains or one.is_contained or (one.covers and one.is_covered)
         if one.is_asked and one.is_answered and is_known and not one.is_settled:
@@ -449,7 +454,7 @@ class Zooming:
         )
         is_known = one.covers or one.is_contained or one.ours is None
         has_heard = one.theirs is None or (one.has_answered and not one.asks_later and is_known)
-        if has_told and has_heard and not one.looking:
+        if has_told and has_heard and not (one.looking or one.is_walking):
             self._contexts.pop(context, None)
             if not self._contexts:
                 self._claims.rest(self)
