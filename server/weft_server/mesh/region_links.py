@@ -68,7 +68,8 @@ class Refused:
 
 
 class RegionLinks:
-    """`region` is our own, `configured` are those that are dialled. Times are in milliseconds since 1970."""
+    """`region` is our own, `configured` are those that are dialled. Times are milliseconds since
+    1970."""
 
     def __init__(self, region: str, configured: Collection[str] = ()) -> None:
         self._region = region
