@@ -38,6 +38,7 @@ PURE_FILES = (
     "sync/end/following.py",
     "sync/end/outgoing.py",
     "sync/end/between_regions.py",
+    "sync/end/receiving.py",
     "sync/end/pending.py",
     "sync/end/composed.py",
     "sync/end/head.py",

@@ -40,7 +40,6 @@ from weft_engine.limits import (
     FORMAT_VERSION,
     LISTED_CONTEXTS_MAX,
     OUTBOX_BYTES,
-    POSITIONS_PER_ACK_MAX,
     WINDOW_BYTES,
     WINDOW_FRAMES,
 )
@@ -50,7 +49,6 @@ from weft_engine.storage.journal import Identity
 from weft_engine.sync.end.asking import Asking
 from weft_engine.sync.end.between_regions import BetweenRegions
 from weft_engine.sync.end.claims import Claims
-from weft_engine.sync.end.comparison import Comparison
 from weft_engine.sync.end.confirming import Confirming
 from weft_engine.sync.end.cost import Cost
 from weft_engine.sync.end.ending import End, State, code_of
@@ -64,55 +62,27 @@ from weft_engine.sync.end.progress import Progress
 from weft_engine.sync.end.pulse import Beat, Pulse
 from weft_engine.sync.end.questions import Answer, Question
 from weft_engine.sync.end.reaching import Reaching
-from weft_engine.sync.end.reconciling import Reconciling
+from weft_engine.sync.end.receiving import Receiving
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.ticket_questions import TicketIssued
 from weft_engine.sync.end.tickets import Tickets
 from weft_engine.sync.end.zooming import Zooming
-from weft_engine.sync.faults import LimitBroken, ProtocolViolation
+from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.fragments import Reassembly
 from weft_engine.sync.framing.frames import VERSION, decode_frame, encode
 from weft_engine.sync.framing.messages import (
-    Ack,
-    Branches,
     Bye,
     ByeCode,
-    Check,
-    Clock,
-    Compared,
-    Contexts,
-    Cursor,
-    Erased,
     Fragment,
-    Frontier,
     Heartbeat,
     Hello,
-    Issue,
-    Kept,
-    Live,
-    Message,
-    PresenceTold,
-    Reach,
-    Records,
-    Resume,
-    Resumed,
-    Sample,
-    Subscribe,
-    Ticket,
-    Tips,
-    Tree,
-    Want,
     Window,
-    Zoom,
     bye,
 )
 from weft_engine.sync.interest import Interest
 from weft_engine.sync.tree import tree_salt
-
-COMPARING = (Contexts, Frontier, Tree, Branches, Compared, Zoom, Sample)
-"""What a comparison consists of."""
 
 
 class Session:
@@ -151,8 +121,6 @@ class Session:
         )
         self.peer: Hello | None = None
         self.end: End | None = None
-        self.regions: dict[str, Position] = {}
-        """Up to which position of our journal a region holds everything within the interest."""
         self.tickets = Tickets(ticket)
         self.confirming = Confirming()
         self.incoming = Incoming(region, window)
@@ -176,22 +144,6 @@ class Session:
             self._subject, self.sending, self.incoming, self.cursors, self.tickets
         )
         self.progress = Progress(self._subject, outgoing, self.incoming, self.cursors)
-        self._asking = Asking(
-            self._subject,
-            self.sending,
-            self.incoming,
-            self.following,
-            self.cursors,
-            self.confirming,
-            self.tickets,
-            self.progress,
-            self._round_began,
-        )
-        self._showing = showing
-        self.reaching = reaching
-        if reaching is not None:
-            self.incoming.on_stated = reaching.stated
-        self._reassembly = Reassembly()
         self._pulse = Pulse()
         self.between = BetweenRegions(
             self._subject,
@@ -202,8 +154,34 @@ class Session:
             zooming,
             recent,
         )
-        self._acks = 0
-        """Acknowledgements that came."""
+        self._showing = showing
+        self.reaching = reaching
+        if reaching is not None:
+            self.incoming.on_stated = reaching.stated
+        self._receiving = Receiving(
+            self._subject,
+            self.sending,
+            self.incoming,
+            self.following,
+            self.between,
+            self.cursors,
+            self.tickets,
+            self.confirming,
+            showing,
+            reaching,
+        )
+        self._asking = Asking(
+            self._subject,
+            self.sending,
+            self.incoming,
+            self.following,
+            self.cursors,
+            self.confirming,
+            self.tickets,
+            self.progress,
+            self._receiving.round_began,
+        )
+        self._reassembly = Reassembly()
         self._serves = False
         """This end has a region and the peer has none."""
         self._outbox.put(self.hello)
@@ -212,6 +190,11 @@ class Session:
     def interest(self) -> Interest:
         """What both ends agree on; nothing before the peer's hello."""
         return self._subject.interest
+
+    @property
+    def regions(self) -> dict[str, Position]:
+        """Up to which position of our journal a region holds everything within the interest."""
+        return self._receiving.regions
 
     @property
     def cost(self) -> Cost:
@@ -244,7 +227,7 @@ class Session:
         if self.end is not None:
             return True
         self._pulse.was_heard = True
-        acks = self._acks
+        acks = self._receiving.acks
         try:
             self._take(frame)
             self._tell_cursor()
@@ -254,7 +237,7 @@ class Session:
         except PeerError as error:
             self._fail(code_of(error), error)
         return (
-            acks == self._acks
+            acks == self._receiving.acks
             or not self._serves
             or not self.following.is_settled
             or self.sending.has_frames
@@ -396,52 +379,7 @@ class Session:
                 if comparison is None or self.peer is None:
                     name = type(message).__name__.lower()
                     raise ProtocolViolation(f"a {name} came before the hello")
-                if isinstance(message, COMPARING):
-                    self._subject.cost.received(len(frame))
-                self._obey(message, self.peer, comparison)
-
-    def _obey(self, message: Message, peer: Hello, comparison: Comparison | Reconciling) -> None:
-        subject = self._subject
-        match message:
-            case Contexts():
-                subject.receive_list(message)
-            case Frontier():
-                comparison.receive_frontier(message)
-                self.incoming.announce(message.context, message.frontier)
-            case Records():
-                self.incoming.receive(message, subject.accepts)
-                self.between.progressed()
-            case Ack():
-                self._acked(message)
-            case Want():
-                self.sending.wanted(message)
-            case Ticket() | Issue() | Kept():
-                self.tickets.receive(message)
-            case Erased():
-                self.confirming.receive(message)
-            case PresenceTold():
-                if self._showing is not None:
-                    self._showing.heard(message)
-            case Resume() | Resumed():
-                subject.resuming.receive(message)
-                self.cursors.resumed(subject.begin())
-            case Cursor():
-                self.cursors.receive(
-                    message, was_listed=subject.was_listed, is_listed=subject.is_listed
-                )
-            case Subscribe():
-                subject.receive_round(message, peer)
-                self._round_began(peer)
-            case Tree() | Branches() | Compared():
-                subject.receive_tree(message)
-            case Reach():
-                if self.reaching is not None:
-                    # Before the lists are over it is about what the link was about before.
-                    self.reaching.receive(message, counts=subject.is_listed)
-            case Tips() | Live() | Zoom() | Sample() | Check() | Clock():
-                self.between.receive(message)
-            case Heartbeat() | Fragment() | Hello() | Bye():
-                pass
+                self._receiving.receive(message, self.peer, comparison, size=len(frame))
 
     def _greet(self, hello: Hello) -> None:
         if self.peer is not None:
@@ -473,28 +411,6 @@ class Session:
         if self._subject.rounds.is_due and self.peer is not None and self.peer.region is None:
             # Only a relay changes what a link is about.
             self.close(ByeCode.CLOSED, "the link is to be about something else")
-
-    def _round_began(self, peer: Hello) -> None:
-        interest = self.interest
-        self.incoming.restate(interest)
-        self.regions.clear()
-        self.confirming.again(self._subject.before)
-        self.cursors.restart(peer, interest)
-        if self._showing is not None:
-            self._showing.follow(interest)
-        if self.reaching is not None:
-            self.reaching.restart(interest)
-
-    def _acked(self, ack: Ack) -> None:
-        self._acks += 1
-        self.sending.acked(ack)
-        if self.reaching is not None:
-            self.reaching.acknowledged()
-        if self._subject.is_listed:  # Else it is about another interest.
-            for region, position in ack.regions:
-                self.regions[region] = max(self.regions.get(region, Position(0)), position)
-            if len(self.regions) > POSITIONS_PER_ACK_MAX:
-                raise LimitBroken(f"more than {POSITIONS_PER_ACK_MAX} regions were named in acks")
 
     # ---- inside: cursors, and the end -----------------------------------------------------------
 
