@@ -8,40 +8,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from importlib import import_module
 
 from tests.bench.figures import Table
+from tests.bench.run import Run
 
 PARTS: tuple[str, ...] = ("agree", "copies", "delay", "heal", "chaos")
 """Modules of `tests/bench/regions`, each with a function `measure(run)`."""
 MOST_S = 13 * 60.0
-
-
-@dataclass
-class Run:
-    """The table, and how often what is noisy is repeated."""
-
-    table: Table
-    rounds: int
-    ends_s: float
-    """When nothing more is begun, by the monotonic clock."""
-    failed: list[str] = field(default_factory=list)
-
-    def attempt(self, what: str, measure: Callable[[], None]) -> None:
-        """Do it; what takes too long is a failed row, and no end of the run."""
-        if time.monotonic() > self.ends_s:
-            return self.fail(what, TimeoutError("not begun, the time was over"))
-        try:
-            measure()
-        except TimeoutError as error:
-            self.fail(what, error)
-
-    def fail(self, what: str, error: Exception) -> None:
-        self.failed.append(f"{what}: {error}")
-        self.table.ok = False
-        print(f"{what}: FAILED, {error}", flush=True)
 
 
 def run(arguments: Sequence[str] = ()) -> bool:

@@ -23,9 +23,10 @@ from tests.bench.figures import Table
 from tests.bench.peers.catalogue import PEERS
 from tests.bench.peers.installing import NotInstalled
 from tests.bench.raw import crowding, deliveries, ingress, reconnecting, returning
-from tests.bench.raw.client import Dialect, RawFailure
+from tests.bench.raw.client import Dialect
 from tests.bench.raw.filling import fill_context, write_each, writers
 from tests.bench.raw.servers import Server, our_relay, ours, running
+from tests.bench.run import Run
 from weft_engine.limits import MIB
 
 READERS = (100, 500)
@@ -40,31 +41,6 @@ FAN_OUTS_S = 5 * 60.0
 """No further round is begun after this time, so that a busy machine leaves time for the rest."""
 LONE_ROUNDS = 400
 TIMES_OF_BEST = 1.5
-
-
-@dataclass
-class Run:
-    """The table, and how often what is noisy is repeated."""
-
-    table: Table
-    rounds: int
-    ends_s: float
-    """When nothing more is begun, by the monotonic clock."""
-    failed: list[str] = field(default_factory=list)
-
-    def attempt(self, what: str, measure: Callable[[], None]) -> None:
-        """Do it; what a server did not do is a failed row, and no end of the run."""
-        if time.monotonic() > self.ends_s:
-            return self.fail(what, TimeoutError("not begun, the time was over"))
-        try:
-            measure()
-        except RawFailure as error:
-            self.fail(what, error)
-
-    def fail(self, what: str, error: Exception) -> None:
-        self.failed.append(f"{what}: {error}")
-        self.table.ok = False
-        print(f"{what}: FAILED, {error}", flush=True)
 
 
 @dataclass

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.bench.figures import Table
-from tests.bench.mesh import Run
+from tests.bench.run import Run
 from tests.linked import End, Store, settle, stores
 from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.bench.figures import Table
-from tests.bench.mesh import Run
+from tests.bench.run import Run
 from tests.command_line import record_set
 from tests.hostile.looking import cpu_s
 from tests.stores import folder

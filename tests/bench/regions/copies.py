@@ -6,8 +6,8 @@ import statistics
 from collections import Counter
 from functools import partial
 
-from tests.bench.mesh import Run
 from tests.bench.regions.relays import NAMES, Regions, full_mesh, write_everywhere
+from tests.bench.run import Run
 from weft_engine.sync.framing.messages import Ack, Tips, Want
 
 PER_S = 500

@@ -6,10 +6,10 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from tests.bench.mesh import Run
 from tests.bench.raw.deliveries import fdatasync_s
 from tests.bench.raw.ingress import quantile
 from tests.bench.regions.relays import NAMES, full_mesh, write_everywhere
+from tests.bench.run import Run
 
 PER_S = 500
 SECONDS = 10.0

@@ -23,10 +23,11 @@ from functools import partial
 from itertools import combinations
 from pathlib import Path
 
-from tests.bench.mesh import Run
 from tests.bench.raw.client import Dialect
 from tests.bench.raw.servers import ours
 from tests.bench.regions.lines import Line, Way, carried
+from tests.bench.regions.relays import dialling
+from tests.bench.run import Run
 from tests.integration.test_peers import free_port
 from tests.linked import NOW_MS, Store
 from tests.running_relay import RunningRelay
@@ -175,18 +176,11 @@ def _run(folder: Path, names: Sequence[str], lacking: dict[str, int]) -> Healed:
     }
     with ExitStack() as stack:
         stack.enter_context(carried(list(lines.values())))
-        relays = {}
+        relays: dict[str, RunningRelay] = {}
         before = {name: _last(folder / name / "relay.db") for name in names}
         # Who is dialled is up before who dials.
         for name in sorted(names, reverse=True):
-            more = [
-                word
-                for (a, b), line in lines.items()
-                if a == name
-                for word in ("--peer", f"{b}=ws://127.0.0.1:{line.port}")
-            ]
-            listen = f"127.0.0.1:{ports[name]}"
-            relays[name] = RunningRelay(folder / name, listen=listen, region=name, more=more)
+            relays[name] = dialling(folder, name, ports, lines)
             stack.callback(relays[name].end)
         servers = {name: ours(relay, Dialect.NATIVE) for name, relay in relays.items()}
         cpu_s = {name: server.cpu_s() for name, server in servers.items()}

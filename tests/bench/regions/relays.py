@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -53,6 +53,19 @@ class Regions:
         return sum(server.cpu_s() for server in self.servers.values())
 
 
+def dialling(
+    folder: Path, name: str, ports: Mapping[str, int], lines: Mapping[tuple[str, str], Line]
+) -> RunningRelay:
+    """A region's relay that dials those behind the lines that begin at it; they should be up."""
+    more = [
+        word
+        for (a, b), line in lines.items()
+        if a == name
+        for word in ("--peer", f"{b}=ws://127.0.0.1:{line.port}")
+    ]
+    return RunningRelay(folder / name, listen=f"127.0.0.1:{ports[name]}", region=name, more=more)
+
+
 @contextmanager
 def full_mesh(names: Sequence[str], *, delay_s: float = 0.0) -> Iterator[Regions]:
     """Each live with each."""
@@ -66,14 +79,7 @@ def full_mesh(names: Sequence[str], *, delay_s: float = 0.0) -> Iterator[Regions
         relays: dict[str, RunningRelay] = {}
         stack.enter_context(carried(list(lines.values())))
         for name in names:
-            more = [
-                word
-                for (a, b), line in lines.items()
-                if a == name
-                for word in ("--peer", f"{b}=ws://127.0.0.1:{line.port}")
-            ]
-            listen = f"127.0.0.1:{ports[name]}"
-            relays[name] = RunningRelay(folder / name, listen=listen, region=name, more=more)
+            relays[name] = dialling(folder, name, ports, lines)
             stack.callback(relays[name].end)
         servers = {name: ours(relays[name], Dialect.NATIVE) for name in names}
         regions = Regions(servers, list(lines.values()))
