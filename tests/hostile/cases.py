@@ -11,7 +11,13 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from tests.hostile import frame_attacks, record_attacks, socket_attacks, yjs_attacks
+from tests.hostile import (
+    frame_attacks,
+    record_attacks,
+    region_attacks,
+    socket_attacks,
+    yjs_attacks,
+)
 from tests.hostile.target import Attack, Target
 
 
@@ -50,6 +56,10 @@ CASES: Final = (
     Case(socket_attacks.large_requests, 8, 200),
     Case(socket_attacks.connections, 160, 20_000),
     Case(socket_attacks.resets, 50, 5_000),
+    Case(region_attacks.region_frames, 120, 50_000),
+    Case(region_attacks.region_frontiers, 4_000, 1_000_000),
+    Case(region_attacks.region_promises, 400, 20_000),
+    Case(region_attacks.regions_without_end, 80, 1_000),
     Case(yjs_attacks.yjs_mutated, 300, 20_000),
     Case(yjs_attacks.yjs_asking, 16_000, 1_000_000),
     Case(yjs_attacks.yjs_crowds, 4_000, 200_000),
