@@ -128,7 +128,7 @@ ASKED_SHARED_MAX: Final = 64
 asked, too: so these get their share."""
 ASKED_IDLE_MS: Final = 5_000
 """What one link was asked for is asked of others if nothing has come for so long,"""
-ASKED_LONGEST_MS: Final = 30_000
+ASKED_LONGEST_MS: Final = 300_000
 """and a context that others wait to be asked for after this in any case."""
 ANNOUNCED_HASHES_MAX: Final = 131_072
 """Frontier hashes that a peer may announce on one link before their records have come, one for each

@@ -16,6 +16,7 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.driving.link import Link
+from weft_engine.sync.framing.messages import ByeCode
 from weft_server.mesh.audit import Audit
 from weft_server.mesh.clocks import alarm, offset_ms
 from weft_server.mesh.peer_config import PeerConfig
@@ -103,7 +104,10 @@ class Mesh:
         if one is not None:
             self.standings.end(one)
             end = link.session.end
-            _LOG.info("the link with region %s is over: %s", one.region, end and end.reason)
+            why = "the relay has left it" if end is None else end.reason
+            if end is not None and end.code == ByeCode.FAULT and not end.by_peer:
+                why = "this relay's disk or connection failed"  # The reason is for the other end.
+            _LOG.info("the link with region %s is over: %s", one.region, why)
 
     async def keep(self) -> None:
         """Dial the peers and look after all links, until this is cancelled."""
