@@ -14,7 +14,7 @@ from weft_engine.names import ContextName, RecordHash
 from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.framing.frames import encode
-from weft_engine.sync.framing.messages import ByeCode, Frontier, Message, Sample, Zoom
+from weft_engine.sync.framing.messages import ByeCode, Frontier, Message, Records, Sample, Zoom
 
 NAME = ContextName("c/1")
 UNKNOWN = tuple(RecordHash(bytes([byte]) * 32) for byte in range(1, 5))
@@ -139,8 +139,12 @@ def test_who_is_asked_and_sends_nothing_makes_way() -> None:
             dead[1].inbox.clear()
             await settle(alive)
             assert await c.hashes() == []
-            for now_ms in (0, ASKED_IDLE_MS):
+            for now_ms in (0, 4 * ASKED_IDLE_MS):
                 dead[1].session.tick(now_ms)
+            await settle(alive)
+            assert await c.hashes() == [], "what came while nobody ticked is not read yet"
+            for second in range(1, 1 + ASKED_IDLE_MS // 1000):
+                dead[1].session.tick(4 * ASKED_IDLE_MS + 1000 * second)
             await settle(alive)
             assert await c.hashes() == await a.hashes()
             for pair in (first, dead, alive):
@@ -155,3 +159,33 @@ async def settle_some(pair: tuple[End, End]) -> None:
         while end.read_one():
             pass
         await end.ask_one()
+
+
+def test_what_waits_here_for_its_turn_is_not_the_peers_delay() -> None:
+    async def run() -> None:
+        async with stores(3) as (a, b, c):
+            await a.write(NAME, "one")
+            first = link(a, b, regions=("a", "b"))
+            await settle(first)
+            slow, other = link(a, c, regions=("a", "c")), link(b, c, regions=("b", "c"))
+            # Its records are here, and not through the gate.
+            for _ in range(60):
+                slow[0].flush(slow[1])
+                slow[1].flush(slow[0])
+                while slow[0].read_one() or slow[1].read_one() or await slow[0].ask_one():
+                    pass
+                if slow[1].session.incoming.has_admissions:
+                    break
+                await slow[1].ask_one()
+            assert slow[1].session.incoming.has_admissions
+            for now_ms in range(0, 4 * ASKED_IDLE_MS, 1000):
+                slow[1].session.tick(now_ms)
+            await settle(other)
+            assert not any(isinstance(message, Records) for message in other[0].sent)
+            await settle(slow, other)
+            assert await c.hashes() == await a.hashes()
+            assert not any(isinstance(message, Records) for message in other[0].sent)
+            for pair in (first, slow, other):
+                cut(pair)
+
+    asyncio.run(run())

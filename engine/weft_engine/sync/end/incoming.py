@@ -116,6 +116,11 @@ class Incoming:
         """Whether there is a `next_admission`."""
         return bool(self._admissions) and not self._has_ended
 
+    @property
+    def is_taking(self) -> bool:
+        """Records came that the gate has not answered yet."""
+        return any(not opened.is_admitted for opened in self._open.values())
+
     def end(self) -> None:
         """The link has ended: nothing more goes to the gate."""
         self._has_ended = True

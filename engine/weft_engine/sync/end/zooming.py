@@ -32,6 +32,7 @@ from typing import Protocol
 
 from weft_engine.limits import (
     ASKED_IDLE_MS,
+    ASKED_IDLE_STEP_MS,
     CONTEXTS_PER_QUESTION,
     HELD_ENTRY_BYTES,
     HELD_HASH_BYTES,
@@ -55,6 +56,9 @@ class Arriving(Protocol):
     def held(self, hashes: Collection[RecordHash], /) -> None: ...
 
     def is_awaited(self, context: ContextName, /) -> bool: ...
+
+    @property
+    def is_taking(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,9 @@ class Zooming:
         """Of these it has come."""
         self._messages: deque[Frontier | Zoom | Sample] = deque()
         self._has_heard_all = False
-        self._progress_ms: int | None = None
+        self._idle_ms = 0
+        """For how long nothing came, as far as anything could be heard."""
+        self._ticked_ms: int | None = None
         self._has_ended = False
 
     @property
@@ -167,6 +173,7 @@ class Zooming:
     def heard(self, message: Frontier, *, is_due: bool) -> None:
         """The peer's frontier came: the first (`is_due`), or a newer one of a context for which it
         asks only now. ProtocolViolation if it is neither."""
+        self.progressed()
         one = self._contexts.get(message.context)
         if not is_due and (
             one is None or one.theirs is None or not one.is_put_off or one.has_newer
@@ -193,6 +200,7 @@ class Zooming:
 
     def sampled(self, message: Sample) -> None:
         """ProtocolViolation if it has no place here."""
+        self.progressed()
         one = self._contexts.get(message.context)
         if one is None or not one.may_hear:
             raise ProtocolViolation(f"no sample of context {message.context!r} is due")
@@ -201,6 +209,7 @@ class Zooming:
 
     def zoomed(self, message: Zoom) -> None:
         """The answer to one of our lists. ProtocolViolation if it is to none."""
+        self.progressed()
         context = message.context
         one = self._contexts.get(context)
         ours = None if one is None else one.ours
@@ -327,7 +336,7 @@ class Zooming:
 
     def arrived(self, context: ContextName) -> None:
         """All that the peer announced of it is here."""
-        self._progress_ms = None
+        self._idle_ms = 0
         self._claims.done(context, self)
         if context in self._rest:
             self._again[context] = None
@@ -335,8 +344,8 @@ class Zooming:
             self._wake()
 
     def progressed(self) -> None:
-        """Something came that the peer was asked for."""
-        self._progress_ms = None
+        """Something came of what the peer was asked for, or about it."""
+        self._idle_ms = 0
 
     def freed(self, context: ContextName, /) -> None:
         """As `Claimant.freed`: what came from others is looked up first."""
@@ -345,9 +354,15 @@ class Zooming:
 
     def tick(self, now_ms: int) -> None:
         self._claims.tick(self, now_ms)
-        if self._progress_ms is None:
-            self._progress_ms = now_ms
-        elif now_ms - self._progress_ms >= ASKED_IDLE_MS:
+        since_ms = 0 if self._ticked_ms is None else now_ms - self._ticked_ms
+        self._ticked_ms = now_ms
+        # What came and waits here for its turn is not the peer's delay. Nor is a machine that
+        # stood still: what came meanwhile is only read after this.
+        self._idle_ms += min(since_ms, ASKED_IDLE_STEP_MS)
+        if self._arriving.is_taking:
+            self._idle_ms = 0
+        if self._idle_ms >= ASKED_IDLE_MS:
+            self._idle_ms = 0
             self._claims.give_way(self)
             if self._rest:
                 self._again.update(dict.fromkeys(self._rest))
