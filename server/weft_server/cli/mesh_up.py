@@ -142,6 +142,9 @@ class _Down:
             + ("is down" if was_up else "was down")
             + (", and removed" if arguments.remove else "; the stores stay")
         )
+        left = sorted(one.name for one in folder.path.iterdir()) if folder.path.is_dir() else []
+        if arguments.remove and left:
+            output.say(f"what was not of this mesh stays in {folder.path}: {', '.join(left)}")
         output.data({"folder": str(folder.path), "was_up": was_up, "removed": arguments.remove})
         return 0
 
