@@ -304,6 +304,23 @@ ANSWER_MS: Final = 60_000
 thousands come back at once needs some of it."""
 CLOCK_ASKED_MS: Final = 10_000
 """How often a region asks another for its time."""
+CHECK_EVERY_S: Final = 60.0
+"""How often a region tells others what the event indexes of some contexts say."""
+CHECKED_EVENTS_MAX: Final = 20_000
+"""Events after which no more contexts are read for such a message: some 0.1 s of work."""
+CHECKED_FOLDED_MAX: Final = 1024
+"""Records that are indexed for such a message, or for the answer to one: some 0.2 s of work. A
+relay indexes what somebody reads and no more by itself."""
+CHECKED_ROWS_MAX: Final = 4096
+"""Contexts that are looked at for such a message, whether they can be compared or not."""
+CHECK_STEP_ROWS: Final = 512
+"""Rows in one reading, and"""
+CHECK_STEP_BYTES: Final = 2 * MIB
+"""bytes in one reading for a digest: a few milliseconds."""
+CHECK_PAUSE_S: Final = 0.02
+"""Between two readings: others are read in between."""
+CHECK_FOUND_MAX: Final = 256
+"""Contexts whose indexes were found to differ, of which is remembered how that came out."""
 TICKET_BYTES: Final = 16
 TICKETS_MAX: Final = 1024
 """Relays whose last ticket is kept."""

@@ -37,6 +37,7 @@ from weft_engine.records.frontier import fingerprint
 from weft_engine.records.gate import admit
 from weft_engine.records.identity import WriterKey
 from weft_engine.storage import reading
+from weft_engine.storage.context_digest import ContextDigest
 from weft_engine.storage.event_table import EventTable
 from weft_engine.storage.ledger import Ledger
 from weft_engine.storage.lineage import Lineage, ReadingOrder
@@ -132,8 +133,11 @@ def everything(connection: sqlite3.Connection) -> Everything:
         for position, hash_ in connection.execute("SELECT position, hash FROM records")
     }
     problems = sorted((hashes[p].hex() + key, reason) for p, key, reason in table.problems())
+    digest = ContextDigest(CONTEXT)
+    while digest.step(connection) is False:
+        pass
     return (
-        fingerprint(state.frontier),
+        fingerprint(state.frontier) + digest.value,
         [(str(row.id), bodies[row.key].decode()) for row in rows],
         orders,
         problems,

@@ -103,6 +103,11 @@ class Projector:
                 self._lags(context)
             raise
 
+    async def advance(self, context: ContextName) -> None:
+        """One step of `catch_up`, if there is one to do."""
+        async with self._turn(context):
+            await self._step(context)
+
     @asynccontextmanager
     async def paused(self, context: ContextName) -> AsyncIterator[None]:
         """While the index of `context` is dropped: nothing is folded, and who reads it meanwhile

@@ -24,6 +24,7 @@ from weft_engine.records.certificate import RegionKey
 from weft_engine.records.envelope import Kind
 from weft_engine.records.frontier import Frontier
 from weft_engine.records.identity import SignatureItem, WriterKey
+from weft_engine.replica.checking import Checks
 from weft_engine.replica.context import Context
 from weft_engine.replica.cuts import Cuts
 from weft_engine.replica.erasing import Erasing
@@ -108,6 +109,8 @@ class Replica:
         """What relays hold of it, as far as its links know."""
         self._end_listening = journal.listen(self._committed, failed=self.scribe.failed)
         self.cuts = Cuts(journal, count=self.projector.count)
+        self.checks = Checks(journal, self.projector, mended=self._mended)
+        """Compares what its event indexes say with other regions."""
         self.searching = Searching(self)
         self._overlay: _Overlay | None = None
         self._closed = False
@@ -401,6 +404,12 @@ class Replica:
         await self.cuts.forget(name)
         # Who was reading meanwhile has ended: the reader's thread has been asked something since.
         self.projector.forget()
+
+    async def _mended(self, name: ContextName) -> None:
+        """The event index of a context was wrong and was made anew."""
+        await self.cuts.forget(name)
+        self.projector.forget()
+        self._moved(name)
 
     def _is_resident(self, name: ContextName) -> bool:
         context = self._contexts.get(name)

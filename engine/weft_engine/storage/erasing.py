@@ -16,9 +16,8 @@ from weft_engine.records.envelope import Record, decode_envelope
 from weft_engine.records.erasure import Erasure, decode_erasure, erased, original_of, untouched
 from weft_engine.storage import ancestry, reading, search_tables
 from weft_engine.storage.erasers import EVENT_ID, UPDATES, Erasers
-from weft_engine.storage.event_schema import INDEX_TABLES
 from weft_engine.storage.ledger import ERASED
-from weft_engine.storage.windows import Windows
+from weft_engine.storage.projection import drop_index
 from weft_engine.yjs.stand_in import Anatomy
 
 
@@ -91,13 +90,8 @@ def step(connection: sqlite3.Connection, work: Plan, positions: Sequence[Positio
                 (new, ERASED, position),
             )
     if altered:
-        for table in (*INDEX_TABLES, "summaries", "checkpoints"):
-            connection.execute(f"DELETE FROM {table} WHERE context = ?", (work.context,))
-        Windows(connection, work.context).clear()
-        connection.execute(
-            "UPDATE contexts SET projected = 0, projected_frontier = x'' WHERE id = ?",
-            (work.context,),
-        )
+        drop_index(connection, work.context)
+        connection.execute("DELETE FROM checkpoints WHERE context = ?", (work.context,))
         if search is not None:
             search.forget(work.context, altered)
     return len(altered)

@@ -25,6 +25,7 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.storage.lineage import Lineage
 from weft_engine.storage.reading import ContextState
 from weft_engine.storage.summaries import Summaries
+from weft_engine.storage.windows import Windows
 
 STEP_RECORDS: Final = 512
 STEP_BYTES: Final = 2 * 1024 * 1024
@@ -68,6 +69,17 @@ def save_step(connection: sqlite3.Connection, step: Step) -> None:
         same = [row for row in known.values() if row.key in step.changes.rows]
         summary_memory.follow(connection, step, same, lambda branch: _lineage(table, branch))
     table.save(step.changes, upto=step.upto, frontier=step.frontier)
+
+
+def drop_index(connection: sqlite3.Connection, context_id: int) -> None:
+    """The event index of a context is gone, with what was worked out from it: who reads it next
+    has it made anew from the journal."""
+    for table in (*INDEX_TABLES, "summaries"):
+        connection.execute(f"DELETE FROM {table} WHERE context = ?", (context_id,))
+    Windows(connection, context_id).clear()
+    connection.execute(
+        "UPDATE contexts SET projected = 0, projected_frontier = x'' WHERE id = ?", (context_id,)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,16 @@ def context(connection: sqlite3.Connection, name: str) -> ContextState | None:
     return None if row is None else _state(row)
 
 
+def context_names(
+    connection: sqlite3.Connection, after: int, limit: int
+) -> list[tuple[int, ContextName]]:
+    """Up to `limit` contexts behind the one with id `after`, by id."""
+    rows = connection.execute(
+        "SELECT id, name FROM contexts WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+    )
+    return [(row[0], ContextName(row[1])) for row in rows]
+
+
 def contexts_named(
     connection: sqlite3.Connection, names: Iterable[str]
 ) -> dict[ContextName, ContextState]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from weft_engine.errors import LinkRefused
+from weft_engine.limits import CHECK_EVERY_S
+from weft_engine.replica.checking import Difference
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
@@ -28,6 +30,15 @@ from weft_server.operator_log import LOGGER
 
 _LOG: Final = logging.getLogger(LOGGER)
 LOOK_S: Final = 1.0
+
+
+def _say_difference(found: Difference) -> None:
+    _LOG.error(
+        "an event index was compared with region %s's: %s: %s",
+        found.region,
+        found.context,
+        found.text,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,9 @@ class Mesh:
 
     def alarms(self) -> list[Alarm]:
         """What is wrong now."""
-        return [] if self._clock_alarm is None else [Alarm("clock", self._clock_alarm)]
+        found = [] if self._clock_alarm is None else [Alarm("clock", self._clock_alarm)]
+        differences = self.replica.checks.differences
+        return found + [Alarm("check", f"{one.context}: {one.text}") for one in differences]
 
     def greeted(self, link: Link, via: Via) -> LinkRefused | None:
         """As `RegionLinks.greeted`."""
@@ -119,8 +132,15 @@ class Mesh:
                 group.create_task(self.peers.keep(), name="weft-mesh-peers")
                 group.create_task(self._look(), name="weft-mesh-look")
                 group.create_task(self.audit.keep(), name="weft-mesh-audit")
+                group.create_task(self.check(), name="weft-mesh-check")
         finally:
             stop()
+
+    async def check(self, *, every_s: float = CHECK_EVERY_S) -> None:
+        """Compare our event indexes with those of the linked regions, until this is cancelled."""
+        await self.replica.checks.keep(
+            lambda: [one.link for one in self.links], say=_say_difference, every_s=every_s
+        )
 
     # ---- inside -------------------------------------------------------------------------------
 

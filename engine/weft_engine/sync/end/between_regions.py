@@ -1,5 +1,5 @@
 """What only two regions say to each other, beside their comparison: with whom they are live, what
-they need not send, what of a context each holds, and what time it is.
+they need not send, what of a context each holds, what its index says, and what time it is.
 
 Must never know: frames' bytes, the store, what time it is.
 """
@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from weft_engine.limits import WANTED_PER_FRAME_MAX
 from weft_engine.names import RecordHash
+from weft_engine.sync.end.checking import Checking, Entry
 from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.neighbour import Neighbour
@@ -49,6 +50,8 @@ class BetweenRegions:
         self._is_over = False
         self.timing = Timing()
         """Of the peer."""
+        self.checking = Checking()
+        """What the peer's event indexes say."""
 
     @property
     def neighbour(self) -> Neighbour | None:
@@ -100,6 +103,12 @@ class BetweenRegions:
         if answer is not None and not self._is_over:
             self._sending.outbox.put_first(answer)
 
+    def tell_check(self, entries: Iterable[Entry]) -> None:
+        """Tell the other region what the event indexes of these contexts say here."""
+        some = tuple(entries)
+        if some and not self._is_over and self._sending.neighbour is not None:
+            self._sending.outbox.put(Check(some))
+
     # ---- what comes, time, and the end --------------------------------------------------------
 
     def receive(self, message: RegionMessage) -> None:
@@ -125,7 +134,9 @@ class BetweenRegions:
                 else:
                     zooming.sampled(message)
             case Check():
-                raise ProtocolViolation("a check came where none is due")
+                if neighbour is None:
+                    raise ProtocolViolation("a check came where none is due")
+                self.checking.receive(message)
             case Clock():
                 if neighbour is None:
                     raise ProtocolViolation("a clock came where none is due")
