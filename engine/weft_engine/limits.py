@@ -309,8 +309,12 @@ CHECK_EVERY_S: Final = 60.0
 CHECKED_EVENTS_MAX: Final = 20_000
 """Events after which no more contexts are read for such a message: some 0.1 s of work."""
 CHECKED_FOLDED_MAX: Final = 1024
-"""Records that are indexed for such a message, or for the answer to one: some 0.2 s of work. A
-relay indexes what somebody reads and no more by itself."""
+"""Events that are indexed for such a message, or to compare one: some 0.2 s of work. A relay
+indexes by itself only what it compares."""
+CHECK_FOLD_RECORDS: Final = 64
+"""Records, and"""
+CHECK_FOLD_BYTES: Final = 64 * KIB
+"""bytes, of which one at least is indexed in one step of that: some 40 ms."""
 CHECKED_ROWS_MAX: Final = 4096
 """Contexts that are looked at for such a message, whether they can be compared or not."""
 CHECK_STEP_ROWS: Final = 512

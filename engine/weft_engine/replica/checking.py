@@ -33,7 +33,7 @@ from weft_engine.replica.projector import Projector
 from weft_engine.storage import reading
 from weft_engine.storage.context_digest import ContextDigest, checkable, damaged_records
 from weft_engine.storage.journal import SqliteJournal
-from weft_engine.storage.projection import STEP_RECORDS, drop_index
+from weft_engine.storage.projection import drop_index
 from weft_engine.sync.end.checking import Entry
 from weft_engine.sync.end.ending import State
 from weft_engine.sync.end.session import Session
@@ -286,11 +286,8 @@ class Checks:
                 return True
             if room.folded <= 0:
                 return False
-            behind = partial(
-                reading.count_from, context_id=state.id, first=Position(state.projected + 1)
-            )
-            room.folded -= min(await self._journal.read(behind), STEP_RECORDS)
-            await self._projector.advance(name)
+            room.folded -= max(1, await self._projector.advance(name))
+            await asyncio.sleep(CHECK_PAUSE_S)
 
 
 def _is_ready(session: Session) -> bool:

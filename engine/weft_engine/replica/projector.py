@@ -15,6 +15,7 @@ from typing import Final
 
 from weft_engine.errors import MachineError
 from weft_engine.events.event import Message
+from weft_engine.limits import CHECK_FOLD_BYTES, CHECK_FOLD_RECORDS
 from weft_engine.names import ContextName, EventId
 from weft_engine.storage.journal import SqliteJournal
 from weft_engine.storage.projection import (
@@ -103,10 +104,24 @@ class Projector:
                 self._lags(context)
             raise
 
-    async def advance(self, context: ContextName) -> None:
-        """One step of `catch_up`, if there is one to do."""
+    async def advance(self, context: ContextName) -> int:
+        """A short step of `catch_up`: how many events of the index it changed."""
+
+        def short(connection: sqlite3.Connection) -> Step | None:
+            return next_step(
+                connection,
+                context,
+                self.count,
+                records_max=CHECK_FOLD_RECORDS,
+                bytes_max=CHECK_FOLD_BYTES,
+            )
+
         async with self._turn(context):
-            await self._step(context)
+            step = await self._journal.read(short)
+            if step is None:
+                return 0
+            await self._save(context, step)
+            return len(step.changes.rows)
 
     @asynccontextmanager
     async def paused(self, context: ContextName) -> AsyncIterator[None]:
@@ -168,12 +183,15 @@ class Projector:
             found = step
             await self._journal.write(lambda connection: keep_summary(connection, found))
             return True
+        await self._save(context, step)
+        return True
+
+    async def _save(self, context: ContextName, step: Step) -> None:
         await self._journal.write(lambda connection: save_step(connection, step))
         for row in step.changes.rows.values():
             self._counts.pop(row.id, None)
         if step.moved:
             self._moved(context)
-        return True
 
     async def _follow(self) -> None:
         """Wait until writing pauses, or has gone on for long, then work off what lags."""

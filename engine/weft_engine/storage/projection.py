@@ -46,13 +46,20 @@ class Step:
     moved: bool
 
 
-def next_step(connection: sqlite3.Connection, name: str, count: Count) -> Step | None:
-    """Fold what comes next in a context; None if its index is complete."""
+def next_step(
+    connection: sqlite3.Connection,
+    name: str,
+    count: Count,
+    *,
+    records_max: int = STEP_RECORDS,
+    bytes_max: int = STEP_BYTES,
+) -> Step | None:
+    """Fold what comes next in a context, one record at least; None if its index is complete."""
     state = reading.context(connection, name)
     if state is None or state.projected >= state.position:
         return None
     some = reading.records_after(
-        connection, state.id, state.projected, records_max=STEP_RECORDS, bytes_max=STEP_BYTES
+        connection, state.id, state.projected, records_max=records_max, bytes_max=bytes_max
     )
     table = EventTable(connection, state.id)
     changes, frontier = _fold(table, some, state.projected_frontier, count)
