@@ -175,6 +175,31 @@ async def test_a_record_that_is_damaged_is_told_and_the_index_stays(tmp_path: Pa
         assert len(kinds(relays[0])) <= 1
 
 
+async def test_an_index_that_can_not_be_read_is_dropped(tmp_path: Path) -> None:
+    async with regions(tmp_path) as mesh:
+        relays = await linked(mesh, "eu", "us")
+        replica = relays[1].mesh.replica
+        await spoil(replica, "UPDATE events SET place = 'here' WHERE place IS NOT NULL")
+        eu = relays[0].mesh.replica
+        # Somebody who does not read it, so that it is not brought up at once.
+        replica.projector._is_ahead = False
+        await eu.context(CHAT).append("five")
+
+        async def is_equal() -> bool:
+            states = [await one.state(CHAT) for one in (eu, replica)]
+            return len({state and state.fingerprint for state in states}) == 1
+
+        await until(is_equal, what="the record is there")
+        async with checking(mesh):
+
+            async def is_told() -> bool:
+                (said,) = kinds(relays[1]) or [""]
+                return "could not be brought up to date and was dropped (ValueError" in said
+
+            await until(is_told, what="the alarm")
+        assert await texts(replica) == await texts(eu)
+
+
 async def test_equal_indexes_raise_no_alarm_and_all_contexts_are_compared(tmp_path: Path) -> None:
     async with regions(tmp_path) as mesh:
         relays = await linked(mesh, "eu", "us", "ap")

@@ -47,8 +47,8 @@ _TRIES: Final = 3
 
 @dataclass(slots=True)
 class Difference:
-    """Between our index of a context and another region's. `text` says how it came out; `is_here`:
-    ours was wrong, or its records are."""
+    """Between our index of a context and another region's; '' if ours was wrong at first sight.
+    `text` says how it came out; `is_here`: ours was wrong, or its records are."""
 
     context: ContextName
     region: str
@@ -109,7 +109,7 @@ class Checks:
                     if link.session.between.checking.has_received:
                         await self._compare(link, say)
                 if loop.time() >= due_s:
-                    await self._tell(links)
+                    await self._tell(links, say)
                     due_s = loop.time() + every_s
             except MachineError:
                 # Whoever reads or writes is told of the disk; here it is tried again later.
@@ -117,7 +117,9 @@ class Checks:
 
     # ---- telling ------------------------------------------------------------------------------
 
-    async def _tell(self, links: Callable[[], Iterable[Link]]) -> None:
+    async def _tell(
+        self, links: Callable[[], Iterable[Link]], say: Callable[[Difference], None]
+    ) -> None:
         if not any(_is_ready(link.session) for link in links()):
             return
         entries: list[Entry] = []
@@ -130,7 +132,7 @@ class Checks:
             if len(entries) >= CHECKED_CONTEXTS_MAX or room.events <= 0 or room.folded <= 0:
                 break
             last = id_
-            digest = await self._digest(name, room)
+            digest = await self._sound(name, room, say)
             if digest is not None:
                 entries.append((name, digest.fingerprint, digest.value))
         else:
@@ -155,7 +157,7 @@ class Checks:
                 break
             if not session.interest.covers(name):
                 continue
-            own = await self._digest(name, room, only=fingerprint)
+            own = await self._sound(name, room, say, only=fingerprint)
             if own is None:
                 continue
             self.compared += 1
@@ -188,12 +190,7 @@ class Checks:
             )
             self._differs(Difference(name, region, text, True), say)
             return None
-        async with self._projector.paused(name):
-            state = await self._journal.read(lambda c: checkable(c, name))
-            if state is None:
-                return None
-            id_ = state.id
-            await self._journal.write(lambda c: drop_index(c, id_))
+        await self._drop(name)
         try:
             await self._projector.catch_up(name)
         except MachineError:
@@ -220,6 +217,12 @@ class Checks:
                 text += ", and still does"
             self._differs(Difference(name, region, text, True), say)
         return name, own.fingerprint, anew.value
+
+    async def _drop(self, name: ContextName) -> None:
+        async with self._projector.paused(name):
+            state = await self._journal.read(lambda c: reading.context(c, name))
+            if state is not None:
+                await self._journal.write(partial(drop_index, context_id=state.id))
 
     async def _damaged(self, name: ContextName) -> int:
         """How many of its records are."""
@@ -250,6 +253,27 @@ class Checks:
             say(found)
 
     # ---- reading ------------------------------------------------------------------------------
+
+    async def _sound(
+        self,
+        name: ContextName,
+        room: _Room,
+        say: Callable[[Difference], None],
+        *,
+        only: bytes | None = None,
+    ) -> ContextDigest | None:
+        """As `_digest`. What an index that is spoilt can bring about is not known beforehand: it is
+        told, the index is dropped, and nothing else suffers."""
+        try:
+            return await self._digest(name, room, only=only)
+        except MachineError:
+            raise
+        except Exception as error:  # noqa: BLE001 (as said above)
+            why = f"{type(error).__name__}: {error}"
+            text = f"its index could not be brought up to date and was dropped ({why})"
+            await self._drop(name)
+            self._differs(Difference(name, "", text, True), say)
+            return None
 
     async def _digest(
         self, name: ContextName, room: _Room, *, only: bytes | None = None

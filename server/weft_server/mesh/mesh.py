@@ -33,12 +33,7 @@ LOOK_S: Final = 1.0
 
 
 def _say_difference(found: Difference) -> None:
-    _LOG.error(
-        "an event index was compared with region %s's: %s: %s",
-        found.region,
-        found.context,
-        found.text,
-    )
+    _LOG.error("regions compared what they show: %s: %s", found.context, found.text)
 
 
 @dataclass(frozen=True, slots=True)
