@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tests.simulation.breaking import patch
@@ -12,9 +13,11 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.driving.forwarding import Forwarding
 from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.driving.pulls import Pulls
+from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.descent import Descent
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.reaching import Pairs
+from weft_engine.sync.end.zooming import Zooming
 
 
 def trust_any_ticket() -> None:
@@ -86,3 +89,23 @@ def count_what_has_come() -> None:
             self.on_stated(message.upto)
 
     patch(Incoming, "receive", stated)
+
+
+def skip_a_stretch() -> None:
+    """Where both have written, the peer is taken to hold the ends of all that it is told of."""
+    zoomed = Zooming.zoomed
+
+    def skipped(self: Zooming, message: Any) -> None:
+        one = self._contexts.get(message.context)
+        if message.round > 1 and one is not None and one.ours is not None:
+            count = len(one.ours.hashes)
+            every = ((1 << count) - 1).to_bytes((count + 7) // 8, "little")
+            message = replace(message, held=every)
+        zoomed(self, message)
+
+    patch(Zooming, "zoomed", skipped)
+
+
+def never_give_back() -> None:
+    """What a link was asked for stays its own when it is over."""
+    patch(Claims, "leave", Claims.rest)

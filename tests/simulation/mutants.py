@@ -33,7 +33,9 @@ from tests.simulation.mesh_mutants import (
     count_what_has_come,
     keep_old_claims,
     mark_no_context,
+    never_give_back,
     never_pull,
+    skip_a_stretch,
     trust_any_ticket,
 )
 from weft_engine.document import door
@@ -772,6 +774,8 @@ MUTANTS: Final = (
     ),
     _in_mesh("a region is said to hold what it holds", "one position more", count_one_further),
     _in_mesh("what is stated is durable", "what has come is stated", count_what_has_come),
+    _in_mesh("regions find exactly what is lacking", "a zoom skips a stretch", skip_a_stretch),
+    _in_mesh("what was asked of a dead link is asked of others", "never", never_give_back),
 )
 
 
