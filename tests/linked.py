@@ -34,8 +34,8 @@ from weft_engine.sync.end.live import Body
 from weft_engine.sync.end.questions import Answer, Question, Writing, answer
 from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.record_questions import RecordsRead
+from weft_engine.sync.end.regions.tree_questions import ReadTree
 from weft_engine.sync.end.session import Session
-from weft_engine.sync.end.tree_questions import ReadTree
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.frames import decode_frame
 from weft_engine.sync.framing.messages import Message as Frame

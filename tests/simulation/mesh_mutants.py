@@ -13,11 +13,11 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.driving.forwarding import Forwarding
 from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.driving.pulls import Pulls
-from weft_engine.sync.end.claims import Claims
-from weft_engine.sync.end.descent import Descent
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.reaching import Pairs
-from weft_engine.sync.end.zooming import Zooming
+from weft_engine.sync.end.regions.claims import Claims
+from weft_engine.sync.end.regions.descent import Descent
+from weft_engine.sync.end.regions.zooming import Zooming
 
 
 def trust_any_ticket() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.linked import link, settle, stores
 from weft_engine.names import ContextName
-from weft_engine.sync.end.checking import Checking
+from weft_engine.sync.end.regions.checking import Checking
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import ByeCode, Check
 

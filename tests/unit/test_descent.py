@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.test_tree import colliding, leaf, tree
 from weft_engine.limits import TREE_DIGESTS_PER_MESSAGE, TREE_LEVELS_MAX
-from weft_engine.sync.end.descent import Descent, levels_to_open
+from weft_engine.sync.end.regions.descent import Descent, levels_to_open
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.frames import decode_frame, encode
 from weft_engine.sync.framing.messages import Branches

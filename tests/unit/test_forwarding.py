@@ -12,7 +12,7 @@ from tests.linked import cut, stores
 from tests.meshed import NAMES, Mesh, sent
 from weft_engine.limits import LIVE_QUIET_MS
 from weft_engine.names import Position, RecordHash
-from weft_engine.sync.end.held_questions import HeldRead, ReadHeld
+from weft_engine.sync.end.regions.held_questions import HeldRead, ReadHeld
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import Live, Records, Tips, Want, Window
 

@@ -15,7 +15,7 @@ from weft_engine.limits import (
     LIVE_REGIONS_MAX,
 )
 from weft_engine.names import ContextName, RecordHash
-from weft_engine.sync.end.neighbour import Neighbour
+from weft_engine.sync.end.regions.neighbour import Neighbour
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import (
     ByeCode,

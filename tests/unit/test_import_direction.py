@@ -37,7 +37,7 @@ PURE_FILES = (
     "sync/end/incoming.py",
     "sync/end/following.py",
     "sync/end/outgoing.py",
-    "sync/end/between_regions.py",
+    "sync/end/regions/between_regions.py",
     "sync/end/receiving.py",
     "sync/end/pending.py",
     "sync/end/composed.py",

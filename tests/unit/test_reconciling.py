@@ -15,7 +15,7 @@ from tests.linked import End, Store, settle, stores, wander
 from weft_engine.errors import MachineError
 from weft_engine.names import ContextName, RecordHash
 from weft_engine.sync.driving.kept_tree import KeptTree, Read
-from weft_engine.sync.end.tree_questions import ReadTree
+from weft_engine.sync.end.regions.tree_questions import ReadTree
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import Branches, Compared, Contexts, Frontier, Tree
 from weft_engine.sync.framing.messages import Message as Frame

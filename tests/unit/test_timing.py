@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from weft_engine.limits import CLOCK_ASKED_MS
-from weft_engine.sync.end.timing import Timing
+from weft_engine.sync.end.regions.timing import Timing
 from weft_engine.sync.framing.messages import Clock
 
 NOW_MS = 1_700_000_000_000

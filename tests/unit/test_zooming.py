@@ -11,7 +11,7 @@ import pytest
 from tests.linked import End, Store, cut, link, settle, stores
 from weft_engine.limits import ASKED_IDLE_MS
 from weft_engine.names import ContextName, RecordHash
-from weft_engine.sync.end.claims import Claims
+from weft_engine.sync.end.regions.claims import Claims
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import ByeCode, Frontier, Message, Records, Sample, Zoom

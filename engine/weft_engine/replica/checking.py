@@ -34,8 +34,8 @@ from weft_engine.storage import reading
 from weft_engine.storage.context_digest import ContextDigest, checkable, damaged_records
 from weft_engine.storage.journal import SqliteJournal
 from weft_engine.storage.projection import drop_index
-from weft_engine.sync.end.checking import Entry
 from weft_engine.sync.end.ending import State
+from weft_engine.sync.end.regions.checking import Entry
 from weft_engine.sync.end.session import Session
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Final
 
 from weft_engine.names import Position
 from weft_engine.sync.driving.link import Link
-from weft_engine.sync.end.cost import Cost
+from weft_engine.sync.end.regions.cost import Cost
 from weft_server.mesh.region_links import RegionLink
 
 REGIONS_MAX: Final = 256

@@ -24,8 +24,8 @@ from tests.bench.run import Run
 from tests.linked import End, Store, settle, stores
 from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking
-from weft_engine.sync.end.tree_questions import ReadNames, ReadTree
-from weft_engine.sync.end.zoom_questions import ReadChains, ReadShared
+from weft_engine.sync.end.regions.tree_questions import ReadNames, ReadTree
+from weft_engine.sync.end.regions.zoom_questions import ReadChains, ReadShared
 from weft_engine.sync.framing.frames import decode_frame
 from weft_engine.sync.framing.messages import Branches, Records, Tree
 from weft_engine.sync.interest import EVERYTHING

@@ -16,8 +16,8 @@ from weft_engine.sync.driving.carrying import Carrying
 from weft_engine.sync.driving.link_store import LinkStore
 from weft_engine.sync.end.questions import Answer, Question, Writing, answer
 from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
+from weft_engine.sync.end.regions.tree_questions import ReadTree
 from weft_engine.sync.end.ticket_questions import ReadTicket, RenewIdentity, TicketRead
-from weft_engine.sync.end.tree_questions import ReadTree
 
 if TYPE_CHECKING:
     from weft_engine.sync.driving.link import Link

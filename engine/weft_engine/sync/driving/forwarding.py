@@ -15,7 +15,7 @@ from weft_engine.names import RecordHash
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.driving.pulls import Pulls
 from weft_engine.sync.end.live import News
-from weft_engine.sync.end.recent import Recent
+from weft_engine.sync.end.regions.recent import Recent
 
 if TYPE_CHECKING:
     from weft_engine.sync.driving.hub import Ear

@@ -30,10 +30,10 @@ from weft_engine.sync.audience import Audience
 from weft_engine.sync.driving.forwarding import Forwarding
 from weft_engine.sync.driving.kept_tree import KeptTree
 from weft_engine.sync.driving.turns import Turns
-from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.live import Body, News, Sign, compose, news_of, nothing_of
 from weft_engine.sync.end.pages import Pages
+from weft_engine.sync.end.regions.claims import Claims
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.interest import Interest
 

@@ -27,7 +27,7 @@ from weft_engine.names import ContextName, Position
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage import context_rows, reading
 from weft_engine.storage.ledger import Stored
-from weft_engine.sync.end.tree_questions import (
+from weft_engine.sync.end.regions.tree_questions import (
     Page,
     ReadTree,
     TreeRead,

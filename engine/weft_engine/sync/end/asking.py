@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from weft_engine.sync.end.confirming import Confirming
 from weft_engine.sync.end.cursor_questions import BehindRead, CursorKept, CursorRead, RowRead
 from weft_engine.sync.end.following import Following
-from weft_engine.sync.end.held_questions import HeldRead
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.progress import Progress
@@ -24,13 +23,14 @@ from weft_engine.sync.end.questions import (
     Question,
 )
 from weft_engine.sync.end.record_questions import ReadWanted, RecordsRead
+from weft_engine.sync.end.regions.held_questions import HeldRead
+from weft_engine.sync.end.regions.tree_questions import NamesRead, TreeRead
+from weft_engine.sync.end.regions.zoom_questions import ChainsRead, SharedRead
+from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.ticket_questions import IdentityRenewed
 from weft_engine.sync.end.tickets import Tickets
-from weft_engine.sync.end.tree_questions import NamesRead, TreeRead
-from weft_engine.sync.end.zoom_questions import ChainsRead, SharedRead
-from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.framing.messages import Frontier, Hello
 
 

@@ -13,7 +13,7 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.live import Body
-from weft_engine.sync.end.neighbour import Neighbour
+from weft_engine.sync.end.regions.neighbour import Neighbour
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.tickets import Tickets

@@ -30,7 +30,7 @@ from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
 from weft_engine.records.identity import SignatureItem
-from weft_engine.sync.end.held_questions import ReadHeld
+from weft_engine.sync.end.regions.held_questions import ReadHeld
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.messages import Ack, Records, Tips, Want, Window
 from weft_engine.sync.interest import Interest

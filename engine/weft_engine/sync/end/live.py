@@ -26,7 +26,7 @@ from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import ERASED, Stored
 from weft_engine.sync.end.closure import closed, needed
-from weft_engine.sync.end.neighbour import Neighbour
+from weft_engine.sync.end.regions.neighbour import Neighbour
 from weft_engine.sync.framing.fields import eraser_fields, item_fields
 from weft_engine.sync.framing.frames import VERSION
 

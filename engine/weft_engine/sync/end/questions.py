@@ -27,13 +27,28 @@ from weft_engine.sync.end.cursor_questions import (
     ReadRow,
     answer_cursor,
 )
-from weft_engine.sync.end.held_questions import HeldRead, ReadHeld, read_held
 from weft_engine.sync.end.record_questions import (
     ReadRecords,
     ReadWanted,
     RecordsRead,
     read_records,
     read_wanted,
+)
+from weft_engine.sync.end.regions.held_questions import HeldRead, ReadHeld, read_held
+from weft_engine.sync.end.regions.tree_questions import (
+    NamesRead,
+    ReadNames,
+    ReadTree,
+    TreeRead,
+    answer_tree,
+)
+from weft_engine.sync.end.regions.zoom_questions import (
+    ChainsRead,
+    ReadChains,
+    ReadShared,
+    SharedRead,
+    read_chains,
+    read_shared,
 )
 from weft_engine.sync.end.ticket_questions import (
     ConfirmTicket,
@@ -44,21 +59,6 @@ from weft_engine.sync.end.ticket_questions import (
     TicketAnswer,
     TicketQuestion,
     answer_ticket,
-)
-from weft_engine.sync.end.tree_questions import (
-    NamesRead,
-    ReadNames,
-    ReadTree,
-    TreeRead,
-    answer_tree,
-)
-from weft_engine.sync.end.zoom_questions import (
-    ChainsRead,
-    ReadChains,
-    ReadShared,
-    SharedRead,
-    read_chains,
-    read_shared,
 )
 from weft_engine.sync.interest import NOTHING, Interest
 

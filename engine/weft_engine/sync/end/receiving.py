@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 from weft_engine.limits import POSITIONS_PER_ACK_MAX
 from weft_engine.names import Position
-from weft_engine.sync.end.between_regions import BetweenRegions
 from weft_engine.sync.end.comparison import Comparison
 from weft_engine.sync.end.confirming import Confirming
 from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.reaching import Reaching
-from weft_engine.sync.end.reconciling import Reconciling
+from weft_engine.sync.end.regions.between_regions import BetweenRegions
+from weft_engine.sync.end.regions.reconciling import Reconciling
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject

@@ -2,7 +2,7 @@
 
 Between two regions what the peer asks for has a window of its own, as large as the other: that may
 be full of what waits at the peer for just this. What is asked for never waits itself: it is all
-that was announced and not acknowledged in that context, in journal order (`sync.end.neighbour`),
+that was announced and not acknowledged in that context, in journal order (`end.regions.neighbour`),
 so its acknowledgements come, and room for the next.
 
 Must never know: what comes, the store.
@@ -26,10 +26,10 @@ from weft_engine.sync.end.closure import needed
 from weft_engine.sync.end.composed import Composed, beside, firsts
 from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.live import Body, Sent, head_of, said_of, whole_head
-from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.outbox import Outbox
 from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.record_questions import ReadRecords, ReadWanted, RecordsRead
+from weft_engine.sync.end.regions.neighbour import Neighbour
 from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.messages import Ack, Records, Tips, Want, Window
 from weft_engine.sync.interest import Interest

@@ -6,7 +6,7 @@ Both ends are alike. Each one
     intersection of both interests. Nothing else may come before the peer's hello.
  2. begins where an earlier link ended, if a cursor of that is known to both (`sync.end.resuming`);
     otherwise lists its contexts within that intersection with their fingerprints, to the last;
-    between two regions trees over them are compared instead (`sync.end.reconciling`).
+    between two regions trees over them are compared instead (`end.regions.reconciling`).
  3. announces the frontier of each context that only it has or whose fingerprints differ.
  4. sends, of each such context, the records that the peer lacks by what it announced, then whatever
     comes after the position where that was computed and did not come from the peer. A context that
@@ -47,10 +47,7 @@ from weft_engine.names import Position, RecordHash
 from weft_engine.records.gate import Outcome
 from weft_engine.storage.journal import Identity
 from weft_engine.sync.end.asking import Asking
-from weft_engine.sync.end.between_regions import BetweenRegions
-from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.confirming import Confirming
-from weft_engine.sync.end.cost import Cost
 from weft_engine.sync.end.ending import End, State, code_of
 from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.head import Head
@@ -63,12 +60,15 @@ from weft_engine.sync.end.pulse import Beat, Pulse
 from weft_engine.sync.end.questions import Answer, Question
 from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.receiving import Receiving
+from weft_engine.sync.end.regions.between_regions import BetweenRegions
+from weft_engine.sync.end.regions.claims import Claims
+from weft_engine.sync.end.regions.cost import Cost
+from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.ticket_questions import TicketIssued
 from weft_engine.sync.end.tickets import Tickets
-from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.fragments import Reassembly
 from weft_engine.sync.framing.frames import VERSION, decode_frame, encode

@@ -11,15 +11,15 @@ from __future__ import annotations
 from weft_engine.names import ContextName
 from weft_engine.storage.cursors import Place
 from weft_engine.sync.end.comparison import Comparison
-from weft_engine.sync.end.cost import Cost
 from weft_engine.sync.end.outbox import Outbox
 from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.questions import ListContexts, Listed
-from weft_engine.sync.end.reconciling import Reconciling
+from weft_engine.sync.end.regions.cost import Cost
+from weft_engine.sync.end.regions.reconciling import Reconciling
+from weft_engine.sync.end.regions.tree_questions import NamesRead, ReadTree, TreeRead
+from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.resuming import Resuming
 from weft_engine.sync.end.rounds import Rounds
-from weft_engine.sync.end.tree_questions import NamesRead, ReadTree, TreeRead
-from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import (
     Branches,

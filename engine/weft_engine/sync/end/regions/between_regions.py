@@ -11,15 +11,15 @@ from typing import TypeAlias
 
 from weft_engine.limits import WANTED_PER_FRAME_MAX
 from weft_engine.names import RecordHash
-from weft_engine.sync.end.checking import Checking, Entry
 from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.incoming import Incoming
-from weft_engine.sync.end.neighbour import Neighbour
 from weft_engine.sync.end.pulse import Pulse
+from weft_engine.sync.end.regions.checking import Checking, Entry
+from weft_engine.sync.end.regions.neighbour import Neighbour
+from weft_engine.sync.end.regions.timing import Timing
+from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
-from weft_engine.sync.end.timing import Timing
-from weft_engine.sync.end.zooming import Zooming
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import Check, Clock, Live, Sample, Tips, Want, Zoom
 

@@ -2,8 +2,8 @@
 it costs as much as what differs.
 
 Each end tells the root of its tree. If they are equal that is all. Otherwise both go down to where
-their trees differ (`sync.end.descent`), announce the frontiers of the contexts that they have
-there, and say when that was the last. Each frontier is answered (`sync.end.zooming`).
+their trees differ (`end.regions.descent`), announce the frontiers of the contexts that they have
+there, and say when that was the last. Each frontier is answered (`end.regions.zooming`).
 
 Must never know: records, the store.
 """
@@ -21,11 +21,11 @@ from weft_engine.limits import (
     TREE_SALT_BYTES,
 )
 from weft_engine.names import ContextName
-from weft_engine.sync.end.descent import Descent
 from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking
-from weft_engine.sync.end.tree_questions import NamesRead, ReadNames, TreeRead
-from weft_engine.sync.end.zooming import Zooming
+from weft_engine.sync.end.regions.descent import Descent
+from weft_engine.sync.end.regions.tree_questions import NamesRead, ReadNames, TreeRead
+from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.framing.messages import Branches, Compared, Frontier, Hello, Message, Tree
 from weft_engine.sync.interest import Interest

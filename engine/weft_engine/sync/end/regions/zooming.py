@@ -40,9 +40,14 @@ from weft_engine.limits import (
     SAMPLE_RECORDS_FIRST,
 )
 from weft_engine.names import ContextName, Position, RecordHash
-from weft_engine.sync.end.claims import Claims
 from weft_engine.sync.end.questions import FrontiersRead, ReadFrontiers
-from weft_engine.sync.end.zoom_questions import ChainsRead, ReadChains, ReadShared, SharedRead
+from weft_engine.sync.end.regions.claims import Claims
+from weft_engine.sync.end.regions.zoom_questions import (
+    ChainsRead,
+    ReadChains,
+    ReadShared,
+    SharedRead,
+)
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import Frontier, Sample, Zoom
 

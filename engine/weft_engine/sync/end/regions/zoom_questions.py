@@ -1,4 +1,4 @@
-"""What an end asks its store to find out what the peer holds of a context (`sync.end.zooming`).
+"""What an end asks its store to find out what the peer holds of a context (`end.regions.zooming`).
 
 Must never know: the session.
 """

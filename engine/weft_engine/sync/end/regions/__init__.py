@@ -1,0 +1,1 @@
+"""What only two regions need of one end of a link. Must never know: tasks, sockets, time."""
