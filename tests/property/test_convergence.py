@@ -134,10 +134,10 @@ def everything(connection: sqlite3.Connection) -> Everything:
     }
     problems = sorted((hashes[p].hex() + key, reason) for p, key, reason in table.problems())
     digest = ContextDigest(CONTEXT)
-    while digest.step(connection) is False:
+    while (is_done := digest.step(connection)) is False:
         pass
     return (
-        fingerprint(state.frontier) + digest.value,
+        fingerprint(state.frontier) + (digest.value if is_done else b"something is erased"),
         [(str(row.id), bodies[row.key].decode()) for row in rows],
         orders,
         problems,
