@@ -62,19 +62,17 @@ def acknowledge_announcements_at_once() -> None:
     receive = Incoming.receive_tips
 
     def held(self: Incoming, message: Any, recent: Any) -> None:
-        receive(self, message, recent)
-        self._open[message.serial].left = set()
+        receive(self, message, message.hashes)
 
     patch(Incoming, "receive_tips", held)
 
 
 def count_one_further() -> None:
-    """A region is taken to hold one position more than it said."""
+    """A region that holds our journal up to a position counts for the next one, too."""
     of = Pairs.of
 
     def further(self: Pairs, head: Position) -> Position:
-        found = of(self, head)
-        return Position(found + 1) if found else found
+        return of(self, Position(head + 1))
 
     patch(Pairs, "of", further)
 
