@@ -781,7 +781,12 @@ MUTANTS: Final = (
     _in_mesh("a region is said to hold what it holds", "one position more", count_one_further),
     _in_mesh("what is stated is durable", "what has come is stated", count_what_has_come),
     _in_mesh("regions find exactly what is lacking", "a zoom skips a stretch", skip_a_stretch),
-    _in_mesh("what was asked of a dead link is asked of others", "it keeps that", never_give_back),
+    Mutant(
+        "what was asked of a dead link is asked of others",
+        "it keeps that",
+        never_give_back,
+        "tests/unit/test_zooming.py::test_what_a_link_was_asked_for_is_asked_of_others_at_its_end",
+    ),
 )
 
 

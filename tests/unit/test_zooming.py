@@ -153,6 +153,26 @@ def test_who_is_asked_and_sends_nothing_makes_way() -> None:
     asyncio.run(run())
 
 
+def test_what_a_link_was_asked_for_is_asked_of_others_at_its_end() -> None:
+    async def run() -> None:
+        async with stores(3) as (a, b, c):
+            await a.write(NAME, "one")
+            first = link(a, b, regions=("a", "b"))
+            await settle(first)
+            asked, other = link(a, c, regions=("a", "c")), link(b, c, regions=("b", "c"))
+            while not any(isinstance(message, Zoom) for message in asked[1].sent):
+                await settle_some(asked)
+            await settle(other)
+            assert await c.hashes() == []
+            cut(asked)
+            await settle(other)
+            assert await c.hashes() == await a.hashes()
+            for pair in (first, other):
+                cut(pair)
+
+    asyncio.run(run())
+
+
 async def settle_some(pair: tuple[End, End]) -> None:
     for end, other in (pair, pair[::-1]):
         end.flush(other)
