@@ -21,6 +21,10 @@ FULL = [("eu", "us"), ("eu", "ap"), ("us", "ap")]
 TIMEOUT_S = 20.0
 
 
+async def knows(store: weft.Store, regions: int) -> bool:
+    return len((await store.status()).regions) == regions
+
+
 async def test_what_is_written_is_known_to_be_in_every_region(tmp_path: Path) -> None:
     """In a line: the third region is known by what the second says of it."""
     with regions(tmp_path, ["eu", "us", "ap"], LINE) as relays:
@@ -30,6 +34,8 @@ async def test_what_is_written_is_known_to_be_in_every_region(tmp_path: Path) ->
             chat = store.context("acme/chat")
             await chat.append("before the link")
             link = store.connect(relays["eu"].url)
+            # A relay that has just begun does not know yet who is behind its neighbours.
+            await until(lambda: knows(store, 3), what="the relay has heard of all regions")
             await store.synced(regions=3, timeout=TIMEOUT_S)
             await chat.append("and after it")
             await link.synced(regions=3, timeout=TIMEOUT_S)
