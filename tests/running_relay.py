@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 DEADLINE_S = 15.0
@@ -120,6 +121,37 @@ def running_relay(
         yield relay
     finally:
         relay.end()
+
+
+def free_port() -> int:
+    """One that nobody listens on just now: regions that dial each other know both addresses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@contextmanager
+def regions(
+    folder: Path, names: Sequence[str], dials: Sequence[tuple[str, str]]
+) -> Iterator[dict[str, RunningRelay]]:
+    """Insecure relays by region; each of `dials` is who dials whom."""
+    ports = {name: free_port() for name in names}
+    with ExitStack() as stack:
+        found: dict[str, RunningRelay] = {}
+        for name in names:
+            more = [
+                word
+                for who, whom in dials
+                if who == name
+                for word in ("--peer", f"{whom}=ws://127.0.0.1:{ports[whom]}")
+            ]
+            relay = RunningRelay(
+                folder / name, listen=f"127.0.0.1:{ports[name]}", region=name, more=more
+            )
+            stack.callback(relay.end)
+            found[name] = relay
+        yield found
 
 
 async def until(holds: Callable[[], Awaitable[bool]], *, what: str) -> None:

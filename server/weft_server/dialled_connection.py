@@ -10,7 +10,6 @@ Must never know: what messages mean.
 from __future__ import annotations
 
 import asyncio
-from os import urandom
 from typing import Any, Final
 
 from websockets.asyncio.client import ClientConnection
@@ -18,35 +17,22 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 
 from weft_engine.limits import FRAME_BYTES_MAX, FRAMES_PER_TURN
-from weft_server.websocket_protocol import PIECES_MAX, ConnectionUser
+from weft_server.websocket_frames import (
+    BINARY,
+    CONTROL,
+    FINAL,
+    HEAD_MIN,
+    MASKED,
+    PIECES_MAX,
+    masked_frame,
+    read_head,
+)
+from weft_server.websocket_protocol import ConnectionUser
 
-try:
-    from websockets.speedups import apply_mask
-except ImportError:
-    from websockets.utils import apply_mask
-
-_BINARY: Final = 0x82
-_CONTROL: Final = 0x08
-_MASKED: Final = 0x80
 _PING: Final = 0x89
-_SHORT_MAX: Final = 125
-_MEDIUM: Final = 126
 _LAST_TURNS: Final = 8
 """Turns of a connection that has ended."""
 _HEAD_END: Final = b"\r\n\r\n"
-
-
-def masked_frame(payload: bytes) -> bytes:
-    """A final binary frame as whoever has dialled sends it."""
-    size = len(payload)
-    if size <= _SHORT_MAX:
-        head = bytes((_BINARY, _MASKED | size))
-    elif size < 1 << 16:
-        head = b"\x82\xfe" + size.to_bytes(2, "big")
-    else:
-        head = b"\x82\xff" + size.to_bytes(8, "big")
-    mask = urandom(4)
-    return head + mask + apply_mask(payload, mask)
 
 
 class DialledConnection(ClientConnection):
@@ -62,7 +48,7 @@ class DialledConnection(ClientConnection):
         self._is_odd = True
         """The library's parser has it: the connection is not open yet, or closing."""
         self._rest = bytearray()
-        self._needed = 2
+        self._needed = HEAD_MIN
         """Bytes of `_rest` without which it is of no use to look at it."""
         self._pieces: list[bytes] = []
         """Of a message in fragments."""
@@ -194,21 +180,17 @@ class DialledConnection(ClientConnection):
     def _read(self, data: bytes) -> None:
         """Hand over the whole frames in `data`; keep what is behind them."""
         at, end, turns_left = 0, len(data), FRAMES_PER_TURN
-        self._needed = 2
+        self._needed = HEAD_MIN
         user = self._user
         assert user is not None, "it is held until somebody takes it over"
-        while end - at >= 2:
+        while end - at >= HEAD_MIN:
             first, second = data[at], data[at + 1]
-            size = second & 0x7F
-            body = at + 2
-            if size >= _MEDIUM:
-                width = 2 if size == _MEDIUM else 8
-                if end - body < width:
-                    self._needed = 2 + width
-                    break
-                size = int.from_bytes(data[body : body + width], "big")
-                body += width
-            if size > FRAME_BYTES_MAX or second & _MASKED:
+            size, head = read_head(data, at)
+            if end - at < head:
+                self._needed = head
+                break
+            body = at + head
+            if size > FRAME_BYTES_MAX or second & MASKED:
                 # Its end is not awaited: the library says what is wrong with it.
                 self._is_odd = True
                 self._library_received(data[at:])
@@ -222,12 +204,12 @@ class DialledConnection(ClientConnection):
                 self._wait_turn()
                 break
             turns_left -= 1
-            if first == _BINARY and not self._is_in_fragments:
+            if first == BINARY and not self._is_in_fragments:
                 user.message_received(data[body : body + size])
             elif first != _PING or not self.paused:
                 # A peer that asks and does not read gets no answers heaped up.
-                if not first & _CONTROL:
-                    self._is_in_fragments = not first & 0x80
+                if not first & CONTROL:
+                    self._is_in_fragments = not first & FINAL
                 self._library_received(data[at : body + size])
             at = body + size
             if self._is_odd:

@@ -17,7 +17,8 @@ from weft_engine.limits import KIB
 from weft_engine.sync.binding import close_code, close_reason
 from weft_engine.sync.faults import LinkLost
 from weft_server.hearing import TEXT_CODE, Hearing
-from weft_server.websocket_protocol import CONNECTION, WeftProtocol, binary_header
+from weft_server.websocket_frames import binary_header
+from weft_server.websocket_protocol import CONNECTION, WeftProtocol
 
 _CLOSING_S: Final = 1.0
 _COPIED_BYTES: Final = 2 * KIB

@@ -22,22 +22,20 @@ from websockets.protocol import State
 
 from weft_engine.limits import FRAMES_PER_TURN, KIB
 from weft_server.large_messages import LargeMessages
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:
-    from websockets.utils import apply_mask
+from weft_server.websocket_frames import (
+    BINARY,
+    CONTROL,
+    FINAL,
+    HEAD_MIN,
+    MASKED,
+    PIECES_MAX,
+    apply_mask,
+    read_head,
+)
 
 CONNECTION: Final = "weft.connection"
 """Where the application finds the protocol: this extension of its scope."""
-_BINARY: Final = 0x82
-_FINAL: Final = 0x80
-_MASKED: Final = 0x80
-_CONTROL: Final = 0x08
-_SHORT_MAX: Final = 125
-_MEDIUM: Final = 126
-PIECES_MAX: Final = 1024
-"""Websocket frames of one message."""
+_MASK_BYTES: Final = 4
 _FULL_TURNS: Final = 2
 """So many turns full of tiny frames cost nothing."""
 _TINY_TURN_BYTES: Final = 24 * FRAMES_PER_TURN
@@ -71,15 +69,6 @@ _large_of: WeakKeyDictionary[object, LargeMessages] = WeakKeyDictionary()
 """By server."""
 
 
-def binary_header(size: int) -> bytes:
-    """The bytes before an unmasked, final binary frame of `size` bytes."""
-    if size <= _SHORT_MAX:
-        return bytes((_BINARY, size))
-    if size < 1 << 16:
-        return b"\x82\x7e" + size.to_bytes(2, "big")
-    return b"\x82\x7f" + size.to_bytes(8, "big")
-
-
 class WeftProtocol(WebSocketsSansIOProtocol):
     """One connection. The application finds it in its scope, accepts, and calls `take_over`."""
 
@@ -93,7 +82,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self._is_in_fragments = False
         self._work: Coroutine[Any, Any, None] | None = None
         self._rest = bytearray()
-        self._needed = 2
+        self._needed = HEAD_MIN
         """Bytes of `_rest` without which it is of no use to look at it."""
         self._is_waiting_turn = False
         self._full_turns = 0
@@ -261,23 +250,18 @@ class WeftProtocol(WebSocketsSansIOProtocol):
     def _read(self, data: bytes) -> None:
         """Hand over the whole frames in `data`; keep what is behind them."""
         at, end, turns_left = 0, len(data), FRAMES_PER_TURN
-        self._needed = 2
+        self._needed = HEAD_MIN
         user = self._user
         assert user is not None, "nothing is read before it is taken over"
-        while end - at >= 2:
+        while end - at >= HEAD_MIN:
             first, second = data[at], data[at + 1]
-            size = second & 0x7F
-            body = at + 2
-            if size >= _MEDIUM:
-                width = 2 if size == _MEDIUM else 8
-                if end - body < width:
-                    self._needed = 2 + width
-                    break
-                size = int.from_bytes(data[body : body + width], "big")
-                body += width
-            body += 4
-            is_plain = first == _BINARY and second & _MASKED and not self._is_in_fragments
-            if size > self._message_bytes_max or not second & _MASKED:
+            size, head = read_head(data, at)
+            if end - at < head:
+                self._needed = head
+                break
+            body = at + head + _MASK_BYTES
+            is_plain = first == BINARY and second & MASKED and not self._is_in_fragments
+            if size > self._message_bytes_max or not second & MASKED:
                 # Its end is not awaited: uvicorn's parser says what is wrong with it.
                 self._be_odd(data[at:])
                 return
@@ -285,7 +269,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 self._needed = body + size - at
                 break
             if self._is_held:
-                self._needed = 2
+                self._needed = HEAD_MIN
                 break
             if turns_left == 0:
                 self._full_turns = self._full_turns + 1 if at < _TINY_TURN_BYTES else 0
@@ -300,8 +284,8 @@ class WeftProtocol(WebSocketsSansIOProtocol):
             if is_plain:
                 user.message_received(apply_mask(data[body : body + size], data[body - 4 : body]))
             else:
-                if not first & _CONTROL:
-                    self._is_in_fragments = not first & _FINAL
+                if not first & CONTROL:
+                    self._is_in_fragments = not first & FINAL
                     self._pieces = self._pieces + 1 if self._is_in_fragments else 0
                     if self._pieces > PIECES_MAX:
                         self._refuse_pieces()

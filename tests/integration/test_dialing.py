@@ -25,7 +25,7 @@ from weft_engine.limits import FRAME_BYTES_MAX, FRAMES_PER_TURN
 from weft_engine.sync.driving.transport import DirectTransport
 from weft_engine.sync.faults import LinkLost
 from weft_server.dialing import DialledTransport, dial
-from weft_server.websocket_protocol import PIECES_MAX, binary_header
+from weft_server.websocket_frames import PIECES_MAX, binary_header
 
 DEADLINE_S = 20
 BINARY, TEXT, CONTINUED, CLOSE, PING, PONG = 0x82, 0x81, 0x80, 0x88, 0x89, 0x8A

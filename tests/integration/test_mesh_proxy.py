@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from tests import running_relay
+from tests.running_relay import free_port
 from weft_engine.limits import KIB, MIB
 from weft_server.local_mesh.flow import FLIGHT_BYTES_MAX
 from weft_server.local_mesh.proxy import CONNECTIONS_MAX, LinkProxy
@@ -36,12 +36,6 @@ class Target:
     async def taken(self) -> Streams:
         async with asyncio.timeout(DEADLINE_S):
             return await self.arrived.get()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

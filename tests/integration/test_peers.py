@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import weft
 from tests.command_line import weft as run_weft
-from tests.running_relay import DEADLINE_S, RunningRelay, running_relay, until
+from tests.running_relay import DEADLINE_S, RunningRelay, regions, running_relay, until
 from weft_server.mesh.asking import ask
-
-
-def free_port() -> int:
-    """One that nobody listens on just now: regions that dial each other know both addresses."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-@contextmanager
-def regions(
-    folder: Path, names: Sequence[str], dials: Sequence[tuple[str, str]]
-) -> Iterator[dict[str, RunningRelay]]:
-    """Insecure relays by region; each of `dials` is who dials whom."""
-    ports = {name: free_port() for name in names}
-    with ExitStack() as stack:
-        found: dict[str, RunningRelay] = {}
-        for name in names:
-            more = [
-                word
-                for who, whom in dials
-                if who == name
-                for word in ("--peer", f"{whom}=ws://127.0.0.1:{ports[whom]}")
-            ]
-            relay = RunningRelay(
-                folder / name, listen=f"127.0.0.1:{ports[name]}", region=name, more=more
-            )
-            stack.callback(relay.end)
-            found[name] = relay
-        yield found
 
 
 async def mesh_of(relay: RunningRelay) -> dict[str, Any]:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import weft
-from tests.integration.test_peers import regions
-from tests.running_relay import until
+from tests.running_relay import regions, until
 from weft_engine.errors import CallerError
 from weft_engine.sync.binding import sync_url
 from weft_server.cli.dispatch import main

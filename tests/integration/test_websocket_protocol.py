@@ -17,7 +17,8 @@ from starlette.websockets import WebSocket
 
 from weft_engine.limits import FRAMES_PER_TURN, INBOX_BYTES
 from weft_server.transport import AcceptedTransport
-from weft_server.websocket_protocol import WeftProtocol, binary_header
+from weft_server.websocket_frames import binary_header
+from weft_server.websocket_protocol import WeftProtocol
 
 LIMIT = 4 * INBOX_BYTES
 DEADLINE_S = 20

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from weft_engine.errors import MachineError, WeftError
+from weft_engine.errors import MachineError, StoreClosed, WeftError
 from weft_engine.limits import (
     CHECK_EVERY_S,
     CHECK_FOUND_MAX,
@@ -193,7 +193,7 @@ class Checks:
         await self._drop(name)
         try:
             await self._projector.catch_up(name)
-        except MachineError:
+        except (MachineError, StoreClosed):
             raise
         except WeftError as error:
             text = f"its index can't be made anew from its records: {error.message}"
@@ -266,9 +266,9 @@ class Checks:
         told, the index is dropped, and nothing else suffers."""
         try:
             return await self._digest(name, room, only=only)
-        except MachineError:
+        except (MachineError, StoreClosed):
             raise
-        except Exception as error:  # noqa: BLE001 (as said above)
+        except Exception as error:  # noqa: BLE001 - told, and mended: see above
             why = f"{type(error).__name__}: {error}"
             text = f"its index could not be brought up to date and was dropped ({why})"
             await self._drop(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from weft_engine.limits import YJS_FRAGMENT_BYTES
-from weft_server.websocket_protocol import binary_header
+from weft_server.websocket_frames import binary_header
 
 _FINAL: Final = 0x80
 _BINARY: Final = 0x02

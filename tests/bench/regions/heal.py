@@ -28,9 +28,8 @@ from tests.bench.raw.servers import ours
 from tests.bench.regions.lines import Line, Way, carried
 from tests.bench.regions.relays import dialling
 from tests.bench.run import Run
-from tests.integration.test_peers import free_port
 from tests.linked import NOW_MS, Store
-from tests.running_relay import RunningRelay
+from tests.running_relay import RunningRelay, free_port
 from weft_engine.names import ContextName, RecordHash
 from weft_engine.records.envelope import Record
 from weft_engine.storage.journal import SqliteJournal

@@ -16,6 +16,7 @@ from weft_engine.records.digest import record_digest
 from weft_engine.sync.framing.fragments import Reassembly
 from weft_engine.sync.framing.frames import decode_frame
 from weft_engine.sync.framing.messages import Fragment, Message, Records
+from weft_server.websocket_frames import HEAD_MIN, MASKED, apply_mask, read_head
 
 _READ_BYTES = 1 << 16
 
@@ -126,30 +127,18 @@ def _messages(data: bytes) -> Iterator[Message]:
     """Of a websocket connection, behind its upgrade."""
     at = data.find(b"\r\n\r\n") + 4
     reassembly = Reassembly()
-    while at + 2 <= len(data):
-        kind, size = data[at] & 0x0F, data[at + 1] & 0x7F
-        is_masked = bool(data[at + 1] & 0x80)
-        at += 2
-        if size >= 126:
-            width = 2 if size == 126 else 8
-            size = int.from_bytes(data[at : at + width], "big")
-            at += width
+    while at + HEAD_MIN <= len(data):
+        kind, is_masked = data[at] & 0x0F, data[at + 1] & MASKED
+        size, head = read_head(data, at)
+        at += head
         mask = b""
         if is_masked:
             mask, at = data[at : at + 4], at + 4
         payload, at = data[at : at + size], at + size
         if kind != 2 or len(payload) < size:
             continue
-        message = decode_frame(_unmasked(payload, mask))
+        message = decode_frame(apply_mask(payload, mask) if mask else payload)
         if isinstance(message, Fragment):
             message = reassembly.message(message)
         if message is not None:
             yield message
-
-
-def _unmasked(payload: bytes, mask: bytes) -> bytes:
-    if not mask:
-        return payload
-    size = len(payload)
-    key = (mask * (size // 4 + 1))[:size]
-    return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")

@@ -18,8 +18,7 @@ from tests.bench.raw.joining import native_messages, now_ms, opening
 from tests.bench.raw.servers import Server, ours
 from tests.bench.raw.traffic import NativeWriter, event_bytes
 from tests.bench.regions.lines import Line, Way, carried
-from tests.integration.test_peers import free_port
-from tests.running_relay import RunningRelay
+from tests.running_relay import RunningRelay, free_port
 from weft_engine.sync.framing.messages import Live
 
 NAMES = ("ap", "eu", "sa", "us", "za")
