@@ -44,6 +44,7 @@ from weft_server.link_contexts import LinkContexts
 from weft_server.mesh.mesh import Mesh
 from weft_server.mesh.peer_config import PeerConfig
 from weft_server.mesh.region_links import Via
+from weft_server.mesh.wrong_peer import takes_another_id
 from weft_server.operator_log import LOGGER
 from weft_server.relay_limits import DEFAULTS, RelayLimits
 from weft_server.transport import AcceptedTransport
@@ -216,7 +217,10 @@ class Relay:
         if self._is_closing:
             self._send_away(link, served.transport)
         try:
-            return await link.run()
+            how = await link.run()
+            if served.via.may_be_region:
+                await self._leave_shared_id(link)
+            return how
         except MachineError as error:
             _LOG.error("a link ended by a fault of this machine: %s", error)
             raise
@@ -323,6 +327,17 @@ class Relay:
             link.close(refusal.message, code=ByeCode.DENIED, hint=refusal.hint)
         else:
             _check_hello(link, self.limits)
+
+    async def _leave_shared_id(self, link: Link) -> None:
+        """If a region that was refused has our store id, and it is on us, go by another."""
+        ours, theirs = link.session.hello, link.session.peer
+        if (
+            theirs is not None
+            and takes_another_id(ours, theirs)
+            and ours.store == self._replica.identity.store
+        ):
+            _LOG.warning("this store goes by another id: region %s has the same", theirs.region)
+            await self._replica.guard.superseded(link)
 
     def _forget_store(self, link: Link) -> None:
         peer = link.session.peer

@@ -123,6 +123,28 @@ async def test_wrong_peers_are_refused_with_the_reason(tmp_path: Path) -> None:
     assert {one["region"] for one in found["refused"]} == set(hellos)
 
 
+@pytest.mark.parametrize(("copy", "is_renamed"), [("ap", True), ("us", False)])
+async def test_of_two_regions_with_one_id_the_one_with_the_greater_name_takes_another(
+    tmp_path: Path, copy: str, is_renamed: bool
+) -> None:
+    met: list[bytes] = []
+
+    def as_copy(theirs: Hello) -> Hello:
+        met.append(theirs.store)
+        return hello(copy, theirs.store)
+
+    async with fake({copy: as_copy}) as there:
+        more = ("--peer", f"{copy}={there.url(copy)}")
+        with running_relay(tmp_path, region="eu", more=more) as relay:
+
+            async def refused() -> bool:
+                found = await mesh_of(relay)
+                is_refused = [one["state"] for one in found["peers"]] == ["refused"]
+                return is_refused and (found["store"] != met[0].hex()) is is_renamed
+
+            await until(refused, what="the copy is refused, and one of the two takes another id")
+
+
 @pytest.fixture(scope="module")
 def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("key") / "token.key"

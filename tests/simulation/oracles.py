@@ -98,6 +98,7 @@ async def settle(world: World) -> None:
         for machine in world.machines.values():
             # One that slept through it all may have been told to stop, and has stopped only now.
             world.bring_up(machine)
+            world.dial_again(machine)
         if world.loop.time() > end:
             links = [
                 f"{machine.name}->{machine.leads_to(kept)}: {kept.status}"

@@ -37,6 +37,7 @@ from weft_engine.records.clock import hlc_ms
 from weft_engine.records.envelope import Kind
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.verify import verify
+from weft_engine.sync.driving.keeping import KeptLink
 from weft_engine.sync.end.ending import State
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.yjs.reader import read_update
@@ -254,10 +255,20 @@ class World:
         another when the fault is mended."""
         for kept, to in list(machine.kept.items()):
             if kept.status is State.CLOSED:
-                del machine.kept[kept]
-                machine.link(*to)
+                self._replace_link(machine, kept, to)
                 self.counts["links ended by a fault of the machine"] += 1
-                self.work(machine, "close a link", kept.aclose)
+
+    def dial_again(self, machine: Machine) -> None:
+        """A region goes on dialling a peer that was refused."""
+        for kept, to in list(machine.kept.items()):
+            if kept.status is State.REFUSED and machine.region is not None:
+                self._replace_link(machine, kept, to)
+                self.counts["regions refused and dialled again"] += 1
+
+    def _replace_link(self, machine: Machine, kept: KeptLink, to: tuple[str, ...]) -> None:
+        del machine.kept[kept]
+        machine.link(*to)
+        self.work(machine, "close a link", kept.aclose)
 
     def _examine(self, machine: Machine) -> None:
         """What an operator does after a disk has lied: check, and begin anew if it is no good."""

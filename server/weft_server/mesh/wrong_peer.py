@@ -51,7 +51,8 @@ def why_wrong(
         return LinkRefused(
             f"regions {theirs_is} and {ours_is} have one store id, {ours.store.hex()}: the folder"
             " of one is a copy",
-            hint="stop the copy, and make its store with weft backup and weft restore",
+            hint=f"{max(theirs_is, ours_is)} takes another id now, and is linked when it is tried"
+            " again; if it was not meant to be a region, stop it",
         )
     known = linked.get(theirs_is)
     if known is not None and known != theirs.store:
@@ -61,3 +62,14 @@ def why_wrong(
             hint="one of them has a copied configuration; give it a name of its own, or stop it",
         )
     return None
+
+
+def takes_another_id(ours: Hello, theirs: Hello) -> bool:
+    """Whether two regions have one store id and we are who goes by another from now on. Nothing
+    tells the copy from the original, so it is the one with the greater name: both ends agree."""
+    return (
+        theirs.store == ours.store
+        and theirs.region is not None
+        and ours.region is not None
+        and theirs.region < ours.region
+    )
