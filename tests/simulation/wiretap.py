@@ -115,7 +115,9 @@ class Wiretap:
                 hashes = flying.popleft()
                 lacked = machine.lacks(hashes)
                 if self._is_between_regions(end):
-                    new = {(machine.name, hash_) for hash_ in lacked} - self._arrived
+                    # A client of two regions may bring it to one before the other does.
+                    fresh = lacked | {hash_ for hash_ in hashes if self._is_of_client(end, hash_)}
+                    new = {(machine.name, hash_) for hash_ in fresh} - self._arrived
                     self._arrived |= new
                     self.regions.records += len(hashes)
                     self.regions.new += len(new)
@@ -123,6 +125,11 @@ class Wiretap:
                     # What two peers send at once may go back to the one that was slower.
                     if self._first.setdefault((machine.name, hash_), end) is end:
                         self._of(end).learned.add(hash_)
+
+    def _is_of_client(self, end: WireEnd, hash_: RecordHash) -> bool:
+        """Whether a region was told of a record by a client first."""
+        first = self._first.get((end.machine, hash_))
+        return first is not None and not self._is_between_regions(first)
 
     def _is_between_regions(self, end: WireEnd) -> bool:
         ends = (self._world.machines.get(one.machine) for one in end.wire.ends)
