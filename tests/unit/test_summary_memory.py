@@ -16,7 +16,7 @@ from weft_engine.names import EventId, Position
 from weft_engine.records.frontier import EMPTY
 from weft_engine.storage.migration import _statements
 from weft_engine.storage.projection import Step
-from weft_engine.storage.summary_memory import Memory, follow, keep, recall
+from weft_engine.storage.summary_memory import NONE_APPLIES, Memory, follow, keep, recall
 
 CONTEXT = 7
 UPTO = Position(9)
@@ -86,6 +86,12 @@ def test_what_comes_in_front_is_late(connection: sqlite3.Connection) -> None:
     late = frozenset({event_id(1), event_id(2), event_id(3)})
     found = after(connection, row(3, place=40), row(1, place=64), row(4, place=65))
     assert found == replace(MEMORY, late=late)
+
+
+def test_where_no_summary_stands_nothing_is_late(connection: sqlite3.Connection) -> None:
+    keep(connection, CONTEXT, NONE_APPLIES, upto=UPTO)
+    assert after(connection, row(1, place=-16), row(2, place=0)) == NONE_APPLIES
+    assert after(connection, row(1, place=-32), known=(row(1, place=-16),)) == NONE_APPLIES
 
 
 @pytest.mark.parametrize("kind", [Summary, Revoke])

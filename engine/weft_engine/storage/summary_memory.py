@@ -133,6 +133,9 @@ def _followed(
     ):
         return None
 
+    if memory.is_none:
+        return memory  # Nothing is covered, wherever it stands.
+
     def is_covered(row: Row) -> bool:
         return row.place is not None and row.place <= memory.place and reach.holds(row)
 
