@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -14,6 +15,7 @@ from weft_engine.storage import tickets
 from weft_engine.sync.end.reaching import Pairs
 from weft_engine.sync.framing.messages import ByeCode, Cursor, Reach
 from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.reach import Reach as Board
 
 Pair = tuple[End, End]
 
@@ -325,3 +327,50 @@ def test_of_many_pairs_some_are_forgotten_and_what_is_left_is_true() -> None:
     pairs.add(Position(6_000), Position(20_000), told=Position(5_000))
     assert len(pairs) == 2
     assert pairs.of(Position(19_999)) == 5_000
+
+
+@dataclass(eq=False)
+class Told:
+    """A link as the board sees it, whose peer holds what it `has`."""
+
+    region: str | None
+    has: int = 0
+    own: Position = field(default_factory=lambda: Position(0))
+    tells: bool = True
+    interest: Interest = EVERYTHING
+    heard: dict[str, Position] = field(default_factory=dict)
+    told: dict[str, Position] = field(default_factory=dict)
+    due: list[Callable[[], None]] = field(default_factory=list)
+
+    def look(self) -> bool:
+        is_more = self.has > self.own
+        self.own = Position(self.has)
+        return is_more
+
+    def named(self, region: str, /) -> None:
+        self.told[region] = Position(0)
+
+    def reached(self, region: str, upto: Position, /) -> bool:
+        self.told[region] = upto
+        return upto > 0
+
+    def taken_back(self, region: str, /) -> None:
+        self.told[region] = Position(0)
+
+    def soon(self, look: Callable[[], None], /) -> None:
+        self.due.append(look)
+
+
+def test_what_somebody_asks_about_is_told_to_others_too() -> None:
+    board, region, client = Board(), Told("us"), Told(None)
+    board.join(region, bytes(16))
+    board.join(client, bytes(15) + b"c")
+    board.stated(client)
+    board.look()
+    assert client.told == {"us": 0}
+    region.due.clear()
+    region.has = 7
+    assert board.holders(EVERYTHING) == {"us": 7}
+    for look in region.due:
+        look()
+    assert client.told == {"us": 7}

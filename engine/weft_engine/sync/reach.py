@@ -113,7 +113,8 @@ class Reach:
             if is_within(interest, about):
                 found[region] = max(found.get(region, upto), upto)
         for party in self._sources:
-            party.look()
+            if self._sees_more(party):
+                self._wake(party)
             told = party.heard if party.region is None else {**party.heard, party.region: party.own}
             for region, upto in told.items():
                 if not is_within(interest, party.interest):
@@ -214,8 +215,7 @@ class Reach:
         """Tell links what is news to them: some of them, the others when this is called again."""
         self._is_due = False
         for source in self._sources:
-            if source.look() and source.region is not None:
-                self._advanced(source.region)
+            self._sees_more(source)
         left = REACH_LOOKS_MAX
         for region, one in self._regions.items():
             while one.fresh and left:
@@ -236,6 +236,13 @@ class Reach:
                 if party.tells and party.region != region:
                     party.named(region)
                     self._regions[region].stuck[party] = None
+
+    def _sees_more(self, source: Party) -> bool:
+        """See what a peer holds now. Whoever sees first that it is more is the only one to."""
+        is_more = source.look()
+        if is_more and source.region is not None:
+            self._advanced(source.region)
+        return is_more
 
     def _advanced(self, region: str) -> None:
         """It may hold more of our journal."""
