@@ -28,6 +28,8 @@ _RECORDS: Final = 4
 _ACK: Final = 5
 _WANT: Final = 6
 _ERASED: Final = 12
+_RESUMED: Final = 14
+_CURSOR: Final = 15
 _TIPS: Final = 21
 _HEARD_MAX: Final = 64
 
@@ -44,6 +46,10 @@ class _Said:
     learned: set[RecordHash] = field(default_factory=set)
     """What it had not heard of before the other end sent it."""
     wanted: set[RecordHash] = field(default_factory=set)
+    cursors: deque[set[RecordHash]] = field(default_factory=deque)
+    """Of those it has told that have not arrived: what was not behind one before."""
+    has_resumed: bool = False
+    """The connection goes on from a cursor."""
 
 
 @dataclass(slots=True)
@@ -64,12 +70,22 @@ class Wiretap:
         self.regions = Traffic()
         self._arrived: set[tuple[str, RecordHash]] = set()
         self.records = 0
+        self.again = 0
+        """Of these, what a client was sent or had sent when it was there before, behind the last
+        cursor that it was told."""
+        self._behind: dict[tuple[str, str], dict[RecordHash, WireEnd]] = {}
+        """By two machines what passed between them since a cursor, and over which end."""
         self.confirming_bytes = 0
         """In frames that say who has erased what."""
         self.echoes = 0
         self.repeats = 0
         self.heard: list[bytes] = []
         """Some frames, for whoever wants to repeat or to spoil them."""
+
+    @property
+    def needless(self) -> int:
+        """Records that need not be sent between equal replicas."""
+        return self.records - self.again
 
     def sent(self, end: WireEnd, frame: bytes) -> None:
         kind = frame[2] if len(frame) > 2 else -1
@@ -84,6 +100,10 @@ class Wiretap:
             return
         if self._is_between_regions(end):
             self.regions.bytes += len(frame)
+        if kind == _RESUMED:
+            self._of(end).has_resumed = bool(msgpack.unpackb(frame[1:])[1])
+        elif kind == _CURSOR:
+            self._of(end).cursors.append(set(self._passed(end)))
         if kind not in (_RECORDS, _ACK, _WANT, _TIPS):
             return
         fields: list[Any] = msgpack.unpackb(frame[1:])
@@ -91,6 +111,9 @@ class Wiretap:
         if kind == _RECORDS:
             hashes = [RecordHash(record_digest(envelope)) for envelope, _ in fields[3]]
             self._count(mine, hashes)
+            if mine.has_resumed or theirs.has_resumed:
+                behind = self._passed(end)
+                self.again += sum(behind.get(hash_, end) is not end for hash_ in hashes)
             mine.open[fields[1]] = hashes
             mine.flying.append(hashes)
             self._hold(machine, hashes, "sent")
@@ -109,10 +132,17 @@ class Wiretap:
         world = self._world
         world.trace.frame(world.loop.time(), end.other.machine, "=>", end.machine, frame)
         machine = world.machines.get(end.machine)
-        if machine is not None and machine.is_up and len(frame) > 2 and frame[2] == _RECORDS:
+        kind = frame[2] if len(frame) > 2 else -1
+        if kind == _CURSOR and self._of(end.other).cursors:
+            passed = self._passed(end)
+            for hash_ in self._of(end.other).cursors.popleft():
+                passed.pop(hash_, None)
+        if machine is not None and machine.is_up and kind == _RECORDS:
             flying = self._of(end.other).flying
             if flying:  # it came from a machine, not from a stranger
                 hashes = flying.popleft()
+                for hash_ in hashes:
+                    self._passed(end).setdefault(hash_, end.other)
                 lacked = machine.lacks(hashes)
                 if self._is_between_regions(end):
                     # A client of two regions may bring it to one before the other does.
@@ -134,6 +164,11 @@ class Wiretap:
     def _is_between_regions(self, end: WireEnd) -> bool:
         ends = (self._world.machines.get(one.machine) for one in end.wire.ends)
         return all(one is not None and one.region is not None for one in ends)
+
+    def _passed(self, end: WireEnd) -> dict[RecordHash, WireEnd]:
+        """What has passed between two machines since a cursor, and which end had sent it."""
+        a, b = sorted((end.machine, end.other.machine))
+        return self._behind.setdefault((a, b), {})
 
     def _of(self, end: WireEnd) -> _Said:
         said = self._said.get(end)
