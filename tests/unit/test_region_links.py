@@ -10,9 +10,10 @@ import pytest
 
 from weft_engine.limits import FORMAT_VERSION, LIVE_REGIONS_MAX
 from weft_engine.sync.driving.link import Link
-from weft_engine.sync.framing.messages import Hello, Window
+from weft_engine.sync.end.ending import End
+from weft_engine.sync.framing.messages import ByeCode, Hello, Window
 from weft_engine.sync.interest import EVERYTHING
-from weft_server.mesh.region_links import ANOTHER, RegionLinks, Via
+from weft_server.mesh.region_links import RegionLinks, Via, was_one_of_two
 from weft_server.mesh.wrong_peer import why_wrong
 
 NOW_MS = 1_700_000_000_000
@@ -31,15 +32,15 @@ class Talk:
     hello: Hello
     peer: Hello | None
     end: Any = None
-    closed: list[str] = field(default_factory=list)
+    closed: list[ByeCode] = field(default_factory=list)
 
     @property
     def session(self) -> Talk:
         return self
 
-    def close(self, reason: str, *, hint: str = "") -> None:
+    def close(self, reason: str, *, code: ByeCode = ByeCode.CLOSED, hint: str = "") -> None:
         self.end = self.end or reason
-        self.closed.append(reason)
+        self.closed.append(code)
 
 
 EU, US = hello("eu", 1), hello("us", 2)
@@ -76,9 +77,19 @@ def test_both_ends_keep_what_the_smaller_name_dialled(first: str) -> None:
     for call in (*calls[first], *calls[other]):
         assert call() is None
     assert [talk.closed for talk in by_eu] == [[], []]
-    assert [talk.closed for talk in by_us] == [[ANOTHER], [ANOTHER]]
+    assert [talk.closed for talk in by_us] == [[ByeCode.SECOND], [ByeCode.SECOND]]
     assert [cast(object, one.link) for one in at_eu] == [by_eu[0]]
     assert [cast(object, one.link) for one in at_us] == [by_eu[1]]
+
+
+def test_it_is_the_code_that_tells_which_link_was_not_kept() -> None:
+    link = cast(Link, talk := Talk(EU, US))
+    assert not was_one_of_two(link)
+    for code in ByeCode:
+        talk.end = End(code, "whatever it says", by_peer=True)
+        assert was_one_of_two(link) is (code is ByeCode.SECOND)
+    talk.end = End(ByeCode.SECOND, "said by this end")
+    assert not was_one_of_two(link)
 
 
 def test_two_accepted_links_of_one_store_are_left_to_their_tickets() -> None:

@@ -21,6 +21,7 @@ UNAUTHORISED: Final = 4401
 """The token is no longer valid."""
 _CLOSE_CODES: Final[dict[str, int]] = {
     ByeCode.CLOSED: 1000,
+    ByeCode.SECOND: 1000,
     ByeCode.DENIED: 4403,
     ByeCode.FORMAT: 4400,
     ByeCode.MALFORMED: 1007,

@@ -21,7 +21,6 @@ from weft_engine.sync.driving.link import Link
 from weft_engine.sync.framing.messages import ByeCode
 from weft_server.mesh.wrong_peer import why_wrong
 
-ANOTHER: Final = "there is another link between these two regions"
 REFUSALS_MAX: Final = 64
 """Wrong peers that are remembered, the last ones."""
 
@@ -115,7 +114,11 @@ class RegionLinks:
         for other in others:
             if other.is_dialled is not new.is_dialled:
                 loser = other if self._is_kept(new) else new
-                loser.link.close(ANOTHER, hint="one link is enough; this one is not needed")
+                loser.link.close(
+                    "there is another link between these two regions",
+                    code=ByeCode.SECOND,
+                    hint="one link is enough; this one is not needed",
+                )
         self._tell()
         return None
 
@@ -166,4 +169,4 @@ class RegionLinks:
 def was_one_of_two(link: Link) -> bool:
     """Whether the other end has closed a link because there is another."""
     end = link.session.end
-    return end is not None and end.by_peer and end.code == ByeCode.CLOSED and end.reason == ANOTHER
+    return end is not None and end.by_peer and end.code == ByeCode.SECOND

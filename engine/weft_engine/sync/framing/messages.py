@@ -24,6 +24,8 @@ class ByeCode(StrEnum):
 
     CLOSED = "closed"
     """An orderly end."""
+    SECOND = "second"
+    """Of two links between the same regions this is the one that is not kept."""
     DENIED = "denied"
     """The token or its rights do not allow this link. Final."""
     FORMAT = "format"
