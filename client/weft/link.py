@@ -141,7 +141,8 @@ class Link:
         Waits over any number of connections. `timeout` in seconds.
 
         Raises TimeoutError, which says who is behind; LinkRefused with the relay's reason; LinkLost
-        if it is closed; CallerError if the relay knows of fewer regions.
+        if it is closed; CallerError if the relay knows of fewer regions when the time is over
+        (without a `timeout`, after some 20 s).
         """
         if regions is not None:
             await until_held([self._kept], self._replica, regions=regions, timeout=timeout)

@@ -176,8 +176,8 @@ class Store:
         of the mesh, whichever they are; what a relay says of regions behind it counts. Then not
         every link needs to be up. TimeoutError says who is behind.
 
-        Raises CallerError if there are fewer links or regions; or why one that is needed can't get
-        there.
+        Raises CallerError if there are fewer links, or if fewer regions are known when the time is
+        over (without a `timeout`, after some 20 s); or why one that is needed can't get there.
         """
         links = tuple(self._links)
         if regions is not None:

@@ -347,6 +347,9 @@ RELAYS_PER_LINK_MAX: Final = 64
 """Addresses between which one link changes."""
 UNSYNCED_LISTED_MAX: Final = 1024
 """Events that no relay holds yet and are listed; of more it is only known how many records."""
+REGIONS_KNOWN_S: Final = 10.0
+"""How long who waits for more regions than are known, for however long, gives a relay to hear of
+them."""
 RECONNECT_FIRST_S: Final = 0.5
 RECONNECT_LAST_S: Final = 30.0
 REGION_RECONNECT_LAST_S: Final = 4.0

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 
 from weft_engine.errors import CallerError
+from weft_engine.limits import REGIONS_KNOWN_S
 from weft_engine.names import Position
 from weft_engine.sync.driving.keeping import KeptLink
 from weft_engine.sync.driving.link import Link, LinkStore
@@ -22,9 +23,11 @@ class _Wish:
         self._store = store
         self._regions = regions
         self._said = "no relay has said yet which regions there are"
+        self.too_few: CallerError | None = None
+        """What is wrong if it stays so: the relays know of fewer regions."""
 
     def holds(self, _: Link, position: Position) -> bool:
-        """CallerError if there are not so many regions."""
+        self.too_few = None
         met = [kept.link for kept in self._links if kept.link is not None]
         if not any(link.session.reaching.has_heard for link in met if link.session.reaching):
             return False
@@ -34,11 +37,12 @@ class _Wish:
         for kept in self._links:
             found = self._store.reach.holders(kept.carried)
             if self._regions > len(found):
-                raise CallerError(
-                    f"{self._regions} regions were asked for, and there are {len(found)}:"
-                    f" {', '.join(sorted(found))}",
+                self.too_few = CallerError(
+                    f"{self._regions} regions were asked for, and there are {len(found)}, as far as"
+                    f" the relay knows: {', '.join(sorted(found))}",
                     hint="ask for fewer, or link the relay with other regions",
                 )
+                return False
             holding = sorted(region for region, upto in found.items() if upto >= position)
             if len(holding) < self._regions:
                 behind = ", ".join(sorted(found.keys() - set(holding)))
@@ -58,8 +62,10 @@ async def until_held(
     """Wait until at least so many regions hold, durably, everything that `links` carry and that is
     in our journal now. What is known over one link counts for another one that carries no more.
 
-    Raises CallerError if the mesh has fewer regions, as soon as a relay has told; TimeoutError,
-    which says who is behind; and what `KeptLink.synced` does when no link is left.
+    A relay that has just begun may not have heard of all regions yet. CallerError if it still
+    knows of fewer when the time is over; without a `timeout`, after REGIONS_KNOWN_S or twice that.
+    Raises TimeoutError, which says who is behind, too, and what `KeptLink.synced` does when no link
+    is left.
     """
     if regions < 1 or not links:
         raise CallerError(
@@ -67,27 +73,38 @@ async def until_held(
             hint="ask for one region or more, of a store that has a link",
         )
     wish = _Wish(links, store, regions)
+    waiting = asyncio.create_task(
+        _first([link.until(wish.holds, begin=Link.tell_when_sent) for link in links])
+    )
     try:
-        async with asyncio.timeout(timeout):
-            await _first([link.until(wish.holds, begin=Link.tell_when_sent) for link in links])
-    except TimeoutError:
-        raise TimeoutError(
-            f"not in {regions} regions after {timeout:g} s: {wish.how_it_is()}"
-        ) from None
+        were_too_few = timeout is not None
+        while True:
+            done, _ = await asyncio.wait(
+                [waiting], timeout=REGIONS_KNOWN_S if timeout is None else timeout
+            )
+            if done:
+                waiting.result()
+                return
+            if wish.too_few is not None and were_too_few:
+                raise wish.too_few
+            if timeout is not None:
+                raise TimeoutError(
+                    f"not in {regions} regions after {timeout:g} s: {wish.how_it_is()}"
+                )
+            were_too_few = wish.too_few is not None
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
 
 async def _first(waits: Sequence[Coroutine[object, object, None]]) -> None:
-    """Wait for the first that returns; raise what one raised if none does, or what the caller has
-    done wrong."""
+    """Wait for the first that returns; raise what one raised if none does."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     left = set(tasks)
     try:
         while True:
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
             errors = [task.exception() for task in done]
-            wrong = next((error for error in errors if isinstance(error, CallerError)), None)
-            if wrong is not None:
-                raise wrong
             if None in errors:
                 return
             if not left:
