@@ -69,9 +69,11 @@ def contexts(
     connection: sqlite3.Connection, *, prefix: str = "", after: str = "", limit: int = 1000
 ) -> list[ContextState]:
     """Contexts whose names start with `prefix` and come after `after`, in order of names."""
+    # One lower bound: of two SQLite looks only one up, and walks from there to the other.
+    lower, bound = (">", after) if after >= prefix else (">=", prefix)
     rows = connection.execute(
-        f"SELECT {_STATE} WHERE name >= ? AND name > ? AND name < ? ORDER BY name LIMIT ?",
-        (prefix, after, prefix + _AFTER_ALL, limit),
+        f"SELECT {_STATE} WHERE name {lower} ? AND name < ? ORDER BY name LIMIT ?",
+        (bound, prefix + _AFTER_ALL, limit),
     )
     return [_state(row) for row in rows]
 
