@@ -393,6 +393,10 @@ YJS_IDLE_S: Final = 30.0
 YJS_ASK_AGAIN_S: Final = 1.0
 """A client whose updates came without what they build on is asked for it so often at most, and one
 that asks who is there is told so often."""
+YJS_LACKED_KEPT: Final = 64
+"""Clients whose clocks one is waited for that has sent what builds on them."""
+YJS_UNREADY_S: Final = 10.0
+"""A client that goes on writing is sent away if nothing of that could be stored for so long."""
 YJS_HEARTBEAT_S: Final = 20.0
 """Something is sent at least so often: clients leave after 30 s of silence."""
 YJS_AWARENESS_CLIENTS_MAX: Final = 1024

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from weft_engine.document.assembly import Assembly
 from weft_engine.document.authoring import candidate_ids, changed, unchanged
 from weft_engine.document.document import Document, is_panic
-from weft_engine.document.offered import Offered
+from weft_engine.document.offered import Offered, read_offered
 from weft_engine.document.replay import Replay
 from weft_engine.document.waiting import needs
 from weft_engine.limits import (
@@ -35,12 +36,24 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints, reading
 from weft_engine.storage.ledger import Stored
 from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.ready import ready_part
 from weft_engine.yjs.update import Id, Update, ranges
 from weft_engine.yjs.update import Kind as StructKind
 
 _ENCODED_KEPT: Final = 4
 """What many ask for at once, after a restart for example, they ask for in the same words."""
 _UPDATES = (Kind.NATIVE, Kind.FOREIGN)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`offered`: what lacks nothing of an update that lacks something, None if that is nothing.
+    `lacks`: per client the first clock up to which everything must be there before more of it can
+    be taken. `left`: how many structs have to wait."""
+
+    offered: Offered | None
+    lacks: Mapping[ClientId, int]
+    left: int
 
 
 class LiveDocument:
@@ -142,6 +155,19 @@ class LiveDocument:
             return is_theirs or self._assembly.lacks(offered.update)
         # What one part brings the next may need: only what no part brings must be there.
         return await asyncio.to_thread(_miss, offered.slices, dict(clocks), set(self._stores))
+
+    async def part(self, offered: Offered, cpu_s: Callable[[], float]) -> Part:
+        """What of an update that lacks something lacks nothing. MalformedUpdate if that costs too
+        much by itself; `cpu_s` tells the seconds of the processor that a thread has had."""
+        clocks, stores, data = self._assembly.clocks, self._stores, offered.sent
+        if len(data) <= YJS_INLINE_BYTES:
+            return _part(data, clocks, stores, cpu_s)
+        return await asyncio.to_thread(_part, data, dict(clocks), set(stores), cpu_s)
+
+    def has(self, lacked: Mapping[ClientId, int]) -> bool:
+        """Whether something has come of what a `Part` lacked."""
+        clocks = self._assembly.clocks
+        return any(clocks.get(client, 0) >= end for client, end in lacked.items())
 
     async def offer(self, offered: Offered) -> Sequence[bytes]:
         """Take in what a client has sent, which lacks nothing: the payloads to be written for it.
@@ -310,6 +336,17 @@ def _candidates_of(some: Sequence[Stored]) -> set[Id]:
         if stored.record.envelope.kind in _UPDATES
         for one in candidate_ids(read_update(stored.record.payload))
     }
+
+
+def _part(
+    data: bytes,
+    clocks: Mapping[ClientId, int],
+    stores: Container[ClientId],
+    cpu_s: Callable[[], float],
+) -> Part:
+    ready = ready_part(data, clocks, stores)
+    offered = read_offered(ready.data, cpu_s)
+    return Part(None if offered.is_empty else offered, ready.lacks, ready.left)
 
 
 def _brings(

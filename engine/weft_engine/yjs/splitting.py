@@ -28,7 +28,7 @@ def split(
     """Parts of at most `structs_max` structs each, `woven_max` of them interwoven, and `bytes_max`
     in their structs, unless one alone has more; `data` itself if it is one. MalformedUpdate if
     `data` is no sound update, or goes in circles."""
-    sections, end = _sections(data)
+    sections, end = read_sections(data)
     _, after = read_deletes(data, end)
     if after != len(data):
         raise malformed(after, f"{len(data) - after} bytes after the end of the update")
@@ -47,11 +47,11 @@ def split(
 
 def without_deletes(data: bytes) -> bytes:
     """The structs of a sound update alone."""
-    return data[: _sections(data)[1]] + _NO_DELETES
+    return data[: read_sections(data)[1]] + _NO_DELETES
 
 
 @dataclass(slots=True, eq=False)
-class _Section:
+class Section:
     """The structs of one client. `offsets` and `clocks` have one entry more than there are structs:
     where the last one ends. `at`: how many have been passed; `sent`: how many are in parts."""
 
@@ -66,9 +66,9 @@ class _Section:
         return self.clocks[self.at] <= wanted[1] < self.clocks[-1]
 
 
-def _sections(data: bytes) -> tuple[list[_Section], int]:
+def read_sections(data: bytes) -> tuple[list[Section], int]:
     """What each client has, and where the deletes begin."""
-    found: list[_Section] = []
+    found: list[Section] = []
     total = 0
     count_of_sections, position = read_var_uint(data, 0)
     for _ in range(count_of_sections):
@@ -82,7 +82,7 @@ def _sections(data: bytes) -> tuple[list[_Section], int]:
         total += count
         if total > STRUCTS_PER_MESSAGE_MAX:
             raise malformed(start, f"more than {STRUCTS_PER_MESSAGE_MAX} structs")
-        section = _Section(ClientId(client))
+        section = Section(ClientId(client))
         for _ in range(count):
             section.offsets.append(position)
             section.clocks.append(clock)
@@ -100,7 +100,7 @@ class _Walk:
     def __init__(
         self,
         data: bytes,
-        sections: list[_Section],
+        sections: list[Section],
         *,
         structs_max: int,
         woven_max: int,
@@ -117,10 +117,10 @@ class _Walk:
         self._structs = self._woven = self._bytes = 0
         self.parts: list[bytes] = []
 
-    def take(self, start: _Section) -> None:
+    def take(self, start: Section) -> None:
         """Pass all of a section, and before each struct what it points to."""
         data = self._data
-        open_: list[tuple[_Section, int]] = [(start, start.clocks[-1])]
+        open_: list[tuple[Section, int]] = [(start, start.clocks[-1])]
         waiting = {start.client}
         while open_:
             section, upto = open_[-1]
@@ -168,7 +168,7 @@ class _Walk:
                     return wanted
         return None
 
-    def _pass(self, section: _Section, struct: Struct) -> None:
+    def _pass(self, section: Section, struct: Struct) -> None:
         is_woven = struct.key is None and struct.kind not in UNWOVEN
         size = section.offsets[section.at + 1] - section.offsets[section.at]
         if (

@@ -63,6 +63,9 @@ class Circle:
     def __len__(self) -> int:
         return len(self._members)
 
+    def __contains__(self, member: Member) -> bool:
+        return member in self._members
+
     @property
     def has_new(self) -> bool:
         """Whether somebody is to be greeted."""

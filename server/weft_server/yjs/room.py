@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,9 +25,9 @@ from typing import Final, Protocol
 from weft_engine.document.document import is_panic
 from weft_engine.document.offered import Offered
 from weft_engine.errors import LinkRefused, PeerError, WeftError
-from weft_engine.limits import YJS_ASK_AGAIN_S, YJS_BATCH_MESSAGES
+from weft_engine.limits import YJS_BATCH_MESSAGES
 from weft_engine.names import ContextName
-from weft_engine.replica.live import LiveDocument
+from weft_engine.replica.live import LiveDocument, Part
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.framing.messages import PresenceState
@@ -34,6 +35,7 @@ from weft_server.yjs import wire
 from weft_server.yjs.circle import Circle, Making
 from weft_server.yjs.framing import frame
 from weft_server.yjs.member import Member
+from weft_server.yjs.unready import Unready
 
 _LOG: Final = logging.getLogger("weft.relay")
 
@@ -80,9 +82,7 @@ class Room:
         self._offers: deque[_Offer] = deque()
         self._asking: dict[tuple[Member, Making], bytes] = {}
         """What each member has that waits for an answer, as a state vector."""
-        self._unready: dict[Member, None] = {}
-        """Clients that sent what builds on what is not known here."""
-        self._asking_unready: asyncio.TimerHandle | None = None
+        self._unready = Unready(name, self._live)
         self._working: asyncio.Task[None] | None = None
         self._keeping: asyncio.Task[None] | None = None
 
@@ -115,7 +115,7 @@ class Room:
         self._work()
 
     def leave(self, member: Member) -> None:
-        self._unready.pop(member, None)
+        self._unready.leave(member)
         self._circle.leave(member)
 
     def ask(self, member: Member, state_vector: bytes) -> None:
@@ -152,8 +152,7 @@ class Room:
     async def close(self) -> None:
         """Finish what is being committed."""
         self._circle.close()
-        if self._asking_unready is not None:
-            self._asking_unready.cancel()
+        self._unready.close()
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -215,9 +214,8 @@ class Room:
         if live.is_torn:
             return
         self._circle.tell(updates)
-        if updates and self._unready and self._asking_unready is None:
-            loop = asyncio.get_running_loop()
-            self._asking_unready = loop.call_later(YJS_ASK_AGAIN_S, self._ask_unready)
+        if updates:
+            self._unready.has_come()
         while self._asking and not live.is_torn:
             (member, making), since = next(iter(self._asking.items()))
             del self._asking[member, making]
@@ -282,29 +280,40 @@ class Room:
     async def _take_one(self, offer: _Offer) -> Sequence[bytes] | None:
         """The payloads to be written for it: none if the document has all of it already; None if
         it is not taken."""
-        live, member = self._live, offer.author.member
-        offered = offer.author.permitted(offer.offered, live, is_step2=offer.is_step2)
-        if offered is None or offered.is_empty:
+        live, author, found = self._live, offer.author, offer.offered
+        if found.is_empty:
             return None
-        if await live.lacks(offered):
-            self._unready[member] = None
-            self._ask_again(member)
+        wanted: Offered | None = found
+        part: Part | None = None
+        if not offer.is_step2:
+            wanted = author.permitted(found, live, is_step2=False)
+        if wanted is not None and await live.lacks(wanted):
+            part = await live.part(wanted, time.thread_time)
+            wanted = part.offered
+        self._note_lacks(offer, part)
+        if wanted is not None and offer.is_step2:
+            # What the client can't show itself is not its word.
+            wanted = author.permitted(wanted, live, is_step2=True)
+        if wanted is None or wanted.is_empty:
             return None
-        return await live.offer(offered)
+        made = await live.offer(wanted)
+        if made or part is None:
+            self._unready.stored(author.member)
+        # Only all of it may be said to be stored.
+        return made if made or part is None else None
 
-    def _ask_again(self, member: Member) -> None:
-        """Ask for what could not be taken, at most so often."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= member.asked_again_s + YJS_ASK_AGAIN_S and not member.is_pouring:
-            member.asked_again_s = now_s
-            member.write(frame(wire.step1(self._live.state_vector())))
-
-    def _ask_unready(self) -> None:
-        """What was lacking may have come: a client that types no more is asked, too."""
-        self._asking_unready = None
-        unready, self._unready = self._unready, {}
-        for member in unready:
-            self._ask_again(member)
+    def _note_lacks(self, offer: _Offer, part: Part | None) -> None:
+        author, unready = offer.author, self._unready
+        if author.member not in self._circle:
+            return
+        if part is None:
+            if offer.is_step2:
+                unready.is_ready(author.member)
+        elif offer.is_step2:
+            unready.answered(author.member, part)
+        elif (why := unready.written(author.member, part)) is not None:
+            _LOG.warning("a Yjs client in room %r is sent away: %s", self.name, why)
+            author.try_again(why)
 
     def _say_stored(self, repeated: Sequence[_Offer]) -> None:
         """Echo what was said again and is on disk: it may have come twice in the batch that was
