@@ -163,7 +163,12 @@ class Relay:
     ) -> None:
         """Speak on an accepted connection until it ends; of a `guest`, until its token does."""
         place = "this process" if guest is None else guest.place
-        via = Via(place, expected=None, may_be_region=permission.is_peer)
+        via = Via(
+            place,
+            expected=None,
+            may_be_region=permission.is_peer,
+            only_region=permission.region,
+        )
         link = self._make(transport, permission, via, guest)
         if guest is not None:
             guest.ends_by(partial(_let_go, link, transport))
@@ -201,6 +206,7 @@ class Relay:
             outbox_bytes=self.limits.link_queue_bytes,
             serves_client=not permission.is_peer,
             turns=self._turns,
+            why_wrong=lambda theirs: self.mesh.why_wrong(link.session.hello, theirs, via),
         )
         self._links[link] = _Served(transport, via, asyncio.get_running_loop().create_future())
         return link
@@ -322,11 +328,8 @@ class Relay:
         peer = link.session.peer
         assert peer is not None, "it has said hello"
         self._of_store.setdefault(peer.store, {})[link] = None
-        refusal = self.mesh.greeted(link, self._links[link].via)
-        if refusal is not None:
-            link.close(refusal.message, code=ByeCode.DENIED, hint=refusal.hint)
-        else:
-            _check_hello(link, self.limits)
+        self.mesh.greeted(link, self._links[link].via)
+        _check_hello(link, self.limits)
 
     async def _leave_shared_id(self, link: Link) -> None:
         """If a region that was refused has our store id, and it is on us, go by another."""

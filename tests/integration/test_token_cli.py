@@ -90,6 +90,16 @@ def test_a_token_is_looked_at(said: Said, key: Path, tmp_path: Path) -> None:
     assert "malformed" in said("token", "show", "nonsense", code=1)[1]
 
 
+def test_a_token_for_a_region_has_its_rights_and_says_its_name(said: Said, key: Path) -> None:
+    token = said("token", "--key", key, "--region", "eu")[0].strip()
+    grant = check(read_keys(key), token, time.time())
+    assert (grant.rights, grant.region) == ({"read", "append", "peer"}, "eu")
+    assert "region      eu" in said("token", "show", token)[0]
+    assert "no region name" in said("token", "--key", key, "--region", "EU!", code=1)[1]
+    refused = said("token", "--key", key, "--region", "eu", "--read", "--append", code=1)[1]
+    assert "a token for region eu needs the right peer" in refused
+
+
 def test_a_token_is_revoked_by_its_id_or_itself(said: Said, key: Path, tmp_path: Path) -> None:
     made = said.json("token", "--key", key)
     assert "is revoked" in said("token", "revoke", made["token"], "--data", tmp_path)[0]

@@ -242,3 +242,45 @@ async def test_regions_with_tokens_link_once_the_token_is_right(
                 return (await state())[0] == "live"
 
             await until(is_live, what="with the right token they are linked")
+
+
+async def test_a_token_that_names_its_region_is_of_no_use_to_others(
+    tmp_path: Path, key_file: Path
+) -> None:
+    """Refused with the reason at both ends, and nothing of the hello counts; a token without a name
+    goes on as it was."""
+    keys, now_s = read_keys(key_file), int(time.time())
+    for_us = mint(
+        keys,
+        prefixes=[""],
+        rights=["read", "append", "peer"],
+        expires_s=300,
+        now_s=now_s,
+        region="us",
+    )
+    rich = token(key_file, "read append peer")
+    file = tmp_path / "us.token"
+    file.write_text(for_us)
+    with running_relay(tmp_path / "eu", key=key_file, region="eu") as eu:
+        async with accepted(eu, for_us) as connection:
+            bye = await bye_of(connection, hello(None))
+        assert bye.code == "denied"
+        assert "its token is for region us alone, and it says that it is no region" in bye.reason
+        more = ["--peer", f"eu={eu.url}", "--peer-token-file", f"eu={file}"]
+        with running_relay(tmp_path / "ap", key=key_file, region="ap", more=more) as ap:
+
+            async def is_refused() -> bool:
+                return bool((await mesh_of(ap, rich))["peers"][0]["state"] == "refused")
+
+            await until(is_refused, what="ap bears the token of us")
+            why = "its token is for region us alone, and it says that it is region ap"
+            assert why in (await mesh_of(ap, rich))["peers"][0]["why"]
+        found = await mesh_of(eu, rich)
+        assert [(one["region"], one["why"]) for one in found["refused"]][1:] == [("ap", why)]
+        assert found["peers"] == found["regions"] == []
+        with running_relay(tmp_path / "us", key=key_file, region="us", more=more) as us:
+
+            async def is_live() -> bool:
+                return bool((await mesh_of(us, rich))["peers"][0]["state"] == "live")
+
+            await until(is_live, what="us bears its own")

@@ -54,7 +54,11 @@ ACCEPTED = Via("10.0.0.7", expected=None, may_be_region=True)
 
 
 def greet(links: RegionLinks, talk: Talk, via: Via) -> Any:
-    return links.greeted(cast(Link, talk), via, now_ms=NOW_MS)
+    assert talk.peer is not None
+    refusal = links.why_wrong(talk.hello, talk.peer, via, now_ms=NOW_MS)
+    if refusal is None:
+        links.greeted(cast(Link, talk), via, now_ms=NOW_MS)
+    return refusal
 
 
 @pytest.mark.parametrize("first", ["eu", "us"])
@@ -131,27 +135,39 @@ async def test_who_waits_for_the_end_of_a_link_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "expected", "may_be_region", "linked", "why"),
+    ("theirs", "expected", "may_be_region", "only_region", "linked", "why"),
     [
-        (hello(None, 2), None, False, {}, None),
-        (US, None, True, {}, None),
-        (US, "us", True, {"us": US.store, "ap": bytes(16)}, None),
-        (hello(None, 2), "us", True, {}, "is no region"),
-        (US, None, False, {}, "lacks the right peer"),
-        (hello("eu", 2), None, True, {}, "both ends are region eu"),
-        (US, "ap", True, {}, "dialled as region ap, and is region us"),
-        (hello("us", 1), "us", True, {}, "one store id"),
-        (US, None, True, {"us": bytes(16)}, "two stores say that they are region us"),
+        (hello(None, 2), None, False, None, {}, None),
+        (US, None, True, None, {}, None),
+        (US, None, True, "us", {}, None),
+        (US, "us", True, None, {"us": US.store, "ap": bytes(16)}, None),
+        (hello(None, 2), "us", True, None, {}, "is no region"),
+        (US, None, False, None, {}, "lacks the right peer"),
+        (US, None, False, "us", {}, "lacks the right peer"),
+        (US, None, True, "ap", {}, "is for region ap alone, and it says that it is region us"),
+        (hello(None, 2), None, True, "ap", {}, "is for region ap alone, and it says that it is no"),
+        (hello("eu", 2), None, True, None, {}, "both ends are region eu"),
+        (US, "ap", True, None, {}, "dialled as region ap, and is region us"),
+        (hello("us", 1), "us", True, None, {}, "one store id"),
+        (US, None, True, None, {"us": bytes(16)}, "two stores say that they are region us"),
     ],
 )
 def test_why_a_peer_is_wrong(
     theirs: Hello,
     expected: str | None,
     may_be_region: bool,
+    only_region: str | None,
     linked: dict[str, bytes],
     why: str | None,
 ) -> None:
-    found = why_wrong(EU, theirs, expected=expected, may_be_region=may_be_region, linked=linked)
+    found = why_wrong(
+        EU,
+        theirs,
+        expected=expected,
+        may_be_region=may_be_region,
+        only_region=only_region,
+        linked=linked,
+    )
     if why is None:
         assert found is None
     else:

@@ -45,6 +45,18 @@ def test_a_token_says_what_it_was_minted_for(ring: KeyRing) -> None:
     assert check(ring, minted(ring, expires_s=None), NOW_S * 2).expires_s is None
 
 
+def test_a_token_for_a_region_says_its_name() -> None:
+    def for_region(region: str, *rights: str) -> str:
+        return mint(PLAIN, prefixes=[""], rights=rights, expires_s=60, now_s=NOW_S, region=region)
+
+    assert check(PLAIN, for_region("eu-1", "read", "peer"), NOW_S).region == "eu-1"
+    assert check(PLAIN, minted(), NOW_S).region is None
+    with pytest.raises(CallerError, match="right peer"):
+        for_region("eu-1", "read", "append")
+    with pytest.raises(CallerError, match="no region name"):
+        for_region("EU west", "read", "peer")
+
+
 def test_the_public_side_verifies_and_does_not_sign() -> None:
     assert check(PAIR.public, minted(PAIR), NOW_S).prefixes == ("acme/",)
     with pytest.raises(CallerError, match="public"):
@@ -110,6 +122,9 @@ OTHER = KeyRing((TokenKey(None, HS256, b"x" * 32, None),))
         (claims_of(jti=7), "jti"),
         (claims_of(jti="two words"), "jti"),
         (claims_of(jti=""), "jti"),
+        (claims_of(region=7), "region"),
+        (claims_of(region=""), "region"),
+        (claims_of(region="EU west"), "region"),
     ],
 )
 def test_what_is_refused_says_why(token: str, why: str) -> None:

@@ -20,6 +20,7 @@ HELP: Final = "mint a token for a relay's clients, look at one, or revoke one"
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])", re.ASCII)
 _DEFAULT_RIGHTS: Final = ("read", "write")
+_REGION_RIGHTS: Final = ("read", "append", "peer")
 _ID_BYTES: Final = 8
 _YEAR_10000_S: Final = 253_402_300_800
 
@@ -48,14 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{right}", action="append_const", const=right, dest="rights", help=_HELP[right]
         )
     parser.add_argument(
+        "--region",
+        metavar="NAME",
+        help="for a link from the relay of this region alone, which no other can use",
+    )
+    parser.add_argument(
         "--expires",
         type=duration_s,
         metavar="TIME",
         help="such as 12h or 30d; s, m, h, d (default: never)",
     )
     parser.epilog = (
-        "Without any of --read, --append, --write, --admin, --peer: read and write. Prints the"
-        " token, and beside it the id by which it can be revoked."
+        "Without any of --read, --append, --write, --admin, --peer: read and write; with --region:"
+        " read, append and peer. Prints the token, and beside it the id by which it can be revoked."
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION")
     show = actions.add_parser(
@@ -123,7 +129,8 @@ def _mint(arguments: argparse.Namespace, output: Output) -> int:
         make_key_file(arguments.key)
         output.note(f"made the key {arguments.key}; keep it secret")
     prefixes = tuple(arguments.context or ("",))
-    rights = tuple(dict.fromkeys(arguments.rights or _DEFAULT_RIGHTS))
+    default = _DEFAULT_RIGHTS if arguments.region is None else _REGION_RIGHTS
+    rights = tuple(dict.fromkeys(arguments.rights or default))
     now_s = int(time.time())
     token_id = secrets.token_hex(_ID_BYTES)
     keys = read_keys(arguments.key)
@@ -134,6 +141,7 @@ def _mint(arguments: argparse.Namespace, output: Output) -> int:
         expires_s=arguments.expires,
         now_s=now_s,
         token_id=token_id,
+        region=arguments.region,
     )
     output.say(token)
     output.note(f"id {token_id}")
@@ -145,6 +153,7 @@ def _mint(arguments: argparse.Namespace, output: Output) -> int:
             "key": keys.signer.id,
             "ctx": prefixes,
             "rights": rights,
+            "region": arguments.region,
             "exp": expires,
         }
     )
@@ -169,6 +178,7 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
         ("id", claims.get("jti")),
         ("contexts", claims.get("ctx")),
         ("rights", claims.get("rights")),
+        ("region", claims.get("region")),
         ("not before", _date(claims.get("nbf"))),
         ("expires", _date(claims.get("exp")) or "never"),
         ("signed", f"{header.get('alg')}, key {header.get('kid') or '(no id)'}"),

@@ -95,4 +95,5 @@ def permission_of(grant: tokens.Grant, token: str) -> Permission:
         quota=quota_of(token),
         is_peer="peer" in rights,
         may_erase=not rights.isdisjoint(("admin", "peer")),
+        region=grant.region,
     )

@@ -28,6 +28,8 @@ class Permission:
     may_edit: bool = True
     """Whether it may touch more than events and streams: notes, and whatever else a document
     holds. A peer may, and brings what others edited."""
+    region: str | None = None
+    """The region that alone may link so; None: it is not said which."""
 
 
 Doorkeeper = Callable[[str | None, int], Permission]

@@ -1,7 +1,8 @@
 """Tokens of the relay: JSON Web Tokens that say which contexts their bearer may touch, and how.
 
 Claims: ``ctx``, a list of prefixes of context names; ``rights``, a list of `RIGHTS`; ``jti``, by
-which one token can be revoked; ``exp`` and ``nbf``, in seconds since 1970, until and from when it
+which one token can be revoked; ``region``, the name of the only region that may link with it;
+``exp`` and ``nbf``, in seconds since 1970, until and from when it
 is good. All but the first two may be left out. Signed with EdDSA or HS256: a key is of one
 algorithm, so what a token says of its own can't choose how it is verified. Time and randomness are
 arguments. Must never know: links, contexts that exist, who bears a token.
@@ -16,6 +17,7 @@ from typing import Any, Final, TypeGuard
 
 from weft_engine.errors import CallerError, LinkRefused, MissingExtra
 from weft_engine.limits import INTEGER_MAX
+from weft_engine.sync.framing.messages import region_name
 from weft_server.door.token_keys import ALGORITHMS, KeyRing
 
 RIGHTS: Final = ("read", "append", "write", "admin", "peer")
@@ -40,6 +42,8 @@ class Grant:
     rights: frozenset[str]
     expires_s: int | None
     token_id: str | None = None
+    region: str | None = None
+    """The region whose relay alone may link with it; None: it says no name."""
 
     def covers(self, context: str) -> bool:
         """Whether it is about the context of this name."""
@@ -54,8 +58,10 @@ def mint(
     expires_s: int | None,
     now_s: int,
     token_id: str | None = None,
+    region: str | None = None,
 ) -> str:
-    """A token that is good for `expires_s` seconds from `now_s` on (None: for ever)."""
+    """A token that is good for `expires_s` seconds from `now_s` on (None: for ever), and for the
+    relay of `region` alone if that is given."""
     jwt = _library()
     key = keys.signer
     granted = list(rights)
@@ -63,6 +69,13 @@ def mint(
     if unknown:
         raise CallerError(f"unknown rights {unknown}", hint=f"there are {', '.join(RIGHTS)}")
     claims: dict[str, object] = {"ctx": list(prefixes), "rights": granted}
+    if region is not None:
+        if "peer" not in granted:
+            raise CallerError(
+                f"a token for region {region_name(region)} needs the right peer",
+                hint="leave the rights out, or give --read --append --peer",
+            )
+        claims["region"] = region_name(region)
     if token_id is not None:
         claims["jti"] = token_id
     if expires_s is not None:
@@ -141,13 +154,24 @@ def _grant(claims: dict[str, Any]) -> tuple[Grant, int | None]:
         raise _refused(
             f"its claim jti is no text of 1 to {TOKEN_ID_CHARS_MAX} characters without a space"
         )
+    region = claims.get("region")
+    if region is not None and not _is_region(region):
+        raise _refused("its claim region is no name of a region")
     granted = frozenset(rights).intersection(RIGHTS)
-    return Grant(tuple(prefixes), granted, claims.get("exp"), token_id), claims.get("nbf")
+    grant = Grant(tuple(prefixes), granted, claims.get("exp"), token_id, region)
+    return grant, claims.get("nbf")
 
 
 def is_token_id(text: str) -> bool:
     """Whether a token can be named so in the list of revoked ones."""
     return 0 < len(text) <= TOKEN_ID_CHARS_MAX and text.isprintable() and " " not in text
+
+
+def _is_region(value: object) -> TypeGuard[str]:
+    try:
+        return isinstance(value, str) and region_name(value) == value
+    except CallerError:
+        return False
 
 
 def _is_texts(value: object) -> TypeGuard[list[str]]:

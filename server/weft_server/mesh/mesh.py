@@ -18,7 +18,7 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.driving.link import Link
-from weft_engine.sync.framing.messages import ByeCode
+from weft_engine.sync.framing.messages import ByeCode, Hello
 from weft_server.mesh.audit import Audit
 from weft_server.mesh.clocks import alarm, offset_ms
 from weft_server.mesh.peer_config import PeerConfig
@@ -92,9 +92,13 @@ class Mesh:
         differences = self.replica.checks.differences
         return found + [Alarm("check", f"{one.context}: {one.text}") for one in differences]
 
-    def greeted(self, link: Link, via: Via) -> LinkRefused | None:
+    def why_wrong(self, ours: Hello, theirs: Hello, via: Via) -> LinkRefused | None:
+        """As `RegionLinks.why_wrong`."""
+        return self.links.why_wrong(ours, theirs, via, now_ms=self.replica.now_ms())
+
+    def greeted(self, link: Link, via: Via) -> None:
         """As `RegionLinks.greeted`."""
-        refusal = self.links.greeted(link, via, now_ms=self.replica.now_ms())
+        self.links.greeted(link, via, now_ms=self.replica.now_ms())
         peer = link.session.peer
         assert peer is not None, "it has said hello"
         for one in self.links:
@@ -104,7 +108,6 @@ class Mesh:
                 how = "was dialled" if one.is_dialled else "has dialled"
                 _LOG.info("region %s is linked, it %s: %s", one.region, how, via.place)
                 self._check_clock()
-        return refusal
 
     def left(self, link: Link) -> None:
         """A link is over, whosever it was."""

@@ -18,7 +18,7 @@ from typing import Final
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import LIVE_REGIONS_MAX
 from weft_engine.sync.driving.link import Link
-from weft_engine.sync.framing.messages import ByeCode
+from weft_engine.sync.framing.messages import ByeCode, Hello
 from weft_server.mesh.wrong_peer import why_wrong
 
 REFUSALS_MAX: Final = 64
@@ -29,11 +29,12 @@ REFUSALS_MAX: Final = 64
 class Via:
     """How a link came about. `place`: the address that was dialled, or who has dialled us.
     `expected`: as which region it was dialled; None if it was accepted. `may_be_region`: what its
-    token says, or that we have dialled it."""
+    token says, or that we have dialled it; `only_region`: which one alone, if it says that."""
 
     place: str
     expected: str | None
     may_be_region: bool
+    only_region: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,23 +91,28 @@ class RegionLinks:
         """Wrong peers, by what each said last."""
         return list(self._refused.values())
 
-    def greeted(self, link: Link, via: Via, *, now_ms: int) -> LinkRefused | None:
-        """The hello of the other end has come: why it is a wrong peer, if it is. It is in here
-        until it has `left` if it is a region, and one of two links with it has been closed."""
-        ours, theirs = link.session.hello, link.session.peer
-        assert theirs is not None, "it has said hello"
+    def why_wrong(self, ours: Hello, theirs: Hello, via: Via, *, now_ms: int) -> LinkRefused | None:
+        """The hello of the other end has come: why it is a wrong peer, if it is. That is
+        remembered."""
         refusal = why_wrong(
             ours,
             theirs,
             expected=via.expected,
             may_be_region=via.may_be_region,
+            only_region=via.only_region,
             linked={one.region: one.store for one in self},
         ) or self._why_full(theirs.region)
         if refusal is not None:
             self.note_refused(theirs.region, via, refusal, now_ms=now_ms)
-            return refusal
+        return refusal
+
+    def greeted(self, link: Link, via: Via, *, now_ms: int) -> None:
+        """The other end is no wrong peer. Until it has `left` it is in here, if it is a region, and
+        one of two links with it is closed."""
+        theirs = link.session.peer
+        assert theirs is not None, "it has said hello"
         if theirs.region is None:
-            return None
+            return
         new = RegionLink(link, via, theirs.region, theirs.store, now_ms)
         others = [one for one in self if one.region == new.region]
         self._links[link] = new
@@ -120,7 +126,6 @@ class RegionLinks:
                     hint="one link is enough; this one is not needed",
                 )
         self._tell()
-        return None
 
     def note_refused(
         self, region: str | None, via: Via, refusal: LinkRefused, *, now_ms: int

@@ -18,13 +18,21 @@ def why_wrong(
     *,
     expected: str | None,
     may_be_region: bool,
+    only_region: str | None,
     linked: Mapping[str, bytes],
 ) -> LinkRefused | None:
     """`expected`: as which region the other end was dialled; None if it has dialled us.
-    `may_be_region`: whether its token says so. `linked`: the stores of the regions that are linked
-    now. A refusal is told to the other end as it is, and means trying again is of no use."""
+    `may_be_region`: whether its token says so; `only_region`: which one it may be, if the token
+    says that. `linked`: the stores of the regions that are linked now. A refusal is told to the
+    other end as it is, and means trying again is of no use."""
     theirs_is, ours_is = theirs.region, ours.region
     assert ours_is is not None, "a relay has a region"
+    if only_region is not None and theirs_is != only_region:
+        says = "that it is no region" if theirs_is is None else f"that it is region {theirs_is}"
+        return LinkRefused(
+            f"its token is for region {only_region} alone, and it says {says}",
+            hint=f"each region needs a token of its own: weft token --region {theirs_is or 'NAME'}",
+        )
     if theirs_is is None:
         if expected is None:
             return None  # a client
@@ -35,7 +43,7 @@ def why_wrong(
     if not may_be_region:
         return LinkRefused(
             f"it says that it is region {theirs_is}, and its token lacks the right peer",
-            hint="regions link with a token of: weft token --read --append --peer",
+            hint=f"regions link with a token of: weft token --region {theirs_is}",
         )
     if theirs_is == ours_is:
         return LinkRefused(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from weft_engine.errors import MachineError, StoreClosed
+from weft_engine.errors import MachineError, PeerError, StoreClosed
 from weft_engine.limits import (
     ACK_GATHER_S,
     CLOSING_S,
@@ -42,7 +42,7 @@ from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.faults import LinkLost
-from weft_engine.sync.framing.messages import ByeCode, Window
+from weft_engine.sync.framing.messages import ByeCode, Hello, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
 
 _FRAME_FAULTS = frozenset({ByeCode.MALFORMED, ByeCode.FORMAT, ByeCode.LIMIT})
@@ -57,7 +57,7 @@ class Link:
     gives has to be asked first. `pace` is told of how many records a message has, before anything
     is done with them, and says for how many seconds they wait: the peer's window fills up.
     Links of one relay share `turns`. `serves_client`: the peer is no relay, and shows presence for
-    no more clients than one may.
+    no more clients than one may. `why_wrong` says of the peer's hello why it is refused, if it is.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Link:
         outbox_bytes: int = OUTBOX_BYTES,
         serves_client: bool = False,
         turns: Turns | None = None,
+        why_wrong: Callable[[Hello], PeerError | None] | None = None,
     ) -> None:
         self._transport = transport
         self._store = store
@@ -95,6 +96,7 @@ class Link:
             contexts_max=contexts_max,
             outbox_bytes=outbox_bytes,
             keeps_cursors=store.guard is None or store.guard.keeps_cursors,
+            why_wrong=why_wrong,
         )
         # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
         self.session.following.gathers_acks = region is None

@@ -93,7 +93,8 @@ class Session:
     what all links of the store were told of, where they are told together; `recent` is what was
     journaled last. `claims` are shared by the links of the store, and `wake` is called when there
     may be something to do because of another. `contexts_max`: more than this the link may not be
-    about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave."""
+    about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave.
+    `why_wrong` says of the peer's hello why it is refused, before anything of it counts."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Session:
         contexts_max: int = LISTED_CONTEXTS_MAX,
         outbox_bytes: int = OUTBOX_BYTES,
         keeps_cursors: bool = True,
+        why_wrong: Callable[[Hello], PeerError | None] | None = None,
     ) -> None:
         assert (region is None) == (ticket is None), "a region hands out tickets, nobody else does"
         window = window or Window(WINDOW_FRAMES, WINDOW_BYTES)
@@ -181,6 +183,7 @@ class Session:
             self.progress,
             self._receiving.round_began,
         )
+        self._why_wrong = why_wrong
         self._reassembly = Reassembly()
         self._serves = False
         """This end has a region and the peer has none."""
@@ -390,6 +393,10 @@ class Session:
                 f"the peer has format version {hello.format_version}, this is {FORMAT_VERSION}",
                 "upgrade the older of the two ends",
             )
+            return
+        refusal = None if self._why_wrong is None else self._why_wrong(hello)
+        if refusal is not None:
+            self.close(ByeCode.DENIED, refusal.message, refusal.hint)
             return
         self.peer = hello
         self._serves = self.hello.region is not None and hello.region is None
