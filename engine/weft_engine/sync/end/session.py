@@ -394,11 +394,11 @@ class Session:
                 "upgrade the older of the two ends",
             )
             return
+        self.peer = hello
         refusal = None if self._why_wrong is None else self._why_wrong(hello)
         if refusal is not None:
             self.close(ByeCode.DENIED, refusal.message, refusal.hint)
             return
-        self.peer = hello
         self._serves = self.hello.region is not None and hello.region is None
         is_between_regions = self.hello.region is not None and hello.region is not None
         self.sending.greeted(hello.window, hello.region if is_between_regions else None)
