@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import msgpack
 
@@ -164,6 +165,14 @@ def _complaint(
     else:
         why = f"deps are not up to {DEPS_MAX} hashes"
     return MalformedRecord(f"an envelope is not sound: {why}")
+
+
+def parents_of(data: bytes) -> tuple[RecordHash, ...]:
+    """As `Envelope.parents`, of one that was taken into the journal and so is known to be sound."""
+    fields: tuple[Any, ...] = msgpack.unpackb(data, use_list=False)
+    prev: RecordHash | None = fields[4]
+    deps: tuple[RecordHash, ...] = fields[5]
+    return deps if prev is None else (prev, *deps)
 
 
 @lru_cache(maxsize=_NAMES_CACHED_MAX)

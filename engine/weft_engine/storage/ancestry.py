@@ -7,15 +7,18 @@ when it is reached, and costs what it walks through, not the history. Payloads a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from weft_engine.limits import SAMPLE_ENDS_MAX, SAMPLE_FLOOR_MAX
 from weft_engine.names import Position, RecordHash
-from weft_engine.records.envelope import decode_envelope
+from weft_engine.records.envelope import decode_envelope, parents_of
 from weft_engine.records.frontier import Frontier
 from weft_engine.storage import reading
 from weft_engine.storage.reading import ContextState
+
+_ROWS_PER_CONTEXT = 32
+"""Of many contexts so many records are read at once, on average."""
 
 
 def lacking(
@@ -27,7 +30,44 @@ def lacking(
     where = reading.positions_of(connection, (*named, *state.frontier), context_id=state.id)
     held = named.intersection(where)
     last = max(where.values(), default=Position(0))
-    return sorted(_outside(connection, state.id, state.frontier, held, last))
+    walk = _outside(reading.backwards(connection, state.id, last), state.frontier, held)
+    return walk.found[::-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Records of a context: those at `positions`, ascending, and all behind `after`."""
+
+    positions: list[Position]
+    after: Position
+
+
+def lacking_of_many(
+    connection: sqlite3.Connection,
+    asked: Sequence[tuple[ContextState, Mapping[RecordHash, Position]]],
+) -> list[Outside]:
+    """As `lacking`, of each of these contexts, by records in it that are held and where they stand.
+
+    Who lacks something lacks mostly the newest: what stands behind the oldest of `have`, which is
+    read of all contexts together. Where that does not settle it, or is long, the context is walked.
+    """
+    after = {state.id: min(have.values()) for state, have in asked if have}
+    newest = reading.newest_of(connection, after, rows_max=_ROWS_PER_CONTEXT * len(asked))
+    found: list[Outside] = []
+    for state, have in asked:
+        if not have:
+            found.append(Outside([], Position(0)))
+            continue
+        walk = _outside(newest.get(state.id, ()), state.frontier, have)
+        if not walk.is_settled:
+            last = max(state.position, *have.values())
+            walk = _outside(reading.backwards(connection, state.id, last), state.frontier, have)
+        if walk.found and walk.is_run:
+            # Read one after the other, and shared with whoever lacks the same.
+            found.append(Outside([], Position(walk.found[-1] - 1)))
+        else:
+            found.append(Outside(walk.found[::-1], state.position))
+    return found
 
 
 def outside(
@@ -43,22 +83,33 @@ def outside(
     named = tuple(have)
     tips = reading.positions_of(connection, (*frontier, *named), context_id=context_id)
     last = max(tips.values(), default=Position(0))
-    return frozenset(_outside(connection, context_id, frontier, named, last))
+    return frozenset(
+        _outside(reading.backwards(connection, context_id, last), frontier, named).found
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """`found`: positions of what is outside, newest first. `is_run`: nothing else stands among
+    these and behind them. `is_settled`: all that is outside was reached."""
+
+    found: list[Position]
+    is_run: bool
+    is_settled: bool
 
 
 def _outside(
-    connection: sqlite3.Connection,
-    context_id: int,
+    rows: Iterable[tuple[Position, RecordHash, bytes]],
     frontier: Frontier,
     have: Iterable[RecordHash],
-    last: Position,
-) -> list[Position]:
-    """As `outside`, newest first; nothing of what is named stands behind `last`."""
+) -> _Walk:
+    """As `outside`, in `rows` of the context, newest first; all of them from some place on."""
     inside: dict[RecordHash, bool] = dict.fromkeys(frontier, False)
     inside.update(dict.fromkeys(have, True))
     open_outside = sum(not known for known in inside.values())
     found: list[Position] = []
-    for position, hash_, envelope in reading.backwards(connection, context_id, last):
+    last = 0
+    for count, (position, hash_, envelope) in enumerate(rows, 1):
         if open_outside == 0:
             break
         is_inside = inside.pop(hash_, None)
@@ -67,7 +118,8 @@ def _outside(
         if not is_inside:
             open_outside -= 1
             found.append(position)
-        for parent in decode_envelope(envelope).parents:
+            last = count
+        for parent in parents_of(envelope):
             known = inside.get(parent)
             if known is None:
                 inside[parent] = is_inside
@@ -75,7 +127,7 @@ def _outside(
             elif is_inside and not known:
                 inside[parent] = True
                 open_outside -= 1
-    return found
+    return _Walk(found, last == len(found), open_outside == 0)
 
 
 @dataclass(frozen=True, slots=True)

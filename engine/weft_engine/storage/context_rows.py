@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 from weft_engine.limits import CONTEXT_NAME_BYTES_MAX
 from weft_engine.names import ContextName, Position
 from weft_engine.records.digest import fingerprint_digest
+from weft_engine.records.frontier import Frontier, unpack
 
 ContextRow: TypeAlias = tuple[int, str, bytes]
 """Id, name, fingerprint."""
@@ -56,6 +57,32 @@ def names_of(
             f"SELECT name, position FROM contexts WHERE id IN ({_marks(some)})", some
         )
         found += [(ContextName(name), Position(position)) for name, position in read]
+    return found
+
+
+def ids_of(connection: sqlite3.Connection, names: Sequence[ContextName]) -> dict[ContextName, int]:
+    """The ids of those of `names` that the store has."""
+    found: dict[ContextName, int] = {}
+    for some in _chunks(names):
+        found.update(
+            connection.execute(
+                f"SELECT name, id FROM contexts WHERE records > 0 AND name IN ({_marks(some)})",
+                some,
+            )
+        )
+    return found
+
+
+def frontiers_of(
+    connection: sqlite3.Connection, names: Sequence[ContextName]
+) -> dict[ContextName, Frontier]:
+    """The frontiers of those of `names` that the store has."""
+    found: dict[ContextName, Frontier] = {}
+    for some in _chunks(names):
+        rows = connection.execute(
+            f"SELECT name, frontier FROM contexts WHERE name IN ({_marks(some)})", some
+        )
+        found.update((name, unpack(frontier)) for name, frontier in rows)
     return found
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from weft_engine.limits import CONTEXT_NAME_BYTES_MAX
@@ -106,18 +107,18 @@ def contexts_named(
     return found
 
 
-def context_ids_of(
+def places_of(
     connection: sqlite3.Connection, hashes: Iterable[RecordHash]
-) -> dict[RecordHash, int]:
-    """In which contexts those of the records are that are journaled."""
+) -> dict[RecordHash, tuple[int, Position]]:
+    """In which contexts those of the records are that are journaled, and where they stand."""
     wanted = list(set(hashes))
-    found: dict[RecordHash, int] = {}
+    found: dict[RecordHash, tuple[int, Position]] = {}
     for start in range(0, len(wanted), _CHUNK):
         some = wanted[start : start + _CHUNK]
         rows = connection.execute(
-            f"SELECT hash, context FROM records WHERE hash IN ({_marks(some)})", some
+            f"SELECT hash, context, position FROM records WHERE hash IN ({_marks(some)})", some
         )
-        found.update((RecordHash(row[0]), row[1]) for row in rows)
+        found.update((hash_, (context, position)) for hash_, context, position in rows)
     return found
 
 
@@ -262,12 +263,34 @@ def sample(connection: sqlite3.Connection, state: ContextState) -> list[RecordHa
         step = max(1, distance)
 
 
-def count_from(connection: sqlite3.Connection, context_id: int, first: Position) -> int:
-    """How many records of a context stand at `first` and behind it."""
-    row = connection.execute(
-        "SELECT count(*) FROM records WHERE context = ? AND position >= ?", (context_id, first)
-    ).fetchone()
-    return int(row[0])
+def newest_of(
+    connection: sqlite3.Connection, after: Mapping[int, Position], *, rows_max: int
+) -> dict[int, list[tuple[Position, RecordHash, bytes]]]:
+    """Of each of these contexts what stands behind a position, as `backwards` has it; only those of
+    which all fits in so many rows."""
+    found: dict[int, list[tuple[Position, RecordHash, bytes]]] = {}
+    wanted = list(after.items())
+    for start in range(0, len(wanted), _CHUNK):
+        some = wanted[start : start + _CHUNK]
+        found.update((context, []) for context, _ in some)
+        # The contexts in this order, and the records of each as its index has them.
+        rows = connection.execute(
+            f"WITH asked (context, after) AS (VALUES {','.join(['(?, ?)'] * len(some))})"
+            " SELECT r.context, r.position, r.hash, r.envelope FROM asked"
+            " CROSS JOIN records AS r ON r.context = asked.context AND r.position > asked.after"
+            " LIMIT ?",
+            (*chain.from_iterable(some), rows_max + 1),
+        ).fetchall()
+        for context, *row in rows[:rows_max]:
+            found[context].append((row[0], row[1], row[2]))
+        if len(rows) > rows_max:
+            # It breaks off in the last of them.
+            last = next(at for at, (context, _) in enumerate(some) if context == rows[-1][0])
+            for context, _ in some[last:]:
+                del found[context]
+    for newest in found.values():
+        newest.reverse()
+    return found
 
 
 def backwards(

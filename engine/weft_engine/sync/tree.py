@@ -185,15 +185,16 @@ class Tree:
 
     def _at(self, path: Path) -> tuple[_Node, int, int]:
         """Which children of a branch are below it; or the leaves that are, and no children."""
-        depth, node, at = depth_of(path), self._root, 0
-        while isinstance(node, _Branch):
-            left = depth - at
+        depth = left = path.bit_length() - 1
+        node = self._root
+        while type(node) is _Branch:
             if left < 4:
                 low = (path & ((1 << left) - 1)) << (4 - left)
                 return node, low, low + (1 << (4 - left))
-            at += 4
-            node = node.children[path >> (depth - at) & 15]
-        if depth == at or not node:
+            left -= 4
+            node = node.children[path >> left & 15]
+        assert type(node) is bytes, "a node is the one or the other"
+        if not left or not node:
             return node, 0, 0
         shift = 8 * _KEY_BYTES - depth
         low, high = ((path + i - (1 << depth)) << shift for i in (0, 1))
@@ -291,18 +292,22 @@ def _known_values(branch: _Branch) -> bytearray:
 
 def _range_value(branch: _Branch, low: int, high: int) -> bytes:
     """Of the node that consists of these children, two at least."""
-    children = branch.children[low:high]
-    if sum(map(_count, children)) <= TREE_LEAVES_MAX:
-        made = _FEW.copy()
-        some = False
-        for child in children:
-            assert isinstance(child, bytes), "what has few leaves has no branches"
-            count = _count(child)
-            some = some or count > 0
-            made.update(child[: _LEAF_BYTES * count])
-        return made.digest() if some else EMPTY
-    made = _MANY.copy()
-    made.update(_known_values(branch)[low * _VALUE_BYTES : high * _VALUE_BYTES])
+    count, few = 0, []
+    for child in branch.children[low:high]:
+        if type(child) is bytes:
+            held = len(child) // _ENTRY_BYTES
+            few.append(child[: _LEAF_BYTES * held])
+            count += held
+        else:
+            count = TREE_LEAVES_MAX + 1  # What has few leaves has no branches.
+        if count > TREE_LEAVES_MAX:
+            made = _MANY.copy()
+            made.update(_known_values(branch)[low * _VALUE_BYTES : high * _VALUE_BYTES])
+            return made.digest()
+    if not count:
+        return EMPTY
+    made = _FEW.copy()
+    made.update(b"".join(few))
     return made.digest()
 
 

@@ -14,7 +14,6 @@ Must never know: frames' bytes, the store.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Container, Iterable, Sequence
 from itertools import islice
 
@@ -130,9 +129,10 @@ class Outgoing:
         pending.after = after
         pending.newest = max(pending.newest, newest)
         left_out = pending.known | pending.spared
-        pending.positions = deque(p for p in positions if p not in left_out)
-        pending.known = {p for p in pending.known if p > pending.after}
-        pending.spared = {p for p in pending.spared if p > pending.after}
+        pending.lacks(p for p in positions if p not in left_out)
+        if pending.known:
+            pending.known = {p for p in pending.known if p > pending.after}
+        pending.pass_spared()
         self._settle(context, pending)
 
     def behind(
@@ -143,7 +143,7 @@ class Outgoing:
         pending = self._pending.setdefault(context, Pending(after, newest))
         pending.newest = max(pending.newest, newest)
         pending.after = after
-        pending.positions = deque(positions)
+        pending.lacks(positions)
         self._settle(context, pending)
 
     def release(self) -> None:
@@ -202,17 +202,17 @@ class Outgoing:
         if len(pending.spared) >= KNOWN_POSITIONS_MAX:
             self.committed(context, position, from_peer=False)
         else:
-            pending.spared.add(position)
+            pending.spare(position)
 
     def unspare(self, context: ContextName, position: Position) -> None:
         """It is to be sent after all, and something before it is, too."""
         pending = self._pending.get(context)
         assert pending is not None, "something of it is to be sent"
-        pending.spared.discard(position)
+        pending.unspare(position)
         if position > pending.after:
             pending.newest = max(pending.newest, position)
         else:
-            pending.positions = deque(sorted({*pending.positions, position}))
+            pending.lacks(sorted({*pending.positions, position}))
         self._settle(context, pending)
 
     def sent_upto(self, context: ContextName) -> Position | None:
@@ -253,7 +253,7 @@ class Outgoing:
                 break
             positions = tuple(islice(pending.positions, RECORDS_PER_FRAME))
             upto = self.head if pending.limit is None else min(self.head, pending.limit)
-            parts.append(Part(context, tuple(pending.withheld), positions, pending.after, upto))
+            parts.append(Part(context, pending.withheld, positions, pending.after, upto))
         return ReadRecords(tuple(parts), RECORDS_PER_FRAME, RECORDS_BYTES)
 
     def pass_on(self, question: ReadRecords, whole: Whole, known: Collection[RecordHash]) -> bool:
@@ -302,21 +302,20 @@ class Outgoing:
         again, new = stored[: len(part.again)], stored[len(part.again) :]
         later = new[len(part.positions) :]
         # Positions come first; those that were not reached are still to be sent.
-        for _ in range(len(new) - len(later)):
-            pending.positions.popleft()
+        pending.reached(len(new) - len(later))
         if later:
             pending.after = later[-1].position
         wanted = not_at_peer((*again, *new), pending.known, known)
         if pending.spared:
             wanted = [one for one in wanted if one.position not in pending.spared]
-            pending.spared = {p for p in pending.spared if p > pending.after}
+            pending.pass_spared()
         sendable = closed(wanted, items)
         kept = {one.position for one in sendable}
         withheld = [one for one in wanted if one.position not in kept]
         size = sum(one.record.size for one in withheld)
         if len(withheld) > WITHHELD_RECORDS_MAX or size > WITHHELD_BYTES_MAX:
             sendable, withheld, size = wanted, [], 0
-        pending.withheld = [one.position for one in withheld]
+        pending.withheld = tuple(one.position for one in withheld)
         pending.withheld_bytes = size
         pending.pass_known()
         # To the end of the queue, for fairness, if something is left.

@@ -6,11 +6,16 @@ Must never know: other contexts, messages, the store.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from weft_engine.limits import KNOWN_POSITIONS_MAX
 from weft_engine.names import Position
+
+_NONE: Final[frozenset[Position]] = frozenset()
+"""Of millions of contexts in comparison each would have empty containers of its own, a kilobyte."""
 
 
 @dataclass(slots=True)
@@ -26,12 +31,12 @@ class Pending:
     comparing: bool = False
     held: bool = False
     """Its comparison has not begun."""
-    positions: deque[Position] = field(default_factory=deque)
-    withheld: list[Position] = field(default_factory=list)
+    positions: deque[Position] | tuple[()] = ()
+    withheld: tuple[Position, ...] = ()
     withheld_bytes: int = 0
-    known: set[Position] = field(default_factory=set)
+    known: set[Position] | frozenset[Position] = _NONE
     """Still before us, but from the peer."""
-    spared: set[Position] = field(default_factory=set)
+    spared: set[Position] | frozenset[Position] = _NONE
     """Still before us, but announced, or to be."""
 
     @property
@@ -55,13 +60,48 @@ class Pending:
             first.append(Position(self.after + 1))
         return Position(min(first) - 1) if first else None
 
+    def lacks(self, positions: Iterable[Position]) -> None:
+        """What stands there is to be sent, ascending, before what stands behind `after`."""
+        self.positions = deque(positions) or ()
+
+    def reached(self, count: int) -> None:
+        """So many of `positions` were read."""
+        if count:
+            assert isinstance(self.positions, deque), "only these are read"
+            for _ in range(count):
+                self.positions.popleft()
+            self.positions = self.positions or ()
+
     def know(self, position: Position) -> None:
         """What stands there came from the peer."""
         if len(self.known) >= KNOWN_POSITIONS_MAX:
-            self.known.clear()
-        self.known.add(position)
+            self.known = _NONE
+        self.known = _with(self.known, position)
+
+    def spare(self, position: Position) -> None:
+        """What stands there is announced."""
+        self.spared = _with(self.spared, position)
+
+    def unspare(self, position: Position) -> None:
+        """What stands there is to be sent after all."""
+        if isinstance(self.spared, set):
+            self.spared.discard(position)
 
     def pass_known(self) -> None:
         """Forget what is known of positions that are not read any more."""
-        first = min([*self.withheld[:1], *islice(self.positions, 1), self.after + 1])
-        self.known = {position for position in self.known if position >= first}
+        if self.known:
+            first = min([*self.withheld[:1], *islice(self.positions, 1), self.after + 1])
+            self.known = {position for position in self.known if position >= first} or _NONE
+
+    def pass_spared(self) -> None:
+        """Forget what is announced of positions that are not read any more."""
+        if self.spared:
+            self.spared = {p for p in self.spared if p > self.after} or _NONE
+
+
+def _with(some: set[Position] | frozenset[Position], position: Position) -> set[Position]:
+    """`some` itself, with this, unless it is shared."""
+    if isinstance(some, frozenset):
+        return {position}
+    some.add(position)
+    return some

@@ -16,8 +16,10 @@ from weft_engine.limits import (
     SAMPLE_HASHES_MAX,
 )
 from weft_engine.names import ContextName, Position, RecordHash
-from weft_engine.storage import ancestry, erasures, reading
+from weft_engine.storage import ancestry, context_rows, erasures, reading
+from weft_engine.storage.ancestry import Outside
 from weft_engine.storage.erasures import Confirmation
+from weft_engine.storage.reading import ContextState
 from weft_engine.sync.end.cursor_questions import (
     CursorAnswer,
     CursorQuestion,
@@ -233,35 +235,53 @@ def _list(connection: sqlite3.Connection, question: ListContexts) -> Listed:
 
 
 def _frontiers(connection: sqlite3.Connection, question: ReadFrontiers) -> FrontiersRead:
+    if not question.samples:
+        frontiers = context_rows.frontiers_of(connection, question.contexts)
+        return FrontiersRead(
+            tuple((name, frontiers[name][:FRONTIER_HASHES_MAX], ()) for name in question.contexts)
+        )
     states = reading.contexts_named(connection, question.contexts)
     found = []
     for name in question.contexts:
         state = states[name]  # A listed context stays.
         # Part of a frontier is sound too: the peer only sends more than it had to.
-        sample = reading.sample(connection, state)[:SAMPLE_HASHES_MAX] if question.samples else ()
+        sample = reading.sample(connection, state)[:SAMPLE_HASHES_MAX]
         found.append((name, state.frontier[:FRONTIER_HASHES_MAX], tuple(sample)))
     return FrontiersRead(tuple(found))
 
 
 def _all_lacking(connection: sqlite3.Connection, question: ReadLacking) -> LackingRead:
     states = reading.contexts_named(connection, [name for name, _, _ in question.announced])
-    announced = [one for _, frontier, _ in question.announced for one in frontier]
-    here = reading.context_ids_of(connection, announced).keys()
-    found: list[Lacking] = []
+    named = [one for _, *both in question.announced for some in both for one in some]
+    places = reading.places_of(connection, named)
+    asked: list[tuple[ContextState, dict[RecordHash, Position]]] = []
     for name, frontier, sample in question.announced:
-        state, held = states.get(name), frozenset(here & set(frontier))
+        state = states.get(name)
+        if state is None:
+            continue
+        have = {}
+        for one in (*frontier, *sample):
+            place = places.get(one)
+            if place is not None and place[0] == state.id:
+                have[one] = place[1]
+        if not have.keys() >= set(state.frontier):
+            asked.append((state, have))
+    lacking = zip(asked, ancestry.lacking_of_many(connection, asked), strict=True)
+    outside = {state.name: one for (state, _), one in lacking}
+    found: list[Lacking] = []
+    for name, frontier, _ in question.announced:
+        state = states.get(name)
+        held = frozenset(one for one in frontier if one in places)
         if state is None:
             found.append(Lacking(name, [], Position(0), Position(0), held))
             continue
-        positions: list[Position] = []
-        after = state.position
-        if not held.union(sample).issuperset(state.frontier):
-            positions = ancestry.lacking(connection, state, (*held, *sample))
-        if positions and reading.count_from(connection, state.id, positions[0]) == len(positions):
-            # Read one after the other, and shared with whoever lacks the same.
-            positions, after = [], Position(positions[0] - 1)
         is_all = len(held) == len(frontier)
-        found.append(Lacking(name, positions, after, state.position, held, is_all, state.frontier))
+        lacks = outside.get(name, Outside([], state.position))
+        found.append(
+            Lacking(
+                name, lacks.positions, lacks.after, state.position, held, is_all, state.frontier
+            )
+        )
     return LackingRead(tuple(found))
 
 

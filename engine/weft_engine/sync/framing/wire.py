@@ -115,8 +115,19 @@ class Reader:
         self, what: str, *, count_min: int = 0, count_max: int, ascending: bool
     ) -> tuple[RecordHash, ...]:
         """An array of 32-byte hashes without repetition."""
-        count = self.array(what, count_min=count_min, count_max=count_max, item_bytes=_HASH_BYTES)
         data, start = self._data, self._at
+        head = data[start : start + 1]
+        if head == b"\x91" and count_min <= 1 <= count_max:
+            # One hash, as most lists have: in one step.
+            end = start + 1 + _HASH_BYTES
+            if data[start + 1 : start + 3] == _HASH_HEAD and end <= len(data):
+                self._at = end
+                return (RecordHash(data[start + 3 : end]),)
+        elif head == b"\x90" and not count_min:
+            self._at = start + 1
+            return ()
+        count = self.array(what, count_min=count_min, count_max=count_max, item_bytes=_HASH_BYTES)
+        start = self._at
         self._at = end = start + count * _HASH_BYTES
         # No step of Python for each: a message may have many thousands.
         heads = (data[start:end:_HASH_BYTES], data[start + 1 : end : _HASH_BYTES])

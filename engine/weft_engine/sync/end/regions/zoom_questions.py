@@ -9,7 +9,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from weft_engine.names import ContextName, Position, RecordHash
-from weft_engine.storage import ancestry, reading
+from weft_engine.storage import ancestry, context_rows, reading
 from weft_engine.storage.ancestry import Chains
 
 
@@ -45,17 +45,17 @@ class ChainsRead:
 
 def read_shared(connection: sqlite3.Connection, question: ReadShared) -> SharedRead:
     """All of them together: most lists are one hash long."""
-    states = reading.contexts_named(connection, [name for name, _ in question.lists])
-    ids = reading.context_ids_of(
-        connection, [one for _, hashes in question.lists for one in hashes]
-    )
+    ids = context_rows.ids_of(connection, [name for name, _ in question.lists])
+    places = reading.places_of(connection, [one for _, hashes in question.lists for one in hashes])
     held: list[frozenset[RecordHash] | None] = []
     for name, hashes in question.lists:
-        state = states.get(name)
-        if state is None or not state.records:
+        id_ = ids.get(name)
+        if id_ is None:
             held.append(None)
         else:
-            held.append(frozenset(one for one in hashes if ids.get(one) == state.id))
+            held.append(
+                frozenset([one for one in hashes if one in places and places[one][0] == id_])
+            )
     return SharedRead(question, tuple(held))
 
 

@@ -484,6 +484,8 @@ def _bits(hashes: Sequence[RecordHash], held: Collection[RecordHash] | None) -> 
     """Nothing at all if nothing of the context is here."""
     if held is None:
         return b""
+    if len(hashes) == 1:
+        return b"\x01" if hashes[0] in held else b"\x00"
     bits = bytearray((len(hashes) + 7) // 8)
     for at, hash_ in enumerate(hashes):
         if hash_ in held:
