@@ -103,7 +103,7 @@ def _results(seeds: range, kind: Kind | None, jobs: int) -> Iterator[Result]:
     if jobs <= 1:
         gc.freeze()
         for seed in seeds:
-            yield run(seed, kind=kind)
+            yield _run(seed, kind)
         return
     with Selector() as selector:
         for job in range(jobs):
@@ -127,11 +127,18 @@ def _results(seeds: range, kind: Kind | None, jobs: int) -> Iterator[Result]:
                     raise SystemExit(f"a process of the simulator ended with {process.returncode}")
 
 
+def _run(seed: int, kind: Kind | None) -> Result:
+    """One of many: its world, which is full of cycles, goes with it."""
+    result = run(seed, kind=kind)
+    gc.collect()
+    return result
+
+
 def _part(text: str, kind: Kind | None) -> int:
     """Histories for another process: one line of JSON for each."""
     gc.freeze()
     for seed in range(*map(int, text.split(":"))):
-        result = run(seed, kind=kind)
+        result = _run(seed, kind)
         print(json.dumps([getattr(result, name) for name in Result.__slots__]), flush=True)
     return 0
 

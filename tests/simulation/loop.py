@@ -72,6 +72,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._steps = 0
         self._delays = random.Random(f"delays-{seed}")
         self._queues: dict[Executor, float] = {}
+        self._timers: list[tuple[float, int, events.TimerHandle]] = []
+        """A heap, of one's time and how many were made before it."""
+        self._made = 0
         self.slowness = 0.001
         """About what a hop to what runs beside the loop takes, in seconds."""
         self.seconds_max = _SECONDS_MAX
@@ -90,18 +93,34 @@ class VirtualLoop(asyncio.BaseEventLoop):
         draw = self._delays.random()
         return self.slowness * (draw if draw < 0.95 else 40 * (draw - 0.9))
 
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> events.TimerHandle:
+        timer = events.TimerHandle(when, callback, args, self, context)
+        self._made += 1
+        # Tuples compare much faster than handles.
+        heapq.heappush(self._timers, (when, self._made, timer))
+        return timer
+
+    def close(self) -> None:
+        super().close()
+        self._timers.clear()
+
     def _run_once(self) -> None:
         ready = self._ready  # type: ignore[attr-defined]
-        scheduled = self._scheduled  # type: ignore[attr-defined]
+        timers = self._timers
         if not ready:
-            while scheduled and scheduled[0]._cancelled:
-                heapq.heappop(scheduled)._scheduled = False
-            if not scheduled:
+            while timers and timers[0][2]._cancelled:
+                heapq.heappop(timers)
+            if not timers:
                 raise Stuck("nothing is left to happen")
-            self._now = max(self._now, scheduled[0].when())
-            while scheduled and scheduled[0].when() <= self._now:
-                handle = heapq.heappop(scheduled)
-                handle._scheduled = False
+            self._now = now = max(self._now, timers[0][0])
+            while timers and timers[0][0] <= now:
+                handle = heapq.heappop(timers)[2]
                 if not handle._cancelled:
                     ready.append(handle)
         for _ in range(len(ready)):
