@@ -130,8 +130,12 @@ ASKED_IDLE_MS: Final = 5_000
 """What one link was asked for is asked of others if nothing has come for so long,"""
 ASKED_LONGEST_MS: Final = 300_000
 """and a context that others wait to be asked for after this in any case."""
+ASKED_STILL_MS: Final = 10_000
+"""Or after this, if nothing came of the context and little of all that the link was asked for:"""
+ASKED_BYTES_PER_S: Final = 64 * KIB
+"""less than this of records that were new."""
 ASKED_IDLE_STEP_MS: Final = 1_500
-"""As much of ASKED_IDLE_MS passes at once at most: ticks are a second apart, and a machine that is
+"""As much of these times passes at once at most: ticks are a second apart, and a machine that is
 busy for longer has not heard what came."""
 ANNOUNCED_HASHES_MAX: Final = 131_072
 """Frontier hashes that a peer may announce on one link before their records have come, one for each

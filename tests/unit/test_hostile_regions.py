@@ -9,8 +9,7 @@ import pytest
 
 from tests.linked import NOW_MS, End, Store, cut, link, settle, stores
 from weft_engine.limits import (
-    ASKED_IDLE_MS,
-    ASKED_LONGEST_MS,
+    ASKED_STILL_MS,
     FORMAT_VERSION,
     LIVE_REGIONS_MAX,
 )
@@ -107,20 +106,21 @@ def test_who_is_asked_and_sends_something_else_makes_way() -> None:
     async def run() -> None:
         async with stores(3) as (a, b, c):
             await a.write(NAME, "one")
-            others = [Records(0, None, await one_record(b, f"other/{n}"), ()) for n in range(8)]
+            seconds = ASKED_STILL_MS // 1000
+            others = [
+                Records(0, None, await one_record(b, f"other/{n}"), ()) for n in range(seconds + 1)
+            ]
             dead = await greeted(c)
             await told(dead, Frontier(NAME, UNKNOWN[:1], ()), Compared(1))
             alive = link(a, c, regions=("a", "eu"))
             await settle(alive)
             assert await c.hashes() == []
             for serial, message in enumerate(others, 1):
-                is_last = serial == len(others)
-                now_ms = ASKED_LONGEST_MS if is_last else (serial - 1) * (ASKED_IDLE_MS - 1000)
                 items = (b.key.sign(await tip(b, serial - 1)),)
                 await told(dead, Records(serial, None, message.records, items))
                 await settle(alive)
                 assert len(await c.hashes()) == serial, "only what the other has sent"
-                dead.session.tick(now_ms)
+                dead.session.tick(1000 * serial)
             assert dead.session.end is None
             await settle(alive)
             assert set(await a.hashes()) <= set(await c.hashes())

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.linked import End, Store, cut, link, settle, stores
-from weft_engine.limits import ASKED_IDLE_MS
+from weft_engine.limits import ASKED_IDLE_MS, ASKED_LONGEST_MS, ASKED_STILL_MS
 from weft_engine.names import ContextName, RecordHash
 from weft_engine.sync.end.regions.claims import Claims
 from weft_engine.sync.end.session import Session
@@ -124,6 +124,44 @@ def test_one_is_asked_and_then_the_next() -> None:
     assert one.freed_of == [NAME]
     claims.leave(one)
     assert claims.take(NAME, other)
+
+
+def tick(claims: Claims, asker: Asker, *seconds: int, is_slow: bool) -> None:
+    for second in seconds:
+        claims.tick(asker, 1000 * second, passed_ms=1000, is_slow=is_slow)
+
+
+def test_who_brings_something_else_makes_way_and_is_asked_for_little() -> None:
+    claims, one, other = Claims(), Asker(), Asker()
+    for asker in (one, other):
+        claims.join(asker)
+    second, third = ContextName("c/2"), ContextName("c/3")
+    for context in (NAME, second):
+        assert claims.take(context, one)
+    still_s, longest_s = ASKED_STILL_MS // 1000, ASKED_LONGEST_MS // 1000
+    tick(claims, one, *range(2 * still_s), is_slow=True)
+    for context in (NAME, second):
+        assert not claims.take(context, other), "for whom nobody waits it is kept"
+    tick(claims, one, *range(2 * still_s), is_slow=False)
+    assert other.freed_of == [], "it may be busy with others that it was asked for"
+    assert claims.came(NAME, one)
+    tick(claims, one, 2 * still_s, is_slow=True)
+    assert other.freed_of == [second]
+    assert not claims.has_room(one)
+    assert claims.has_room(other)
+    for now_s in range(2 * still_s, longest_s - 1):
+        assert claims.came(NAME, one)
+        tick(claims, one, now_s, is_slow=True)
+    assert other.freed_of == [second], "something comes of it"
+    claims.brought(NAME, one)
+    assert other.freed_of == [second, NAME]
+    assert claims.has_room(one), "it has brought all of one"
+    assert claims.take(third, one)
+    assert not claims.take(third, other)
+    tick(claims, one, 0, is_slow=False)
+    tick(claims, one, longest_s, is_slow=False)
+    assert other.freed_of == [second, NAME, third]
+    assert not claims.came(NAME, one)
 
 
 def test_who_is_asked_and_sends_nothing_makes_way() -> None:

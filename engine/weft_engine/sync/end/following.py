@@ -6,9 +6,9 @@ Must never know: frames' bytes, the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from weft_engine.names import RecordHash
+from weft_engine.names import ContextName, RecordHash
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
@@ -38,6 +38,8 @@ class Following:
         """Acknowledgements wait for `acknowledge`, or until there are many of them."""
         self.came: set[RecordHash] = set()
         """Committed just now, from the peer; `told` has not been called for them."""
+        self.on_came: Callable[[ContextName, int], None] | None = None
+        """Told of the context and the payload's bytes of each of them."""
 
     def end(self) -> None:
         """The link has ended: nothing is sent any more."""
@@ -64,6 +66,9 @@ class Following:
             self._cursors.came(came)
         if self._has_ended:
             return False
+        if came and self.on_came is not None:
+            for one in came:
+                self.on_came(one.record.envelope.context, len(one.record.payload))
         self.came.update([one.record.hash for one in came])
         return self._acknowledge()
 

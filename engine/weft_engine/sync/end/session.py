@@ -145,6 +145,8 @@ class Session:
         self.following = Following(
             self._subject, self.sending, self.incoming, self.cursors, self.tickets
         )
+        if zooming is not None:
+            self.following.on_came = zooming.came
         self.progress = Progress(self._subject, outgoing, self.incoming, self.cursors)
         self._pulse = Pulse()
         self.between = BetweenRegions(

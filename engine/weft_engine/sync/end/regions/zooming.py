@@ -31,8 +31,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from weft_engine.limits import (
+    ASKED_BYTES_PER_S,
     ASKED_IDLE_MS,
     ASKED_IDLE_STEP_MS,
+    ASKED_STILL_MS,
     CONTEXTS_PER_QUESTION,
     HELD_ENTRY_BYTES,
     HELD_HASH_BYTES,
@@ -149,6 +151,10 @@ class Zooming:
         self._has_heard_all = False
         self._idle_ms = 0
         """For how long nothing came, as far as anything could be heard."""
+        self._slow_ms = 0
+        """For how long little came of what the peer was asked for."""
+        self._brought_bytes = 0
+        """Of that, since the last tick."""
         self._ticked_ms: int | None = None
         self._has_ended = False
 
@@ -342,7 +348,7 @@ class Zooming:
     def arrived(self, context: ContextName) -> None:
         """All that the peer announced of it is here."""
         self._idle_ms = 0
-        self._claims.done(context, self)
+        self._claims.brought(context, self)
         if context in self._rest:
             self._again[context] = None
         if self._asks or self._again:
@@ -352,18 +358,28 @@ class Zooming:
         """Something came of what the peer was asked for, or about it."""
         self._idle_ms = 0
 
+    def came(self, context: ContextName, size: int) -> None:
+        """Something new that the peer has brought is journaled."""
+        if self._claims.came(context, self):
+            self._brought_bytes += size
+
     def freed(self, context: ContextName, /) -> None:
         """As `Claimant.freed`: what came from others is looked up first."""
         self._look(context, self._contexts[context], self._contexts[context].announced)
         self._wake()
 
     def tick(self, now_ms: int) -> None:
-        self._claims.tick(self, now_ms)
         since_ms = 0 if self._ticked_ms is None else now_ms - self._ticked_ms
         self._ticked_ms = now_ms
         # What came and waits here for its turn is not the peer's delay. Nor is a machine that
         # stood still: what came meanwhile is only read after this.
-        self._idle_ms += min(since_ms, ASKED_IDLE_STEP_MS)
+        passed_ms = min(since_ms, ASKED_IDLE_STEP_MS)
+        is_quick = self._brought_bytes * 1000 >= ASKED_BYTES_PER_S * max(passed_ms, 1)
+        self._brought_bytes = 0
+        self._slow_ms = 0 if is_quick else self._slow_ms + passed_ms
+        is_slow = self._slow_ms >= ASKED_STILL_MS
+        self._claims.tick(self, now_ms, passed_ms=passed_ms, is_slow=is_slow)
+        self._idle_ms += passed_ms
         if self._arriving.is_taking:
             self._idle_ms = 0
         if self._idle_ms >= ASKED_IDLE_MS:
