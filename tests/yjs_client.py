@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -72,6 +72,14 @@ class YjsClient:
                     await self._changed.wait()
         except TimeoutError:
             raise AssertionError(f"not in {TIMEOUT_S} s: {what}; closed: {self.close}") from None
+
+    async def wait(self, seconds: float) -> None:
+        """For so long, unless it is closed before."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.close is None:
+                    self._changed.clear()
+                    await self._changed.wait()
 
     async def synced(self) -> None:
         await self.until(lambda: self.is_synced, "synced")

@@ -6,12 +6,13 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pycrdt
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 import weft
 from tests.command_line import weft as run_weft
@@ -197,6 +198,49 @@ async def test_a_quiet_client_is_asked_when_what_it_builds_on_has_come(
         await quiet.until(lambda: quiet.frames[-1][:2] == b"\x00\x00", "asked for what is lacking")
         await other.websocket.send(wire.edited(first))
         await other.until(lambda: other.text("n") == "first second", "both are stored")
+
+
+async def test_who_writes_upon_what_does_not_come_is_told(relay: RunningRelay) -> None:
+    """It would see what it types and believe that it is stored."""
+    document: pycrdt.Doc[Any] = pycrdt.Doc(client_id=78)
+    note = document.get("note:n", type=pycrdt.Text)
+    note += "never sent. "
+    async with yjs_client(relay.url, "upon", document=document, answers=False) as client:
+        await client.synced()
+        while client.close is None:
+            with suppress(ConnectionClosed):
+                await client.edit("n", len(note), "x")
+            await client.wait(0.3)
+        code, reason = await client.closed()
+    assert (code, reason) == (
+        1013,
+        "not stored: it builds on what client 78 wrote before its clock 12, which is not here",
+    )
+    assert await stored_records(relay, "upon") == 0
+    async with (
+        yjs_client(relay.url, "upon") as reader,
+        yjs_client(relay.url, "upon", document=document),
+    ):
+        await reader.until(lambda: reader.text("n") == str(note), "it is stored when it is said")
+
+
+async def test_who_may_only_read_may_wait_for_something(
+    guarded: RunningRelay, key_file: Path
+) -> None:
+    """What its document can't show is not its word, and no reason to send it away."""
+    gone: pycrdt.Doc[Any] = pycrdt.Doc(client_id=77)
+    text = gone.get("note:n", type=pycrdt.Text)
+    text += "first "
+    before = gone.get_state()
+    text += "second"
+    reads = f"?token={token(key_file, 'read')}"
+    async with yjs_client(guarded.url, "ro/waits", query=reads, answers=False) as reader:
+        await reader.synced()
+        await reader.websocket.send(wire.step2(gone.get_update(before)))
+        await reader.show(1, 0, "{}")
+        await reader.until(lambda: 1 in reader.states, "it is still there")
+        await reader.websocket.send(wire.edited(gone.get_update(before)))
+        assert (await reader.closed())[0] == 4403
 
 
 async def test_a_client_that_has_everything_writes_nothing(relay: RunningRelay) -> None:

@@ -7,7 +7,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import pycrdt
 import pytest
 
 import weft
@@ -17,6 +19,7 @@ from tests.yjs_clients.browser import FAMILIES, Family, browser
 from tests.yjs_clients.slow_line import slow_line
 from weft_server.door.token_keys import make_key_file, read_keys
 from weft_server.door.tokens import mint
+from weft_server.yjs import wire
 
 families = pytest.mark.parametrize("family", FAMILIES)
 
@@ -111,6 +114,43 @@ async def test_tabs_that_share_updates_store_them_once(relay: RunningRelay, fami
             await other.until(client=ids[2], state={"tab": 2})
             await other.until(client=ids[0], state={"tab": 0})
             assert not found["pending"]
+
+
+@families
+async def test_what_is_typed_beside_what_a_document_waits_for_is_stored(
+    relay: RunningRelay, family: Family
+) -> None:
+    """A neighbour has shared its second word, and went before it could share its first."""
+    gone: pycrdt.Doc[Any] = pycrdt.Doc(client_id=77)
+    text = gone.get("note:gone", type=pycrdt.Text)
+    text += "first "
+    first, before = gone.get_update(), gone.get_state()
+    text += "second"
+    room = f"waits/{family}"
+    async with browser(family) as node, browser(family) as elsewhere:
+        tab = await node.open(relay.url, room, connect=False)
+        await tab.do("apply", update=gone.get_update(before).hex())
+        assert (await tab.look())["pending"]
+        await tab.insert("n", 0, "typed offline, ")
+        await tab.do("connect")
+        await tab.synced()
+        other = await elsewhere.open(relay.url, room)
+        await other.until(synced=True, note="n", text="typed offline, ")
+        await tab.insert("n", -1, "and then online, ")
+        await other.until(note="n", text="typed offline, and then online, ")
+        assert not (await other.look())["pending"], "what nobody can show is not passed on"
+        # It comes back, it types on, and what it waits for comes from somebody else.
+        await tab.do("disconnect")
+        await tab.insert("n", -1, "and so on.")
+        await tab.do("connect")
+        await other.until(note="n", text="typed offline, and then online, and so on.")
+        async with yjs_client(relay.url, room) as finder:
+            await finder.synced()
+            await finder.websocket.send(wire.edited(first))
+            for one in (tab, other):
+                found = await one.until(note="gone", text="first second")
+                assert not found["pending"]
+        assert (await tab.look())["closed"] is None
 
 
 @families

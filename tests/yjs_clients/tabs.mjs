@@ -66,6 +66,9 @@ class Tab {
     else events(this.doc).set(key, value)
   }
 
+  // As if a neighbour that is gone now had told of it.
+  apply({ update }) { Y.applyUpdate(this.doc, Buffer.from(update, 'hex'), 'neighbour') }
+
   show({ state }) { this.provider.awareness.setLocalState(state) }
   connect() { this.provider.connect() }
   disconnect() { this.provider.disconnect() }

@@ -73,9 +73,11 @@ class Unready:
         nothing of it was stored for too long."""
         now_s = asyncio.get_running_loop().time()
         since_s = self._writing_since_s.setdefault(member, now_s)
+        before = self._lacked.get(member, {})
+        lacks = _some({**before, **part.lacks, **before})
         if now_s >= since_s + YJS_UNREADY_S:
-            return f"not stored: it builds on {_what(part.lacks)}, which is not here"
-        self._lacked[member] = _some({**part.lacks, **self._lacked.get(member, {})})
+            return f"not stored: it builds on {_what(lacks)}, which is not here"
+        self._lacked[member] = lacks
         self._ask(member)
         return None
 
