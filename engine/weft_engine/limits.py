@@ -403,6 +403,9 @@ YJS_UNREADY_S: Final = 10.0
 """A client that goes on writing is sent away if nothing of that could be stored for so long."""
 YJS_HEARTBEAT_S: Final = 20.0
 """Something is sent at least so often: clients leave after 30 s of silence."""
+YJS_LISTEN_S: Final = 5.0
+"""How often it is looked who was not heard: it is pinged after two such times, and is ended when it
+was not heard for LINK_DEAD_MS, as native links are."""
 YJS_AWARENESS_CLIENTS_MAX: Final = 1024
 """Clients in one awareness message."""
 YJS_AWARENESS_BYTES_MAX: Final = 512 * KIB

@@ -103,6 +103,11 @@ class AcceptedTransport(Hearing):
         self.hold_reading()
         self._protocol.discard()
 
+    def take_heard(self) -> bool:
+        """Whether anything has come since this was asked last, pongs and parts of messages too, or
+        could not, because it was not read."""
+        return self._protocol.take_heard()
+
     def text_received(self) -> None:
         self.closing_code = TEXT_CODE
         self.connection_ended()
@@ -113,6 +118,11 @@ class AcceptedTransport(Hearing):
         """With the code of a bye."""
         wanted = close_code(code) if self.closing_code is None else self.closing_code
         await self.close_with(wanted, close_reason(reason))
+
+    async def cut_off(self, code: int, reason: str) -> None:
+        """As `close_with`, of a peer that is not awaited: it may have gone long ago."""
+        await self.close_with(code, reason)
+        self._protocol.transport.abort()
 
     async def close_with(self, code: int, reason: str = "") -> None:
         """With a websocket close code; harmless when repeated."""

@@ -94,6 +94,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self._message_bytes_max: int = self.config.ws_max_size
         self._large = _large_of.setdefault(self.config, LargeMessages())
         self._is_over = False
+        self._was_heard = True
         self.is_congested = False
         """As `writable`, which it costs a call to ask."""
 
@@ -159,6 +160,13 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         """Of messages that are not whole yet."""
         return len(self._rest) + sum(map(len, self.frames)) + len(self.conn.reader.buffer)
 
+    def take_heard(self) -> bool:
+        """Whether anything has come since this was asked last, pongs and parts of frames too, or
+        could not, because it was not read."""
+        was_heard = self._was_heard or self._is_held or self._is_waiting_turn
+        self._was_heard = False
+        return was_heard
+
     # ---- what comes ---------------------------------------------------------------------------
 
     async def run_asgi(self) -> None:
@@ -187,6 +195,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self.tasks.add(task)
 
     def data_received(self, data: bytes) -> None:
+        self._was_heard = True
         if self._user is not None and self._has_begun and not self._is_odd:
             self._take(data)
             return

@@ -14,12 +14,14 @@ from typing import Final
 from weft_engine.document.offered import Offered, read_offered
 from weft_engine.errors import LinkRefused, MalformedFrame, MalformedUpdate, PeerError, WeftError
 from weft_engine.limits import (
+    LINK_DEAD_MS,
     PRESENCE_PER_CLIENT_LINK_MAX,
     QUARANTINE_ENTRY_BYTES_MAX,
     YJS_ASK_AGAIN_S,
     YJS_AWARENESS_BYTES_S,
     YJS_AWARENESS_STATE_BYTES,
     YJS_INLINE_BYTES,
+    YJS_LISTEN_S,
     YJS_QUEUED_BYTES_MAX,
 )
 from weft_engine.replica.live import LiveDocument
@@ -34,7 +36,7 @@ from weft_server.door.record_rate import RecordRate
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire
 from weft_server.yjs.awareness import read_awareness
-from weft_server.yjs.framing import frame
+from weft_server.yjs.framing import PING, frame
 from weft_server.yjs.member import Member
 from weft_server.yjs.rights import permitted
 from weft_server.yjs.room import Room
@@ -80,6 +82,8 @@ class Connection:
         self._closing: asyncio.Task[None] | None = None
         self._ending: tuple[int, str] | None = None
         self._evidence: list[Refused] = []
+        self._unheard = 0
+        """How often in a row nothing had come when it was listened."""
         self._shown_s = float("-inf")
         self._awareness = RecordRate(
             per_s=YJS_AWARENESS_BYTES_S,
@@ -253,6 +257,22 @@ class Connection:
         self.end(TRY_AGAIN, "the relay's memory is short, and this client holds most of it")
         self._closing = asyncio.create_task(self._close(), name="weft-yjs-closing")
         return self._closing
+
+    def listen(self) -> None:
+        """Called every YJS_LISTEN_S: ping a client that was not heard, whatever it speaks answers
+        by itself; end it if it does not."""
+        if self._transport.take_heard() or self.member.take_progress():
+            self._unheard = 0
+            return
+        self._unheard += 1
+        if self._unheard * YJS_LISTEN_S >= LINK_DEAD_MS / 1000:
+            reason = f"it was not heard for {LINK_DEAD_MS // 1000} s"
+            self.end(TRY_AGAIN, reason)
+            self._closing = asyncio.create_task(
+                self._transport.cut_off(TRY_AGAIN, reason), name="weft-yjs-closing"
+            )
+        elif self._unheard > 1:
+            self._transport.send_prebuilt(PING)
 
     def try_again(self, reason: str) -> None:
         self.end(TRY_AGAIN, reason)

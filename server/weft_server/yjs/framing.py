@@ -10,6 +10,7 @@ from typing import Final
 from weft_engine.limits import YJS_FRAGMENT_BYTES
 from weft_server.websocket_frames import binary_header
 
+PING: Final = b"\x89\x00"
 _FINAL: Final = 0x80
 _BINARY: Final = 0x02
 _CONTINUED: Final = 0x00

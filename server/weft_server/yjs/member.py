@@ -30,6 +30,7 @@ class Member:
         self._pouring: asyncio.Task[None] | None = None
         self.asked_again_s = float("-inf")
         """When it was last asked for what its updates build on."""
+        self._has_progressed = False
 
     @property
     def is_here(self) -> bool:
@@ -59,6 +60,12 @@ class Member:
         assert self._pouring is None, "one message is written after the other"
         self._pouring = asyncio.create_task(self._pour(pieces, then), name="weft-yjs-pour")
 
+    def take_progress(self) -> bool:
+        """Whether some of a large message was taken from us since this was asked last: what comes
+        behind that may be on its way for long."""
+        has_progressed, self._has_progressed = self._has_progressed, False
+        return has_progressed
+
     def leave(self) -> None:
         if self._pouring is not None:
             self._pouring.cancel()
@@ -84,6 +91,7 @@ class Member:
             await self._transport.drained()
         for piece in rest:
             self._transport.send_prebuilt(piece)
+            self._has_progressed = True
             # A client that reads along takes megabytes without a wait: others have their turn.
             await asyncio.sleep(0)
             async with asyncio.timeout(stalls_s):

@@ -13,6 +13,7 @@ from typing import Final
 from weft_engine.limits import (
     YJS_HEARTBEAT_S,
     YJS_IDLE_S,
+    YJS_LISTEN_S,
     YJS_ROOMS_LOADING_MAX,
     YJS_ROOMS_MAX,
 )
@@ -38,6 +39,7 @@ _GOODBYE_S: Final = 2.0
 """What clients may take to go when the relay stops."""
 _TRIM_AFTER: Final = 64
 """Rooms, after whose end the memory that they had is given back to the system."""
+_LISTENED_AT_ONCE: Final = 500
 _ALIVE: Final = frame(wire.aware(NOBODY))
 
 
@@ -148,9 +150,10 @@ class Rooms:
                 connection.end(TRY_AGAIN, "the context can't be loaded now")
 
     async def _keep(self) -> None:
-        """Signs of life for those who hear nothing, an end for rooms that nobody is in."""
+        """Signs of life for those who hear nothing, an end for those of whom nothing is heard and
+        for rooms that nobody is in."""
         loop = asyncio.get_running_loop()
-        last_sign_s = loop.time()
+        last_sign_s = listened_s = loop.time()
         while True:
             await asyncio.sleep(_TICK_S)
             now_s = loop.time()
@@ -159,7 +162,18 @@ class Rooms:
                 last_sign_s = now_s
                 for room in self._rooms.values():
                     room.sign_of_life(_ALIVE)
+            if now_s - listened_s >= YJS_LISTEN_S:
+                listened_s = now_s
+                await self._listen()
             await self._end_idle(now_s)
+
+    async def _listen(self) -> None:
+        """One look at all for a timer of each: most are idle."""
+        for number, connection in enumerate(self.clients()):
+            if number % _LISTENED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if not connection.has_ended:
+                connection.listen()
 
     async def _end_idle(self, now_s: float) -> None:
         for name, left_s in list(self._left_s.items()):
