@@ -192,7 +192,7 @@ class Store:
         wanted = len(links) if relays is None else relays
         if not 1 <= wanted <= len(links):
             raise CallerError(
-                f"the store has {len(links)} links, {wanted} can't be synced",
+                f"{wanted} links can't be synced: the store has {len(links) or 'none'}",
                 hint="connect it to a relay first",
             )
         try:

@@ -72,6 +72,24 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert "--json" in told
 
 
+@pytest.mark.parametrize(
+    ("command", "more", "unknown"),
+    [
+        ("mesh kill", "a b", "b"),
+        ("token show", "x y z", "y z"),
+        ("view", "acme/chat --store s.db --none", "--none"),
+    ],
+)
+def test_too_many_words_show_the_usage_of_their_command(
+    command: str, more: str, unknown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*command.split(), *more.split()])
+    said = capsys.readouterr().err
+    assert f"usage: weft {command} [" in said
+    assert f"weft {command}: error: unrecognized arguments: {unknown}\n" in said
+
+
 def test_help_loads_no_engine_and_no_extra() -> None:
     code = (
         "import sys; sys.argv = ['weft', '--help']\n"

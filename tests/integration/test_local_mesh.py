@@ -206,6 +206,10 @@ def test_what_can_not_be_is_said_in_one_sentence(
         port = taken.getsockname()[1]
         errors = fails("up", "--regions", "1", "--port", str(port))
         assert f"the port {port} of the region r1" in errors
+        errors = fails("up", "--detach", "--regions", "1", "--port", str(port))
+        assert f"the port {port} of the region r1" in errors
+        assert "hint: end the program that listens there" in errors
+        assert not (folder / "r1").exists()
     (tmp_path / "file").write_text("")
     assert "is no folder" in fails("up", folder=tmp_path / "file")
     broken = tmp_path / "broken"

@@ -125,8 +125,22 @@ def _load(where: str) -> Command:
     return cast(Command, getattr(loaded, name) if name else loaded)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Shows the usage of the command that was given too many words, not that of ``weft``."""
+
+    def parse_known_args(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        namespace: argparse.Namespace | None = None,
+    ) -> tuple[argparse.Namespace, list[str]]:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def _parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="weft",
         description="An offline-first context store for LLM applications and agents.",
         epilog="weft COMMAND --help tells more about one command.",

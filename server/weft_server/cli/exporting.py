@@ -16,6 +16,7 @@ from weft_server.cli.branch_option import on_branch
 from weft_server.cli.file_format import add_format
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_prefix, add_store, open_to_read
+from weft_server.cli.wording import counted
 
 if TYPE_CHECKING:
     from weft_engine.replica.replica import Replica
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         return 0
     with _written(target, arguments.store) as write_line:
         count = asyncio.run(_export(arguments, write_line, output))
-    output.say(f"exported {count:,} contexts to {target}")
+    output.say(f"exported {counted(count, 'context')} to {target}")
     output.data({"contexts": count})
     return 0
 

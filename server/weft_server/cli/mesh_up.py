@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weft_engine.errors import CallerError, MachineError
 from weft_server.cli.mesh_folder import add_folder, ask_mesh
 from weft_server.cli.output import Output
+from weft_server.cli.wording import counted
 
 if TYPE_CHECKING:
     from weft_server.local_mesh.mesh import LocalMesh
@@ -25,7 +26,6 @@ _TOPOLOGIES: Final = ("full", "ring", "star", "line")
 _PORT_MAX: Final = 65_535
 _MBIT: Final = 1_000_000 / 8
 _LETTING_GO_S: Final = 15.0
-_SHOWN_BYTES: Final = 2_000
 _INTERRUPTED: Final = 130
 
 
@@ -175,6 +175,8 @@ def _plan(arguments: argparse.Namespace, folder: MeshFolder) -> MeshPlan:
 
 def _detached(arguments: argparse.Namespace, folder: MeshFolder, output: Output) -> int:
     """The same command in a process of its own; return when its mesh is up."""
+    from weft_server.local_mesh.process import last_error
+
     words = [sys.executable, "-m", "weft_server", "mesh", "up", "--json"]
     for name in ("regions", "names", "topology", "delay_ms", "loss", "mbit", "port", "folder"):
         value = getattr(arguments, name)
@@ -198,10 +200,10 @@ def _detached(arguments: argparse.Namespace, folder: MeshFolder, output: Output)
         raise
     if not line:
         code = mesh.wait()
-        said = folder.log.read_bytes()[-_SHOWN_BYTES:].decode(errors="replace").strip()
+        said, hint = last_error(folder.log.read_bytes())
         raise MachineError(
-            f"the mesh ended before it was up, exit code {code}: {said or 'it said nothing'}",
-            hint=f"the regions' logs are in {folder.path}",
+            f"the mesh is not up, exit code {code}: {said}",
+            hint=hint or f"the regions' logs are in {folder.path}",
         )
     # It is to outlive this process, whose end would otherwise be warned of.
     mesh.returncode = 0
@@ -215,8 +217,8 @@ def _detached(arguments: argparse.Namespace, folder: MeshFolder, output: Output)
 def _show(status: dict[str, Any], output: Output) -> None:
     regions = status["regions"]
     output.say(
-        f"{len(regions)} regions, {status['topology']}, {status['delay_ms']:g} ms one way, loss"
-        f" {status['loss']:g}, in {status['folder']}"
+        f"{counted(len(regions), 'region')}, {status['topology']}, {status['delay_ms']:g} ms one"
+        f" way, loss {status['loss']:g}, in {status['folder']}"
     )
     for region in regions:
         output.say(

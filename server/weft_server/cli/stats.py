@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from weft_engine.limits import KIB
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_store, check_path, positive
+from weft_server.cli.wording import counted
 
 if TYPE_CHECKING:
     from weft_engine.storage.usage import ContextUsage, Usage
@@ -87,8 +88,8 @@ def _say_contexts(usage: Usage, limit: int, output: Output) -> None:
     if len(usage.contexts) > limit:
         left = usage.contexts[limit:]
         output.say(
-            f"{_human(sum(context.total for context in left)):>10}  in {len(left):,} more contexts;"
-            " --limit shows more"
+            f"{_human(sum(context.total for context in left)):>10}  in"
+            f" {counted(len(left), 'more context')}; --limit shows more"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.store_file import add_context, add_store, held_context, open_to_read
-from weft_server.cli.wording import body, utc_time
+from weft_server.cli.wording import body, counted, utc_time
 
 NAME: Final = "summaries"
 HELP: Final = "show the summaries of a context and which of them stands"
@@ -51,7 +51,7 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         )
         late = f", {one.late:,} late" if one.late else ""
         output.say(
-            f"{utc_time(one.time_ms)}  {one.state.value} · {one.count:,} messages{late}"
+            f"{utc_time(one.time_ms)}  {one.state.value} · {counted(one.count, 'message')}{late}"
             f" · {one_line(one.by)}  {one.id}"
         )
         if one.reason is not None:

@@ -17,6 +17,7 @@ from weft_engine.errors import CallerError, LinkRefused
 from weft_server.cli.output import Output
 from weft_server.cli.store_file import add_store, open_to_write
 from weft_server.cli.token_option import add_token, token_of
+from weft_server.cli.wording import counted
 
 if TYPE_CHECKING:
     from weft_engine.names import ContextName
@@ -157,8 +158,8 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
             stop_counting()
     took_s = round(time.monotonic() - began_s, 3)
     output.say(
-        f"{arguments.store} and {url} are in step: {contexts:,} contexts,"
-        f" {arrivals.records:,} records received, {took_s} s"
+        f"{arguments.store} and {url} are in step: {counted(contexts, 'context')},"
+        f" {counted(arrivals.records, 'record')} received, {took_s} s"
     )
     if outside:
         named = ", ".join(map(repr, outside[:_NAMED_MAX]))

@@ -12,7 +12,7 @@ from weft_server.cli.branch_option import add_branch, on_branch
 from weft_server.cli.output import Output, one_line
 from weft_server.cli.policy_option import add_policy, policy_of
 from weft_server.cli.store_file import add_context, add_store, held_context, open_to_read, positive
-from weft_server.cli.wording import body, chat_text
+from weft_server.cli.wording import body, chat_text, counted
 
 if TYPE_CHECKING:
     from weft_engine.views.view import View
@@ -106,7 +106,7 @@ def show_messages(view: View, output: Output, *, full: bool) -> None:
         output.say()
     spec = view.spec
     left_out = "" if not view.left_out else f", {view.left_out:,} older ones left out"
-    output.say(f"{one_line(view.context)}: {len(view.ids):,} messages{left_out}")
+    output.say(f"{one_line(view.context)}: {counted(len(view.ids), 'message')}{left_out}")
     output.say(
         f"{view.used_tokens:,} tokens used and {spec.reserved:,} reserved of {spec.budget:,};"
         f" {'needs' if view.needs_compaction else 'needs no'} compaction"

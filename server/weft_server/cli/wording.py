@@ -18,6 +18,11 @@ _CHARS_MAX: Final = 1_200
 _INDENT: Final = "    "
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 message``, ``2,000 messages``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def utc_time(time_ms: int) -> str:
     """``2026-11-20 13:05:09Z``; a clock that is wildly wrong shows as its number."""
     try:

@@ -123,8 +123,9 @@ class LocalMesh:
         `down` is for whatever has been started by then."""
         for proxy in self._proxies.values():
             await proxy.open()
-        for name, region in self.regions.items():
+        for region in self.regions.values():
             _check_free(region)
+        for name, region in self.regions.items():
             try:
                 region.folder.mkdir(parents=True, exist_ok=True)
                 self.folder.config(name).write_text(

@@ -90,11 +90,19 @@ class Child:
         return await self._process.wait()
 
     def last_words(self) -> str:
-        """What it last wrote to stderr."""
+        """What it last wrote to stderr, in one line."""
         with self._log.open("rb") as log:
             log.seek(self._log_bytes)
-            said = log.read()[-_SHOWN_BYTES:].decode(errors="replace").strip()
-        return said or "it said nothing"
+            message, hint = last_error(log.read())
+        return f"{message} (hint: {hint})" if hint else message
+
+
+def last_error(said: bytes) -> tuple[str, str]:
+    """The message and the hint of the error that a command of ours wrote last, each in one line; of
+    anything else, its end and no hint."""
+    text = said[-_SHOWN_BYTES:].decode(errors="replace").strip()
+    message, _, hint = text.rpartition("weft: ")[2].partition("\nhint: ")
+    return " ".join(message.split()) or "it said nothing", " ".join(hint.split())
 
 
 async def start(name: str, module: str, arguments: Sequence[str], folder: Path) -> Child:

@@ -83,6 +83,11 @@ class Region:
                 f" {self._child.last_words()}",
                 hint="start it again when this machine is less busy",
             ) from None
+        except MachineError as error:
+            await self._child.kill()
+            raise MachineError(
+                error.message, hint=f"mend that, and try again: weft mesh start {self.name}"
+            ) from None
         except BaseException:
             await self._child.kill()
             raise

@@ -39,8 +39,9 @@ def _head(found: Mapping[str, Any]) -> Iterator[str]:
     store = str(found.get("store") or _UNKNOWN)[:16]
     yield (
         f"region {found.get('region')}, store {store}, up {_time(found.get('up_ms'))}:"
-        f" {_count(found.get('position'))} records in {_count(found.get('contexts'))} contexts,"
-        f" {_count(found.get('links'))} open links"
+        f" {_counted(found.get('position'), 'record')} in"
+        f" {_counted(found.get('contexts'), 'context')},"
+        f" {_counted(found.get('links'), 'open link')}"
     )
     waiting, kept = found.get("waiting") or {}, found.get("quarantine") or {}
     forks, skewed = found.get("equivocations") or {}, found.get("skewed") or {}
@@ -126,6 +127,10 @@ def _count(value: int | None) -> str:
     return _UNKNOWN if value is None else f"{value:,}"
 
 
+def _counted(value: int | None, noun: str) -> str:
+    return f"{_count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def _part(looked_at: float | None) -> str:
     """That not all was looked at yet."""
     return "" if looked_at is None or looked_at >= 1 else f" (looked at {looked_at:.0%})"
@@ -165,6 +170,6 @@ def _compared(cost: Mapping[str, Any] | None) -> str:
     if cost is None:
         return _UNKNOWN
     return (
-        f"{cost.get('differed', 0):,} differed, {cost.get('messages', 0):,} messages,"
+        f"{cost.get('differed', 0):,} differed, {_counted(cost.get('messages', 0), 'message')},"
         f" {_size(cost.get('bytes', 0))}"
     )

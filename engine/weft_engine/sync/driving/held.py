@@ -89,7 +89,8 @@ async def until_held(
                 raise wish.too_few
             if timeout is not None:
                 raise TimeoutError(
-                    f"not in {regions} regions after {timeout:g} s: {wish.how_it_is()}"
+                    f"not in {regions} region{'s' if regions > 1 else ''} after {timeout:g} s:"
+                    f" {wish.how_it_is()}"
                 )
             were_too_few = wish.too_few is not None
     finally:
