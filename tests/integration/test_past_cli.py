@@ -131,7 +131,7 @@ def test_view_at_a_time_a_cut_and_a_trace(here: Here) -> None:
     assert sent["receipt"]["spec"]["budget"] == 500
     asked = here("view", "acme/chat", "--json", "--at", "call-1", "--budget", "600").json()
     assert asked["receipt"]["spec"]["budget"] == 600
-    assert "acme/chat: 1 messages" in here("view", "acme/chat", "--at", "2024-11-20").out
+    assert "acme/chat: 1 message" in here("view", "acme/chat", "--at", "2024-11-20").out
 
 
 def test_note(here: Here) -> None:

@@ -103,7 +103,7 @@ def test_what_the_token_does_not_cover_is_named(
     words = ("sync", "--store", store, "--until-synced", "--token", token, relay.url)
     run = weft(*words)
     assert run.code == 0, run.err
-    assert "1 contexts" in run.out
+    assert "1 context," in run.out
     assert "does not cover" in run.err
     assert "'b'" in run.err
     said = weft(*words, "--json").json()
