@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ async def peer_of(relay: RunningRelay, name: str) -> dict[str, Any]:
 async def test_a_region_that_was_away_and_one_that_comes_late_get_all(tmp_path: Path) -> None:
     """Two regions dial each other and have one link; one is killed while the other is written to,
     comes back and catches up; then a third one joins."""
-    with regions(tmp_path, ["eu", "us"], [("eu", "us"), ("us", "eu")]) as relays:
+    both = [("eu", "us"), ("us", "eu")]
+    with regions(tmp_path, ["eu", "us"], both) as relays, ExitStack() as again:
         eu, us = relays["eu"], relays["us"]
 
         async def are_level() -> bool:
@@ -67,6 +69,20 @@ async def test_a_region_that_was_away_and_one_that_comes_late_get_all(tmp_path: 
             assert away["lag_records"] == 5
             assert away["lag_ms"] > 0
             assert away["direction"] is None
+
+            # Who begins anew while it is away knows what it lacks.
+            await asyncio.to_thread(eu.end)
+            eu = await asyncio.to_thread(eu.again)
+            again.callback(eu.end)
+            still = await peer_of(eu, "us")
+            assert still["lag_records"] == 5
+            assert still["lag_ms"] >= away["lag_ms"]
+            (known,) = (await mesh_of(eu))["regions"]
+            assert (known["name"], known["lag_records"]) == ("us", 5)
+            assert known["heard_ms"] < (await mesh_of(eu))["now_ms"]
+            shown = await asyncio.to_thread(run_weft, "mesh", "status", "--url", eu.url)
+            assert shown.out.splitlines()[-1].startswith("us          5")
+            assert shown.out.rstrip().endswith(" ago")
 
             us = await asyncio.to_thread(us.again)
             try:

@@ -43,7 +43,11 @@ FOUND: dict[str, Any] = {
         },
         {"name": "ap", "state": "refused", "why": "it is region sa", "hint": "put it right"},
     ],
-    "regions": [{"name": "us", "lag_records": 1500, "lag_ms": 90_000}],
+    "regions": [
+        {"name": "us", "lag_records": 1500, "lag_ms": 90_000, "heard_ms": 1_700_000_000_000},
+        {"name": "za", "lag_records": 3, "lag_ms": 900, "heard_ms": 1_699_996_400_000},
+        {"name": "zz"},
+    ],
     "refused": [{"region": "ap", "place": "10.0.0.7", "why": "no right", "at_ms": 0}],
 }
 
@@ -63,8 +67,10 @@ def test_the_account_has_a_line_for_each_thing() -> None:
         "         -       -                                -",
         "ap: it is region sa (hint: put it right)",
         "",
-        "region  lacks     for",
-        "us      1,500  90.0 s",
+        "region  lacks     for  last heard of",
+        "us      1,500  90.0 s            now",
+        "za          3  900 ms     60 min ago",
+        "zz          -       -              -",
         "ALARM clock: this relay's clock is wrong",
         "refused, 1970-01-01T00:00:00Z: region ap at 10.0.0.7: no right",
     ]

@@ -24,6 +24,22 @@ def test_it_tells_since_when_the_oldest_missing_record_is_here() -> None:
     assert line.waits_s(Position(3), 106.0) == 6.0  # at least: it was here before this began
 
 
+def test_what_was_known_before_it_began_counts() -> None:
+    known = [(Position(7), 80.0), (Position(3), 50.0), (Position(10), 99.0), (Position(7), 70.0)]
+    line = Timeline(Position(10), 100.0, known)
+    assert line.head == 10
+    assert line.waits_s(Position(3), 101.0) == 51.0
+    assert line.waits_s(Position(6), 101.0) == 51.0
+    assert line.waits_s(Position(7), 101.0) == 31.0
+    assert line.waits_s(Position(10), 101.0) == 0.0
+    line.grew(Position(11), 102.0)
+    assert line.waits_s(Position(10), 103.0) == 1.0
+    # A clock that was wrong then does no harm.
+    odd = Timeline(Position(10), 100.0, [(Position(3), 500.0), (Position(7), -5.0)])
+    assert odd.waits_s(Position(3), 100.0) == 0.0
+    assert odd.waits_s(Position(7), 101.0) == 1.0
+
+
 def test_nothing_new_changes_nothing() -> None:
     line = Timeline(Position(5), 0.0)
     line.grew(Position(5), 9.0)

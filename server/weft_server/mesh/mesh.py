@@ -9,18 +9,23 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from weft_engine.errors import LinkRefused
+from weft_engine.errors import LinkRefused, MachineError
 from weft_engine.limits import CHECK_EVERY_S
+from weft_engine.names import Position
 from weft_engine.replica.checking import Difference
 from weft_engine.replica.replica import Replica
+from weft_engine.storage.known_regions import load_regions, save_regions
 from weft_engine.storage.ledger import Stored
 from weft_engine.storage.reading import last_position
 from weft_engine.sync.driving.link import Link
 from weft_engine.sync.framing.messages import ByeCode, Hello
+from weft_engine.sync.interest import EVERYTHING
 from weft_server.mesh.audit import Audit
 from weft_server.mesh.clocks import alarm, offset_ms
+from weft_server.mesh.memory import Memory
 from weft_server.mesh.peer_config import PeerConfig
 from weft_server.mesh.peers import Make, Peers, Run
 from weft_server.mesh.region_links import RegionLinks, Via
@@ -30,6 +35,10 @@ from weft_server.operator_log import LOGGER
 
 _LOG: Final = logging.getLogger(LOGGER)
 LOOK_S: Final = 1.0
+SAVE_EVERY_S: Final = 10.0
+"""What is known of other regions is saved so often at most, if one holds more;"""
+SAVE_AT_LEAST_S: Final = 60.0
+"""and so often in any case: when they were heard of last."""
 
 
 def _say_difference(found: Difference) -> None:
@@ -65,6 +74,9 @@ class Mesh:
         self.peers = Peers(peers, replica, self.links, make=make, run=run, random=random)
         self.timeline: Timeline | None = None
         """None before `keep`."""
+        self.memory = Memory()
+        self._saved: dict[str, tuple[Position | None, bytes]] = {}
+        self._saved_s = float("-inf")
         self.audit = Audit(replica.path)
         self._clock_alarm: str | None = None
         self._began_s = asyncio.get_running_loop().time()
@@ -122,8 +134,7 @@ class Mesh:
 
     async def keep(self) -> None:
         """Dial the peers and look after all links, until this is cancelled."""
-        began = await self.replica.journal.read(last_position)
-        self.timeline = Timeline(began, asyncio.get_running_loop().time())
+        await self._recall()
         stop = self.replica.journal.listen(self._committed)
         try:
             async with asyncio.TaskGroup() as group:
@@ -133,6 +144,16 @@ class Mesh:
                 group.create_task(self.check(), name="weft-mesh-check")
         finally:
             stop()
+            await self._save()
+
+    def remember(self) -> None:
+        """Bring `memory` up to date."""
+        self.memory.look(
+            self.replica.reach.holders(EVERYTHING),
+            self.standings.of,
+            since_ms=self._since_ms,
+            now_ms=self.replica.now_ms(),
+        )
 
     async def check(self, *, every_s: float = CHECK_EVERY_S) -> None:
         """Compare our event indexes with those of the linked regions, until this is cancelled."""
@@ -141,6 +162,55 @@ class Mesh:
         )
 
     # ---- inside -------------------------------------------------------------------------------
+
+    async def _recall(self) -> None:
+        """Begin with what was known before this relay began."""
+        store = self.replica.identity.store
+        found = await self.replica.journal.read(partial(load_regions, store=store))
+        began = await self.replica.journal.read(last_position)
+        now_s, now_ms = asyncio.get_running_loop().time(), self.replica.now_ms()
+        configured = {peer.config.name for peer in self.peers.all}
+        self.memory.recall(found, configured=configured, now_ms=now_ms)
+        for one in self.memory:
+            if one.store and self.standings.of(one.name) is None:
+                self.standings.recall(one)
+        self.replica.reach.configure(name for name in self.memory.names if name != self.region)
+        self.timeline = Timeline(
+            began,
+            now_s,
+            [
+                (one.upto, now_s - (now_ms - one.since_ms) / 1000)
+                for one in self.memory
+                if one.upto is not None
+            ],
+        )
+
+    async def _save(self) -> None:
+        """Keep what is known for when this relay begins anew. A disk that is full now may have
+        room later, and whoever writes then is told of it."""
+        self.remember()
+        store = self.replica.identity.store
+        try:
+            await self.replica.journal.write(
+                partial(save_regions, regions=tuple(self.memory), store=store)
+            )
+        except MachineError as error:
+            _LOG.warning("what is known of other regions can't be saved: %s", error)
+
+    async def _save_in_time(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        known = {one.name: (one.upto, one.store) for one in self.memory}
+        every_s = SAVE_AT_LEAST_S if known == self._saved else SAVE_EVERY_S
+        if known and now_s - self._saved_s >= every_s:
+            self._saved, self._saved_s = known, now_s
+            await self._save()
+
+    def _since_ms(self, upto: Position) -> int:
+        """When the oldest record behind `upto` came; now if there is none."""
+        waits_s = 0.0
+        if self.timeline is not None:
+            waits_s = self.timeline.waits_s(upto, asyncio.get_running_loop().time())
+        return self.replica.now_ms() - round(waits_s * 1000)
 
     def _committed(self, stored: Sequence[Stored], _: bytes) -> None:
         if stored and self.timeline is not None:
@@ -151,6 +221,8 @@ class Mesh:
             await asyncio.sleep(LOOK_S)
             self.standings.look(asyncio.get_running_loop().time())
             self._check_clock()
+            self.remember()
+            await self._save_in_time()
 
     def _check_clock(self) -> None:
         """Say once that our clock is wrong, and once that it is right again."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from weft_engine.names import Position
+from weft_engine.storage.known_regions import KnownRegion
 from weft_engine.sync.driving.link import Link
 from weft_engine.sync.end.regions.cost import Cost
 from weft_server.mesh.region_links import RegionLink
@@ -154,6 +155,16 @@ class Standings:
 
     def __iter__(self) -> Iterator[Standing]:
         return iter(list(self._of.values()))
+
+    def recall(self, known: KnownRegion) -> None:
+        """One that was linked before this relay began."""
+        self._of[known.name] = Standing(
+            known.name,
+            known.store,
+            known.epoch,
+            known.upto,
+            ended="it has not linked since this relay began",
+        )
 
     def of(self, region: str) -> Standing | None:
         return self._of.get(region)

@@ -92,16 +92,19 @@ def _peer(
 
 
 def _regions(mesh: Mesh, head: Position) -> list[dict[str, Any]]:
-    """How far every region is of which anybody tells, over whichever regions between."""
+    """How far every region is of which anybody tells or told, over whichever regions between."""
+    mesh.remember()
     found: list[dict[str, Any]] = []
     for name, upto in sorted(mesh.replica.reach.holders(EVERYTHING).items()):
-        # 0: nothing is known of it, unless there is nothing to know.
-        is_known = bool(upto) or not head
+        known = mesh.memory.of(name)
+        # 0: nothing is known of it now, unless there is nothing to know.
+        held = upto if upto or not head else None if known is None else known.upto
         found.append(
             {
                 "name": name,
-                "lag_records": max(0, head - upto) if is_known else None,
-                "lag_ms": _waits_ms(mesh, upto) if is_known else None,
+                "lag_records": None if held is None else max(0, head - held),
+                "lag_ms": None if held is None else _waits_ms(mesh, held),
+                "heard_ms": None if known is None else known.heard_ms,
             }
         )
     return found

@@ -7,6 +7,7 @@ argument. Must never know: links, clocks, records.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Final
 
 from weft_engine.names import Position
@@ -19,13 +20,25 @@ STEPS_MAX: Final = 4096
 
 class Timeline:
     """`began`: what the journal held at `now_s`, when this began; what is older is as old as that,
-    at least. Seconds are of any clock that does not step back."""
+    at least. `known`: when the first record behind a position came, as far as that is remembered.
+    Seconds are of any clock that does not step back."""
 
-    def __init__(self, began: Position, now_s: float) -> None:
-        self._lasts = [int(began)]
+    def __init__(
+        self, began: Position, now_s: float, known: Iterable[tuple[Position, float]] = ()
+    ) -> None:
+        self._lasts: list[int] = []
         """The last position of each step,"""
-        self._times = [now_s]
+        self._times: list[float] = []
         """and when the first of it came."""
+        came_s: float | None = None
+        for upto, since_s in sorted(known):
+            since_s = min(since_s, now_s) if came_s is None else min(max(since_s, came_s), now_s)
+            if upto < began and (not self._lasts or upto > self._lasts[-1]):
+                self._lasts.append(upto)
+                self._times.append(since_s if came_s is None else came_s)
+                came_s = since_s
+        self._lasts.append(int(began))
+        self._times.append(now_s if came_s is None else came_s)
 
     def grew(self, upto: Position, now_s: float) -> None:
         """The journal's newest record has this position now."""

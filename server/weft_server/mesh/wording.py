@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 _UNKNOWN: Final = "-"
+_NOW_MS: Final = 1000
 _COLUMNS: Final = (
     "region",
     "state",
@@ -94,9 +95,14 @@ def _regions(found: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield from _table(
             [
-                ("region", "lacks", "for"),
+                ("region", "lacks", "for", "last heard of"),
                 *[
-                    (str(one["name"]), _count(one.get("lag_records")), _time(one.get("lag_ms")))
+                    (
+                        str(one["name"]),
+                        _count(one.get("lag_records")),
+                        _time(one.get("lag_ms")),
+                        _heard(one.get("heard_ms"), found.get("now_ms")),
+                    )
                     for one in regions
                 ],
             ]
@@ -147,6 +153,12 @@ def _time(ms: float | None) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} d"
+
+
+def _heard(heard_ms: int | None, now_ms: int | None) -> str:
+    if heard_ms is None or now_ms is None:
+        return _UNKNOWN
+    return "now" if now_ms - heard_ms < _NOW_MS else f"{_time(now_ms - heard_ms)} ago"
 
 
 def _offset(ms: float | None) -> str:
