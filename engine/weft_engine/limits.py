@@ -165,6 +165,9 @@ FRAMES_PER_TURN: Final = 64
 """Messages of one connection that are taken at once; then the others get their turn."""
 FLUSH_BYTES: Final = 256 * KIB
 """What is written to one connection at once; then the others get their turn."""
+STEPS_PER_PLACE: Final = 64
+"""Messages that a link is sent of what it has to catch up with, some 15 MB, before those that came
+later have their turn."""
 LINKS_PER_TURN: Final = 256
 """Links that are looked at in one turn, about every TICK_S."""
 TICK_S: Final = 1.0

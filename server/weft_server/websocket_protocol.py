@@ -21,6 +21,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from weft_engine.limits import FRAMES_PER_TURN, KIB
+from weft_engine.sync.driving.turns import Turns
 from weft_server.large_messages import LargeMessages
 from weft_server.websocket_frames import (
     BINARY,
@@ -65,8 +66,13 @@ class ConnectionUser(Protocol):
         """What waited to be written has shrunk to little."""
 
 
+_ARRIVALS_PER_TURN: Final = 4
+"""Of a millisecond each, in a turn of the event loop: when hundreds come at once, the first have
+been answered before the last are let in."""
+
 _large_of: WeakKeyDictionary[object, LargeMessages] = WeakKeyDictionary()
 """By server."""
+_arrivals_of: WeakKeyDictionary[object, Turns] = WeakKeyDictionary()
 
 
 class WeftProtocol(WebSocketsSansIOProtocol):
@@ -172,7 +178,11 @@ class WeftProtocol(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """As uvicorn's, but for what outlives the application's call."""
         cast(dict[str, Any], self.scope["extensions"])[CONNECTION] = self
+        arrivals = _arrivals_of.get(self.config)
+        if arrivals is None:
+            arrivals = _arrivals_of[self.config] = Turns(steps=_ARRIVALS_PER_TURN)
         try:
+            await arrivals.step()
             await self.app(self.scope, self.receive, self.send)
         except ClientDisconnected:
             pass

@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING
 
 from weft_engine.errors import MachineError, StoreClosed
 from weft_engine.sync.driving.carrying import Carrying
+from weft_engine.sync.driving.line import Place
 from weft_engine.sync.driving.link_store import LinkStore
-from weft_engine.sync.end.questions import Answer, Question, Writing, answer
+from weft_engine.sync.end.questions import (
+    Answer,
+    FrontiersRead,
+    Question,
+    ReadFrontiers,
+    Writing,
+    answer,
+)
 from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 from weft_engine.sync.end.regions.tree_questions import ReadTree
 from weft_engine.sync.end.ticket_questions import ReadTicket, RenewIdentity, TicketRead
@@ -33,6 +41,16 @@ class Answering:
         self._carrying = carrying
         self._is_asking = False
         """An answer is under way."""
+        self._place: Place | None = None
+        """In the line of those that catch up."""
+
+    def go_on(self) -> bool:
+        """What was sent has left: send more, if that is all there is to do. It is, thousands of
+        times, for whoever catches up."""
+        if self._place is None or self._is_asking or self._session.sending.has_frames:
+            return False
+        self.changed()
+        return self._is_asking
 
     def changed(self) -> None:
         """Ask the store what there is to ask, at once where the answer is at hand. Nothing while
@@ -43,28 +61,38 @@ class Answering:
         if question is None:
             if self._session.sending.has_frames:
                 self._carrying.flush()
+            if self._place is not None and self._session.sending.is_settled:
+                self._store.hub.line.leave(self._place)
+                self._place = None
             return
         self._is_asking = True
-        page = self._store.hub.pages.get(question) if isinstance(question, ReadRecords) else None
-        if page is None:
-            self._link.begin(self._ask(question))
-        elif self._store.hub.turns.may_step():
-            self._give(page)
+        if isinstance(question, ReadRecords) and self._store.hub.pages.has(question):
+            self._store.hub.line.step(self._standing(), partial(self._give, question))
         else:
-            self._store.hub.turns.later(partial(self._give, page))
+            self._link.begin(self._ask(question))
 
-    def _give(self, page: RecordsRead) -> None:
-        """A page for the last question; what comes behind it when the others had their turn."""
+    def _standing(self) -> Place:
+        if self._place is None:
+            self._place = self._store.hub.line.place()
+        return self._place
+
+    def _give(self, question: ReadRecords) -> None:
+        """The page for the last question; what comes behind it when the others had their turn."""
         if self._link.is_over:
             return
-        assert isinstance(page.question, ReadRecords), "that is what pages answer"
-        ahead = self._store.hub.pages.ahead(page.question)
+        pages = self._store.hub.pages
+        page = pages.get(question)
+        if page is None:  # It was forgotten meanwhile.
+            self._link.begin(self._ask(question))
+            return
+        ahead = pages.ahead(question)
         if ahead is not None:
             self._link.begin(self._read_ahead(ahead))
         self._session.supply(page)
         self._is_asking = False
-        asyncio.get_running_loop().call_soon(self._link.changed)
         self._carrying.flush()
+        if not self._carrying.is_congested:
+            asyncio.get_running_loop().call_soon(self._link.transport_drained)
 
     async def _read_ahead(self, question: ReadRecords) -> None:
         await self._read_page(question)
@@ -72,10 +100,21 @@ class Answering:
     async def _ask(self, question: Question) -> None:
         found = await self._answer(question)
         if isinstance(found, RecordsRead):
-            await self._store.hub.turns.step()
+            found = await self._in_line(question, found)
         self._session.supply(found)
         self._is_asking = False
         self._link.changed()
+
+    async def _in_line(self, question: Question, found: Answer) -> Answer:
+        """`found` when it is its turn; read again if something of it may have been erased
+        meanwhile."""
+        pages = self._store.hub.pages
+        while True:
+            forgotten = pages.forgotten
+            await self._store.hub.line.turn(self._standing())
+            if forgotten == pages.forgotten:
+                return found
+            found = await self._answer(question)
 
     async def _answer(self, question: Question) -> Answer:
         guard = self._store.guard
@@ -89,6 +128,9 @@ class Answering:
                 return TicketRead(None, is_shown)
         if isinstance(question, ReadRecords):
             return await self._read_page(question)
+        if isinstance(question, ReadFrontiers):
+            frontiers, head = self._store.hub.frontiers, self._store.hub.head
+            return await frontiers.read(question, self._read_frontiers, lambda: head.committed)
         if isinstance(question, ReadTree):
             return await self._store.hub.tree.read(question, self._store.journal.read)
         found = await self._store.journal.read(lambda connection: answer(connection, question))
@@ -105,6 +147,11 @@ class Answering:
     async def _read_records(self, question: ReadRecords) -> RecordsRead:
         found = await self._store.journal.read(lambda connection: answer(connection, question))
         assert isinstance(found, RecordsRead), "the answer to such a question"
+        return found
+
+    async def _read_frontiers(self, question: ReadFrontiers) -> FrontiersRead:
+        found = await self._store.journal.read(lambda connection: answer(connection, question))
+        assert isinstance(found, FrontiersRead), "the answer to such a question"
         return found
 
     async def keep_cursor(self) -> None:

@@ -28,8 +28,9 @@ from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.audience import Audience
 from weft_engine.sync.driving.forwarding import Forwarding
+from weft_engine.sync.driving.frontiers import Frontiers
 from weft_engine.sync.driving.kept_tree import KeptTree
-from weft_engine.sync.driving.turns import Turns
+from weft_engine.sync.driving.line import Line
 from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.live import Body, News, Sign, compose, news_of, nothing_of
 from weft_engine.sync.end.pages import Pages
@@ -81,11 +82,12 @@ class Hub:
         self.head = Head(Position(0))
         self.pages = Pages()
         """What links have read."""
+        self.frontiers = Frontiers()
         self.tree = KeptTree(commits)
         """Over all contexts, once a region asks."""
         self.near: dict[bytes, None] = {}
         """Stores to which a round trip took no time last."""
-        self.turns = Turns()
+        self.line = Line()
         """In which order they send it."""
         self.claims = Claims()
         """Which of them was asked for what is missing."""
@@ -148,6 +150,7 @@ class Hub:
             self._stop = None
             self._news = []
             self.pages.clear()
+            self.frontiers.clear()
             if self._ticking is not None:
                 self._ticking.cancel()
 

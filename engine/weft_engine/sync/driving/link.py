@@ -261,7 +261,8 @@ class Link:
         self.changed()
 
     def transport_drained(self) -> None:
-        self.changed()
+        if not self._answering.go_on():
+            self.changed()
 
     def push(self, body: Body, /) -> bool:
         """Send what is new, as it was made ready for many links; False if something is in front

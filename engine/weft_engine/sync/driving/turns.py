@@ -24,7 +24,9 @@ _STEPS_PER_TURN: Final = 16
 class Turns:
     """Shared by the links of one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, steps: int = _STEPS_PER_TURN) -> None:
+        self._steps_max = steps
+        """In a turn of the event loop."""
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._steps = 0
         self._is_planned = False
@@ -32,7 +34,7 @@ class Turns:
 
     def may_step(self) -> bool:
         """Whether there is time for a step in this turn of the event loop."""
-        if self._steps >= _STEPS_PER_TURN:
+        if self._steps >= self._steps_max:
             return False
         self._steps += 1
         self._plan()
@@ -72,7 +74,7 @@ class Turns:
         """A new turn of the event loop."""
         self._is_planned = False
         self._steps = 0
-        for go_on in tuple(self._later)[:_STEPS_PER_TURN]:
+        for go_on in tuple(self._later)[: self._steps_max]:
             del self._later[go_on]
             go_on()
         if self._later:

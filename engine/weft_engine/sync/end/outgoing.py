@@ -377,9 +377,14 @@ class Outgoing:
         return not self.unacked and not self._comparing and self._floor() == self.head
 
     def _floor(self) -> Position:
-        floors = [pending.floor for pending in self._pending.values()]
-        floors += [Position(first - 1) for first in self.gathered.values()]
-        return min([self.head, *(floor for floor in floors if floor is not None)])
+        least = self.head
+        for pending in self._pending.values():
+            floor = pending.floor
+            if floor is not None and floor < least:
+                least = floor
+        if self.gathered:
+            least = min(least, Position(min(self.gathered.values()) - 1))
+        return least
 
     def _settle(self, context: ContextName, pending: Pending) -> None:
         """Queue the context if it has something to send, forget it if it has nothing left."""

@@ -68,21 +68,25 @@ class Pages:
         self._pages: OrderedDict[Key, _Page] = OrderedDict()
         self._by_context: dict[ContextName, dict[Key, None]] = {}
         self._reading: dict[Key, asyncio.Event] = {}
-        self._forgotten = 0
+        self.forgotten = 0
+        """How often something was, whatever its context."""
         self._ticks = 0
+
+    def has(self, question: ReadRecords) -> bool:
+        """Whether it is in memory."""
+        key = _key(question)
+        return key is not None and self._find(key, question) is not None
 
     def get(self, question: ReadRecords) -> RecordsRead | None:
         """What is in memory for this; None if it has to be read."""
         key = _key(question)
-        if key is None:
-            return None
-        page = self._pages.get(key) or self._rest(key)
-        upto = question.parts[0].upto
-        if page is None or page.last > upto or not (page.is_full or upto <= page.upto):
+        page = None if key is None else self._find(key, question)
+        if key is None or page is None:
             return None
         self._pages.move_to_end(key)
         page.used = self._ticks
-        return replace(page.read, question=question)
+        read = page.read
+        return RecordsRead(question, read.stored, read.left, read.items, read.erasers, read.whole)
 
     def ahead(self, question: ReadRecords) -> ReadRecords | None:
         """What to `read` so that it is there when those come to it that were given the page for
@@ -108,10 +112,10 @@ class Pages:
             if page is not None:
                 return page
         done = self._reading[key] = asyncio.Event()
-        forgotten = self._forgotten
+        forgotten = self.forgotten
         try:
             pages = await _pages(await fetch(_ahead(question)), question, sign)
-            if forgotten == self._forgotten:
+            if forgotten == self.forgotten:
                 for page in reversed(pages):
                     self._keep(page)
             return pages[0]
@@ -125,7 +129,7 @@ class Pages:
         for key in self._by_context.pop(context, ()):
             self._drop(key)
         # Nor is what is being read just now for those that ask from now on.
-        self._forgotten += 1
+        self.forgotten += 1
         self._reading.clear()
 
     def clear(self) -> None:
@@ -143,6 +147,13 @@ class Pages:
             self._drop(key)
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _find(self, key: Key, question: ReadRecords) -> _Page | None:
+        page = self._pages.get(key) or self._rest(key)
+        upto = question.parts[0].upto
+        if page is None or page.last > upto or not (page.is_full or upto <= page.upto):
+            return None
+        return page
 
     def _keep(self, read: RecordsRead) -> _Page | None:
         assert isinstance(read.question, ReadRecords), "that is what pages answer"

@@ -55,10 +55,11 @@ class Pending:
     @property
     def floor(self) -> Position | None:
         """Everything of the context up to here was sent; None: all of it."""
-        first = [some[0] for some in (self.withheld, self.positions) if some]
-        if self.newest > self.after:
-            first.append(Position(self.after + 1))
-        return Position(min(first) - 1) if first else None
+        floor = self.after if self.newest > self.after else None
+        for some in (self.withheld, self.positions):
+            if some and (floor is None or some[0] <= floor):
+                floor = Position(some[0] - 1)
+        return floor
 
     def lacks(self, positions: Iterable[Position]) -> None:
         """What stands there is to be sent, ascending, before what stands behind `after`."""

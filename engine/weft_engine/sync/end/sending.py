@@ -83,8 +83,9 @@ class Sending:
 
     def tell_acks(self) -> None:
         """What is to be sent leaves now: what is acknowledged, with it."""
-        for ack in self._acks.take():
-            self.outbox.put_first(ack)
+        if not self._acks.is_empty:
+            for ack in self._acks.take():
+                self.outbox.put_first(ack)
 
     def clear(self) -> None:
         """Nothing of what waits is to be sent any more."""
