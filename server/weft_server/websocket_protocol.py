@@ -33,6 +33,7 @@ from weft_server.websocket_frames import (
     apply_mask,
     read_head,
 )
+from weft_server.writable import Writable
 
 CONNECTION: Final = "weft.connection"
 """Where the application finds the protocol: this extension of its scope."""
@@ -101,6 +102,8 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self._large = _large_of.setdefault(self.config, LargeMessages())
         self._is_over = False
         self._was_heard = True
+        # An event of asyncio is 800 bytes.
+        self.writable = cast(Any, Writable())
         self.is_congested = False
         """As `writable`, which it costs a call to ask."""
 
@@ -117,6 +120,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         self.queue = cast(Any, _Ears(user))
         while not waiting.empty():
             self.queue.put_nowait(waiting.get_nowait())
+        if self._has_begun and not self._is_odd:
+            # The parser that has read the request keeps it, 2 KB, for as long as it goes on.
+            self.conn.parser = self.conn.parse()
+            next(self.conn.parser)
         if self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()

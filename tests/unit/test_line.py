@@ -9,7 +9,6 @@ from functools import partial
 from weft_engine.limits import STEPS_PER_PLACE
 from weft_engine.sync.driving.line import LEASES, STEPS_PER_TURN, Line, Place
 
-
 TURNS_MAX = 1_000_000
 
 

@@ -9,7 +9,6 @@ Must never know: records, the store.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import TypeAlias, TypeVar
@@ -49,9 +48,9 @@ class Comparison:
         """By the names' digests, for a peer may choose long ones, and many."""
         self._ours_complete = False
         self._theirs_complete = False
-        self._to_announce: deque[ContextName] = deque()
+        self._to_announce: list[ContextName] = []
         self._awaited: set[_Digest] = set()
-        self._lacking: deque[Frontier] = deque()
+        self._lacking: list[Frontier] = []
         self._asked = 0
 
     @property
@@ -83,8 +82,8 @@ class Comparison:
             raise ProtocolViolation("a comparison was begun before the one before was over")
         self._interest, self._without = interest, without
         self._ours_complete = self._theirs_complete = False
-        self._lacking = deque(one for one in self._lacking if interest.covers(one.context))
-        self._to_announce = deque(name for name in self._to_announce if interest.covers(name))
+        self._lacking = [one for one in self._lacking if interest.covers(one.context)]
+        self._to_announce = [name for name in self._to_announce if interest.covers(name)]
 
     def listed(
         self, entries: Iterable[tuple[ContextName, bytes, Position]], *, last: bool
@@ -176,5 +175,7 @@ def _digest(context: ContextName) -> _Digest:
     return blake2b(context.encode(), digest_size=16).digest()
 
 
-def _take(queue: deque[T]) -> list[T]:
-    return [queue.popleft() for _ in range(min(len(queue), CONTEXTS_PER_QUESTION))]
+def _take(queue: list[T]) -> list[T]:
+    some = queue[:CONTEXTS_PER_QUESTION]
+    del queue[:CONTEXTS_PER_QUESTION]
+    return some

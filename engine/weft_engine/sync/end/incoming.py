@@ -13,7 +13,7 @@ Must never know: frames' bytes, the store.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -67,8 +67,9 @@ class Incoming:
         self._open: dict[int, _Open] = {}
         self._open_bytes = 0
         self._offered: dict[RecordHash, set[int]] = {}
-        self._admissions: deque[tuple[Records, Interest]] = deque()
-        self._stated: deque[tuple[int, Position]] = deque()
+        # Lists: they are as long as a window at most, and an empty deque takes 760 bytes.
+        self._admissions: list[tuple[Records, Interest]] = []
+        self._stated: list[tuple[int, Position]] = []
         self._upto: Position | None = None
         self.on_stated: Callable[[Position], None] = _nobody
         """Told of up to where everything of the peer's journal is durable here, each time that has
@@ -271,7 +272,7 @@ class Incoming:
         Messages enter the gate in this order."""
         if not self.has_admissions:
             return None
-        message, interest = self._admissions.popleft()
+        message, interest = self._admissions.pop(0)
         return Admission(message.serial, message.records, message.items, interest, message.erasers)
 
     def offer(self, serial: int, records: Sequence[Record]) -> None:
@@ -363,7 +364,7 @@ class Incoming:
         """A position counts once everything before it is durable too."""
         oldest, before = self.oldest_open, self._upto
         while self._stated and self._stated[0][0] < oldest:
-            self._upto = max(self._upto or Position(0), self._stated.popleft()[1])
+            self._upto = max(self._upto or Position(0), self._stated.pop(0)[1])
         if self._upto is not None and self._upto != before:
             self.on_stated(self._upto)
 

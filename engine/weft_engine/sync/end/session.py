@@ -155,7 +155,6 @@ class Session:
             self.incoming,
             self.following,
             self._pulse,
-            zooming,
             recent,
         )
         self._showing = showing
@@ -407,6 +406,8 @@ class Session:
         self.incoming.greeted(is_between_regions=is_between_regions)
         self.tickets.greeted(hello)
         self._subject.greeted(hello)
+        if self._subject.zooming is None:
+            self.incoming.arrived = None  # With a client nothing of that kind is found out.
         self.cursors.greeted(hello, self.interest)
         self.cursors.resumed(self._subject.begin())
         self._check_round()

@@ -105,6 +105,7 @@ class Subject:
                 zooming=self._zooming,
             )
         else:
+            self._zooming = None
             self.comparison = Comparison(
                 self.interest, self._outgoing, contexts_max=self._contexts_max
             )

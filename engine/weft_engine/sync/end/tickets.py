@@ -9,7 +9,6 @@ Must never know: where tickets are kept, what an old one leads to.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum, auto
 
 from weft_engine.sync.end.ticket_questions import (
@@ -50,7 +49,7 @@ class Tickets:
         """Whether records may be sent already."""
         self._was_shown = False
         self._awaits_kept = False
-        self._questions: deque[TicketQuestion] = deque()
+        self._questions: list[TicketQuestion] = []
         self.peer_is_current = False
         """The peer has shown the last ticket that was given to its store."""
 
@@ -67,7 +66,7 @@ class Tickets:
             self._questions.append(ReadTicket(peer.store))
 
     def next_question(self) -> TicketQuestion | None:
-        return self._questions.popleft() if self._questions else None
+        return self._questions.pop(0) if self._questions else None
 
     def receive(self, message: Ticket | Issue | Kept) -> None:
         """ProtocolViolation if it has no place here."""

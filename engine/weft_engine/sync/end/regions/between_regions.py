@@ -17,7 +17,6 @@ from weft_engine.sync.end.pulse import Pulse
 from weft_engine.sync.end.regions.checking import Checking, Entry
 from weft_engine.sync.end.regions.neighbour import Neighbour
 from weft_engine.sync.end.regions.timing import Timing
-from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.faults import ProtocolViolation
@@ -27,8 +26,8 @@ RegionMessage: TypeAlias = Tips | Live | Zoom | Sample | Check | Clock
 
 
 class BetweenRegions:
-    """One end's share; at any other link it has nothing to do. `zooming`: of an end with a region.
-    `recent` is what was journaled last."""
+    """One end's share; at any other link it has nothing to do. `recent` is what
+    was journaled last."""
 
     def __init__(
         self,
@@ -37,7 +36,6 @@ class BetweenRegions:
         incoming: Incoming,
         following: Following,
         pulse: Pulse,
-        zooming: Zooming | None,
         recent: Container[RecordHash],
     ) -> None:
         self._subject = subject
@@ -45,7 +43,6 @@ class BetweenRegions:
         self._incoming = incoming
         self._following = following
         self._pulse = pulse
-        self._zooming = zooming
         self._recent = recent
         self._is_over = False
         self.timing = Timing()
@@ -144,20 +141,20 @@ class BetweenRegions:
 
     def progressed(self) -> None:
         """Records came."""
-        if self._zooming is not None:
-            self._zooming.progressed()
+        if self._subject.zooming is not None:
+            self._subject.zooming.progressed()
 
     def tick(self, now_ms: int) -> None:
         """By any clock that never steps back."""
         if self._sending.neighbour is not None:
             self._sending.neighbour.tick(now_ms)
-        if self._zooming is not None:
-            self._zooming.tick(now_ms)
+        if self._subject.zooming is not None:
+            self._subject.zooming.tick(now_ms)
 
     def end(self) -> None:
         """The link is over."""
         self._is_over = True
-        if self._zooming is not None:
-            self._zooming.end()
+        if self._subject.zooming is not None:
+            self._subject.zooming.end()
         if self._sending.neighbour is not None:
             self._sending.neighbour.end()
