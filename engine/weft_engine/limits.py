@@ -266,6 +266,8 @@ TREE_BEHIND_CONTEXTS_MAX: Final = 262_144
 """A kept tree that is behind by more than this is dropped, and made again when it is needed."""
 LIVE_REGIONS_MAX: Final = 64
 """Regions with which one is linked, and of which one knows how far they are."""
+VOUCHED_REGIONS_MAX: Final = 256
+"""Regions that came with a token of their name, of which that is remembered."""
 LIVE_QUIET_MS: Final = 12_000
 """A region of which nothing was heard for so long is not told of as live: longer than between two
 heartbeats."""

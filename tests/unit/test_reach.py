@@ -257,6 +257,44 @@ def test_of_more_regions_than_the_limit_some_are_not_told() -> None:
     asyncio.run(run())
 
 
+def test_names_that_are_made_up_keep_no_region_out() -> None:
+    """Neither of the table nor of what those are told who were linked all the time."""
+    false = [f"x{number}" for number in range(LIVE_REGIONS_MAX)]
+
+    async def run() -> None:
+        async with stores(5) as (client, eu, us, sa, rogue):
+            rogue.reach.configure(false)
+            to_eu = joined((client, None), (eu, "eu"))
+            hostile = joined((rogue, "rogue"), (eu, "eu"))
+            await client.write("acme/a", "x")
+            await settled([to_eu, hostile], 1_000)
+            assert len(eu.reach.regions) == LIVE_REGIONS_MAX
+            assert len(client.reach.holders(EVERYTHING)) == 1 + LIVE_REGIONS_MAX // 2
+            us.reach.configure(["sa"])
+            pairs = [to_eu, hostile, joined((us, "us"), (eu, "eu")), joined((us, "us"), (sa, "sa"))]
+            await settled(pairs, 5_000)
+            assert "us" in eu.reach.regions
+            assert "sa" not in eu.reach.regions, "nobody vouches for who tells of it"
+            held = client.reach.holders(EVERYTHING)
+            assert held["us"] == held["eu"] == 1
+            await check(client, {"us": us, "eu": eu, **dict.fromkeys([*false, "rogue"], rogue)})
+            # Whose token says its name is believed before who could come under any.
+            eu.reach.vouch("us")
+            us.reach.configure(["ap"])
+            await sa.write("acme/b", "y")
+            await settled(pairs, 10_000)
+            assert {"us", "sa"} & set(eu.reach.regions) == {"us", "sa"}
+            assert len(eu.reach.regions) == LIVE_REGIONS_MAX
+            # And nobody's names make way for anybody's.
+            cut(hostile)
+            late = joined((rogue, "late"), (eu, "eu"))
+            await settled([*pairs[:1], *pairs[2:], late], 15_000)
+            assert "late" in eu.reach.regions
+            assert all(end.session.end is None for pair in (to_eu, late) for end in pair)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("region", "position", "why"),
     [("eu", 0, "names region eu, an end"), ("us", 9, "which ends at 0")],
@@ -347,7 +385,7 @@ class Told:
         self.own = Position(self.has)
         return is_more
 
-    def named(self, region: str, /) -> None:
+    def named(self, region: str, /, *, is_sure: bool) -> None:
         self.told[region] = Position(0)
 
     def reached(self, region: str, upto: Position, /) -> bool:

@@ -176,6 +176,37 @@ def test_why_a_peer_is_wrong(
         assert found.hint
 
 
+def named(region: str) -> Via:
+    return Via("10.0.0.9", expected=None, may_be_region=True, only_region=region)
+
+
+def test_who_has_a_token_of_its_name_gets_its_name_back() -> None:
+    links = RegionLinks("eu", ["us"])
+    false, true, again = Talk(EU, hello("us", 9)), Talk(EU, US), Talk(EU, hello("us", 9))
+    assert greet(links, false, ACCEPTED) is None
+    assert "two stores" in greet(links, Talk(EU, US), ACCEPTED).message
+    assert greet(links, true, named("us")) is None
+    assert false.closed == [ByeCode.DENIED]
+    assert (true.closed, [cast(object, one.link) for one in links]) == ([], [true])
+    assert "two stores" in greet(links, again, ACCEPTED).message
+    assert "two stores" in greet(links, again, named("us")).message
+
+
+def test_who_has_a_token_of_its_name_finds_room() -> None:
+    links = RegionLinks("eu", ["za"])
+    talks = [Talk(EU, hello(f"r{number}", number + 3)) for number in range(LIVE_REGIONS_MAX - 1)]
+    for talk in talks:
+        assert greet(links, talk, ACCEPTED) is None
+    assert "takes no more" in greet(links, Talk(EU, US), ACCEPTED).message
+    assert greet(links, Talk(EU, US), named("us")) is None
+    assert [bool(talk.closed) for talk in talks] == [False] * (len(talks) - 1) + [True]
+    for number in range(len(talks) - 1):
+        talk = Talk(EU, hello(f"n{number}", number + 100))
+        assert greet(links, talk, named(f"n{number}")) is None
+    assert all(talk.closed for talk in talks)
+    assert "takes no more" in greet(links, Talk(EU, hello("n", 99)), named("n")).message
+
+
 def test_who_comes_under_many_names_keeps_no_peer_out() -> None:
     links = RegionLinks("eu", ["us", "za"])
     refusals = [

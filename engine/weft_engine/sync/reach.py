@@ -13,7 +13,10 @@ Invariants:
     no pair, and a pair counts only where what the link is about lies within what the link is about
     over which C is known. So rings do no harm.
  2. What is known over a link ends with it, for what is told from then on. What was told stays.
- 3. A region that comes back with another store is another one: what was told of it is taken back,
+ 3. There is room for so many names. A region that is linked or configured always has it; one that
+    is only told of has it before those that nobody tells of any more, and, told by a region that
+    is vouched for, before those that others tell of. So whoever makes names up fills no table.
+ 4. A region that comes back with another store is another one: what was told of it is taken back,
     by everybody who hears that. For a while nobody then believes what others say of it, or they
     would go on telling each other what was so of its former store.
 
@@ -27,9 +30,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from weft_engine.limits import FORMER_REACHES_MAX, LIVE_REGIONS_MAX, REACH_HOLD_MS, REACH_LOOKS_MAX
+from weft_engine.limits import (
+    FORMER_REACHES_MAX,
+    LIVE_REGIONS_MAX,
+    REACH_HOLD_MS,
+    REACH_LOOKS_MAX,
+    VOUCHED_REGIONS_MAX,
+)
 from weft_engine.names import Position
 from weft_engine.sync.interest import Interest
+
+_NOBODYS, _HEARSAY, _VOUCHED, _SURE = range(4)
+"""By whom a name is known: by nobody any more, by a linked region, by one that is vouched for, or
+because the region itself is linked or configured."""
 
 
 class Party(Protocol):
@@ -57,8 +70,8 @@ class Party(Protocol):
     def look(self) -> bool:
         """See what the peer holds now; whether that is more."""
 
-    def named(self, region: str, /) -> None:
-        """It is one of the mesh."""
+    def named(self, region: str, /, *, is_sure: bool) -> None:
+        """It is one of the mesh; `is_sure`: not only by the word of who is not vouched for."""
 
     def reached(self, region: str, upto: Position, /) -> bool:
         """A region holds our journal up to there. Whether it holds all that the peer stated."""
@@ -91,6 +104,8 @@ class Reach:
         self._stores: dict[str, bytes] = {}
         """Under which store a region was met last."""
         self._former: dict[tuple[str, Interest], Position] = {}
+        self._configured: set[str] = set()
+        self._vouched: dict[str, None] = {}
         self._listeners: list[Callable[[], None]] = []
         self._is_due = False
         self._now_ms = 0
@@ -103,7 +118,15 @@ class Reach:
     def configure(self, names: Iterable[str]) -> None:
         """These regions are part of the mesh, whether they are met or not."""
         for name in names:
-            self._learn(name)
+            self._configured.add(name)
+            self._learn([name], _SURE)
+
+    def vouch(self, region: str) -> None:
+        """Its token says that it is this region, so it comes under one name."""
+        self._vouched.pop(region, None)
+        self._vouched[region] = None
+        while len(self._vouched) > VOUCHED_REGIONS_MAX:
+            del self._vouched[next(iter(self._vouched))]
 
     def holders(self, interest: Interest) -> dict[str, Position]:
         """Up to which position of our journal each region holds everything of `interest`, as far
@@ -135,13 +158,14 @@ class Reach:
         region = party.region
         if region is not None:
             self._sources[party] = store
-            self._learn(region)
+            self._learn([region], _SURE)
             if region in self._regions and self._stores.setdefault(region, store) != store:
                 self._stores[region] = store
                 self.lost(region)
         if party.tells:
-            for name in self._regions:
-                party.named(name)
+            words = self._words()
+            for name in sorted(words, key=words.__getitem__, reverse=True):
+                party.named(name, is_sure=words[name] > _HEARSAY)
 
     def leave(self, party: Party, *, is_kept: bool) -> None:
         """Its end; harmless when repeated. `is_kept`: what it knew is remembered here."""
@@ -175,8 +199,8 @@ class Reach:
 
     def heard(self, party: Party, more: Iterable[str], less: Iterable[str]) -> None:
         """Its peer names regions that hold more, and some that hold less than it said before."""
+        self._learn(more, self._word_of(party))
         for region in more:
-            self._learn(region)
             self._advanced(region)
             self._wake(party)
         for region in less:
@@ -229,13 +253,50 @@ class Reach:
 
     # ---- inside -------------------------------------------------------------------------------
 
-    def _learn(self, region: str) -> None:
-        if region not in self._regions and len(self._regions) < LIVE_REGIONS_MAX:
-            self._regions[region] = _Region({}, {})
+    def _learn(self, regions: Iterable[str], word: int) -> None:
+        """`word`: by whom they are named, what `_word_of` says."""
+        for region in regions:
+            is_new = region not in self._regions
+            if not is_new and word != _SURE:
+                continue
+            if is_new:
+                if len(self._regions) >= LIVE_REGIONS_MAX and not self._make_room(word):
+                    return  # Nor for the others.
+                self._regions[region] = _Region({}, {})
             for party in self._parties:
                 if party.tells and party.region != region:
-                    party.named(region)
-                    self._regions[region].stuck[party] = None
+                    party.named(region, is_sure=word > _HEARSAY)
+                    if is_new:
+                        self._regions[region].stuck[party] = None
+
+    def _word_of(self, party: Party) -> int:
+        """How much it counts that it names a region."""
+        is_sure = party.region in self._configured or party.region in self._vouched
+        return _VOUCHED if is_sure else _HEARSAY
+
+    def _make_room(self, word: int) -> bool:
+        """Forget the oldest of the names that count least, if that is less."""
+        words = self._words()
+        least = min(words, key=words.__getitem__)
+        if words[least] >= word:
+            return False
+        del self._regions[least]
+        self._stores.pop(least, None)
+        return True
+
+    def _words(self) -> dict[str, int]:
+        """By whom each region is known, the best of it."""
+        words = dict.fromkeys(self._regions, _NOBODYS)
+        for source in self._sources:
+            told = self._word_of(source)
+            for region in source.heard:
+                if words.get(region, told) < told:
+                    words[region] = told
+        linked = [source.region for source in self._sources if source.region is not None]
+        for region in (*self._configured, *linked):
+            if region in words:
+                words[region] = _SURE
+        return words
 
     def _sees_more(self, source: Party) -> bool:
         """See what a peer holds now. Whoever sees first that it is more is the only one to."""
@@ -262,7 +323,7 @@ class Reach:
             if source is party:
                 continue
             if source.region == region:
-                upto = source.own if store == self._stores[region] else best
+                upto = source.own if store == self._stores.get(region, store) else best
             elif one.held_until_ms is None:
                 upto = source.heard.get(region, best)
             else:

@@ -111,6 +111,8 @@ class Mesh:
     def greeted(self, link: Link, via: Via) -> None:
         """As `RegionLinks.greeted`."""
         self.links.greeted(link, via, now_ms=self.replica.now_ms())
+        if via.only_region is not None:
+            self.replica.reach.vouch(via.only_region)
         peer = link.session.peer
         assert peer is not None, "it has said hello"
         for one in self.links:

@@ -3,8 +3,9 @@
 Two regions may dial each other, since either may be the one that can be reached. Of two links
 between them both ends keep the same one: what the region with the smaller name has dialled. The
 other is closed in order, and who dialled it waits until the kept one is over.
-A token for regions says no name, so whoever has one could come as thousands: of those that are no
-`[[peer]]` here only so many may stay as there is room for beside the peers.
+A token that says no region's name lets its bearer come as thousands: of those that are no
+`[[peer]]` here only so many may stay as there is room for beside the peers. Who has a token of its
+own name gets the place of one of those, and its name from whoever else came under it.
 Must never know: sockets, what a link carries.
 """
 
@@ -100,8 +101,8 @@ class RegionLinks:
             expected=via.expected,
             may_be_region=via.may_be_region,
             only_region=via.only_region,
-            linked={one.region: one.store for one in self},
-        ) or self._why_full(theirs.region)
+            linked={one.region: one.store for one in self if not _yields(one, via)},
+        ) or self._why_full(theirs.region, via)
         if refusal is not None:
             self.note_refused(theirs.region, via, refusal, now_ms=now_ms)
         return refusal
@@ -114,6 +115,12 @@ class RegionLinks:
         if theirs.region is None:
             return
         new = RegionLink(link, via, theirs.region, theirs.store, now_ms)
+        for one in self._yielding(new):
+            one.link.close(
+                f"its place is for region {new.region}, whose token says that name",
+                code=ByeCode.DENIED,
+                hint=f"link with a token of: weft token --region {one.region}",
+            )
         others = [one for one in self if one.region == new.region]
         self._links[link] = new
         self._refused.pop((via.expected or new.region, via.place), None)
@@ -152,15 +159,26 @@ class RegionLinks:
 
     # ---- inside -------------------------------------------------------------------------------
 
-    def _why_full(self, region: str | None) -> LinkRefused | None:
+    def _why_full(self, region: str | None, via: Via) -> LinkRefused | None:
         """There is no room for it, if it is a region."""
         linked = self._configured.union([one.region for one in self])
         if region is None or region in linked or len(linked) < LIVE_REGIONS_MAX:
+            return None
+        if any(_yields(one, via) and one.region not in self._configured for one in self):
             return None
         return LinkRefused(
             f"region {self._region} is linked with {LIVE_REGIONS_MAX} others, and takes no more",
             hint="link with another region, or make this one a [[peer]] there",
         )
+
+    def _yielding(self, new: RegionLink) -> list[RegionLink]:
+        """Links whose place or name the new one needs."""
+        some = [one for one in self if _yields(one, new.via)]
+        found = [one for one in some if one.region == new.region and one.store != new.store]
+        linked = self._configured.union([one.region for one in self])
+        if new.region not in linked and len(linked) >= LIVE_REGIONS_MAX:
+            found += [one for one in some if one.region not in self._configured][-1:]
+        return found
 
     def _is_kept(self, one: RegionLink) -> bool:
         """Whether it goes before one that was dialled from the other side."""
@@ -169,6 +187,11 @@ class RegionLinks:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _yields(one: RegionLink, to: Via) -> bool:
+    """Whether a link whose region nobody vouches for makes way for a token that says a name."""
+    return to.only_region is not None and not one.is_dialled and one.via.only_region is None
 
 
 def was_one_of_two(link: Link) -> bool:

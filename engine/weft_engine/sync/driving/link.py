@@ -88,11 +88,11 @@ class Link:
             window=window,
             ticket=None if region is None else store.random(TICKET_BYTES),
             showing=Showing(store.presence, self.changed, is_client=serves_client),
-            reaching=Reaching(store.reach, due=self.changed, soon=_soon),
+            reaching=Reaching(store.reach, due=self._changed_soon, soon=_soon),
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
             claims=store.hub.claims,
-            wake=self._wake,
+            wake=self._changed_soon,
             contexts_max=contexts_max,
             outbox_bytes=outbox_bytes,
             keeps_cursors=store.guard is None or store.guard.keeps_cursors,
@@ -101,6 +101,8 @@ class Link:
         # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
         self.session.following.gathers_acks = region is None
         self._acking: asyncio.TimerHandle | None = None
+        self._will_look = False
+        """There will be a look at what there is to do, behind what happens now."""
         self.traffic = Traffic()
         self._carrying = Carrying(transport, self.session, self.traffic, begin=self.begin)
         self._waiting = Waiting(
@@ -385,9 +387,16 @@ class Link:
         self.session.confirming.told()
         self.changed()
 
-    def _wake(self) -> None:
-        """Another link, or a commit, has made way: look what there is to do when it is done."""
-        asyncio.get_running_loop().call_soon(self.changed)
+    def _changed_soon(self) -> None:
+        """Another link, or a commit, has made way, or something is to be told of other regions:
+        look what there is to do when it is done, once for all that."""
+        if not self._will_look:
+            self._will_look = True
+            asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        self._will_look = False
+        self.changed()
 
     async def _say_fault(self, fault: Exception) -> None:
         self.session.close(ByeCode.FAULT, f"the other side failed: {type(fault).__name__}")

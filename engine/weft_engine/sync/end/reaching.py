@@ -179,8 +179,10 @@ class Reaching:
         self.own = durable
         return True
 
-    def named(self, region: str) -> None:
-        if region not in (self._ours, self.region) and region not in self._told:
+    def named(self, region: str, *, is_sure: bool) -> None:
+        # What was told is not forgotten at the other end: so the others find room there.
+        has_room = len(self._told) < (LIVE_REGIONS_MAX if is_sure else LIVE_REGIONS_MAX // 2)
+        if has_room and region not in (self._ours, self.region) and region not in self._told:
             self._tell(region, Position(0))
 
     def reached(self, region: str, upto: Position) -> bool:
