@@ -1,22 +1,30 @@
 """What a running relay tells its operator: one line for each thing that happens, with the time.
 
 Much of it is caused by strangers, who may come as often as they like. So what begins alike is said
-once a minute, and then how often it happened. Must never know: links, what the lines are about.
+once a minute, and then how often it happened. Who reads the lines may be slow, or stop: the relay
+waits for nobody there, and what there is no room for is counted.
+Must never know: links, what the lines are about.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 LOGGER: Final = "weft.relay"
 EVERY_S: Final = 60.0
 KINDS_MAX: Final = 100
 """Different lines in a minute; beyond them nothing is said."""
+LINES_WAITING_MAX: Final = 1000
+"""Lines that wait until somebody reads them; beyond them they are only counted."""
+CLOSING_S: Final = 2.0
+"""What the last lines have to be read at the end."""
 _KIND_CHARACTERS: Final = 100
 # Names, numbers and addresses; what stands before them tells one kind of line from another.
 _DETAIL: Final = re.compile(r"[0-9'\"(\[{<]")
@@ -60,10 +68,57 @@ class OperatorLog(logging.Handler):
                 del self._said[kind]
 
 
+class Unhurried:
+    """Gives lines to `write` in a thread of its own, so that a full pipe stops nothing but the log.
+    A daemon, since nothing ends a write that nobody reads."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._waiting: deque[str] = deque()
+        self._unsaid = 0
+        self._has_more = threading.Condition()
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="weft-log", daemon=True)
+        self._thread.start()
+
+    def __call__(self, line: str) -> None:
+        with self._has_more:
+            if len(self._waiting) < LINES_WAITING_MAX:
+                self._waiting.append(line)
+                self._has_more.notify()
+            else:
+                self._unsaid += 1
+
+    def close(self) -> None:
+        """Wait until all is written, for CLOSING_S at most."""
+        with self._has_more:
+            self._is_closed = True
+            self._has_more.notify()
+        self._thread.join(CLOSING_S)
+
+    def _run(self) -> None:
+        while (line := self._next()) is not None:
+            # If it can't be written, there is nobody who could be told.
+            with suppress(OSError, ValueError):
+                self._write(line)
+
+    def _next(self) -> str | None:
+        with self._has_more:
+            while not self._waiting and not self._unsaid:
+                if self._is_closed:
+                    return None
+                self._has_more.wait()
+            if self._waiting:
+                return self._waiting.popleft()
+            unsaid, self._unsaid = self._unsaid, 0
+            return f"{unsaid} lines are left out here: nobody has read them in time"
+
+
 @contextmanager
 def told_to(write: Callable[[str], None]) -> Iterator[None]:
-    """Everything that is logged in this process goes to `write` meanwhile."""
-    handler = OperatorLog(write)
+    """Everything that is logged in this process goes to `write` meanwhile, in another thread."""
+    lines = Unhurried(write)
+    handler = OperatorLog(lines)
     root, ours = logging.getLogger(), logging.getLogger(LOGGER)
     level = ours.level
     root.addHandler(handler)
@@ -73,3 +128,4 @@ def told_to(write: Callable[[str], None]) -> Iterator[None]:
     finally:
         ours.setLevel(level)
         root.removeHandler(handler)
+        lines.close()

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
+import threading
 
-from weft_server.operator_log import EVERY_S, KINDS_MAX, OperatorLog, told_to
+from weft_server.cli.output import Output
+from weft_server.operator_log import (
+    EVERY_S,
+    KINDS_MAX,
+    LINES_WAITING_MAX,
+    OperatorLog,
+    Unhurried,
+    told_to,
+)
 
 
 class Told:
@@ -80,3 +91,51 @@ def test_it_hears_what_others_log_and_only_meanwhile() -> None:
     count = len(lines)
     log.info("afterwards")
     assert len(lines) == count
+
+
+def test_who_does_not_read_stops_nothing_and_hears_what_was_left_out() -> None:
+    lines: list[str] = []
+    is_writing, may_write = threading.Event(), threading.Event()
+
+    def write(line: str) -> None:
+        is_writing.set()
+        may_write.wait()
+        lines.append(line)
+
+    log = Unhurried(write)
+    log("first")
+    is_writing.wait()
+    for number in range(LINES_WAITING_MAX + 7):
+        log(str(number))
+    may_write.set()
+    log.close()
+    assert lines == [
+        "first",
+        *map(str, range(LINES_WAITING_MAX)),
+        "7 lines are left out here: nobody has read them in time",
+    ]
+
+
+def test_a_pipe_that_nobody_reads_stops_nothing_either() -> None:
+    """More than a pipe holds; what follows is written once somebody reads."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as read, os.fdopen(writing, "w") as notes:
+        output = Output(results=io.StringIO(), notes=notes)
+        got: list[bytes] = []
+        reader = threading.Thread(target=lambda: got.append(read.read()))
+        with told_to(output.note_unlocked):
+            for number in range(80):
+                logging.getLogger("weft.relay").info("%s", "x" * number + "y" * 2000)
+            reader.start()
+        notes.close()
+        reader.join()
+    assert got[0].count(b"\n") == 80
+
+
+def test_a_log_that_is_gone_stops_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as notes:
+        output = Output(results=io.StringIO(), notes=notes)
+        with told_to(output.note_unlocked):
+            logging.getLogger("weft.relay").info("nobody hears this")

@@ -97,7 +97,8 @@ def test_a_client_learns_of_every_region_in_any_topology(topology: list[tuple[in
 def test_every_region_that_is_configured_is_named_before_it_is_met() -> None:
     async def run() -> None:
         async with stores(3) as (client, eu, us):
-            eu.reach.configure(["us", "ap"])
+            eu.reach.configure(["us"])
+            eu.reach.recall(["us", "ap"])
             await client.write("acme/a", "x")
             to_eu = joined((client, None), (eu, "eu"))
             await settled([to_eu], 1_000)

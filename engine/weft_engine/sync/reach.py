@@ -121,6 +121,10 @@ class Reach:
             self._configured.add(name)
             self._learn([name], _SURE)
 
+    def recall(self, names: Iterable[str]) -> None:
+        """These were part of the mesh before, as far as there is room."""
+        self._learn(names, _NOBODYS)
+
     def vouch(self, region: str) -> None:
         """Its token says that it is this region, so it comes under one name."""
         self._vouched.pop(region, None)

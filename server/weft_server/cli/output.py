@@ -7,6 +7,7 @@ conversation holds must not steer the terminal. Must never know: what any comman
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -81,6 +82,18 @@ class Output:
         self._end_progress()
         self._notes.write(one_line(text) + "\n")
         self._notes.flush()
+
+    def note_unlocked(self, text: str) -> None:
+        """As `note`, for another thread: a write that nobody reads holds no lock, which the
+        process would need to end."""
+        try:
+            where = self._notes.fileno()
+        except (OSError, ValueError):  # It is no file.
+            self.note(text)
+            return
+        left = (one_line(text) + "\n").encode(self._notes.encoding or "utf-8", "backslashreplace")
+        while left:
+            left = left[os.write(where, left) :]
 
     def error(self, error: WeftError) -> None:
         self.note(f"weft: {error.message}")

@@ -265,7 +265,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
                 peers=config.peers,
             )
             _settle_collector()
-            with told_to(output.note):
+            with told_to(output.note_unlocked):
                 await serve(
                     relay,
                     listener,

@@ -176,7 +176,7 @@ class Mesh:
         for one in self.memory:
             if one.store and self.standings.of(one.name) is None:
                 self.standings.recall(one)
-        self.replica.reach.configure(name for name in self.memory.names if name != self.region)
+        self.replica.reach.recall(name for name in self.memory.names if name != self.region)
         self.timeline = Timeline(
             began,
             now_s,
