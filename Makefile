@@ -63,7 +63,7 @@ sim: $(VENV)/.dev  ## simulate whole histories with faults: SEEDS=10000 or 300:6
 		$(if $(KIND),--kind $(KIND))
 
 mutants: $(VENV)/.dev  ## break each safety rule and see the simulation notice; ONLY=gate is one
-	$(BIN)/python -m tests.simulation.mutants $(if $(ONLY),--only "$(ONLY)")
+	$(BIN)/python -m tests.simulation.mutants --jobs $(JOBS) $(if $(ONLY),--only "$(ONLY)")
 
 clean:  ## remove what the build made
 	rm -rf $(VENV) .bench-cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,7 @@ from weft_engine.replica.summarizing import ToSummarize
 
 _RULES: Final = (None, None, "last", "first", "max", "min", "union", "keep_all")
 _ON_A_BRANCH: Final = 0.3
+_SMALL_SHARE: Final = 0.5
 _WORDS: Final = ("yes", "no", "the bridge", "naïve", "👍🏽", "a longer sentence ")
 
 
@@ -37,7 +38,10 @@ def words(world: World, rng: random.Random) -> str:
 async def somewhere(world: World, machine: Machine, rng: random.Random) -> Context:
     """A context of the machine, now and then on one of the branches that it knows."""
     assert machine.replica is not None
-    context = machine.replica.context(rng.choice(context_names(machine)))
+    names = context_names(machine)
+    if world.small and rng.random() < _SMALL_SHARE:
+        names = world.names_of(machine)
+    context = machine.replica.context(rng.choice(names))
     if not world.has_branches or rng.random() > _ON_A_BRANCH:
         return context
     known = await context.branches()

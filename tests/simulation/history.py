@@ -88,7 +88,7 @@ def run(
         plan = make_plan(random.Random(f"plan-{seed}"))
     if story is None:
         drawing = random.Random(f"story-{root_seed}")
-        story = make_story(drawing) if plan is None else make_mesh_story(drawing, plan.machines)
+        story = make_story(drawing) if plan is None else make_mesh_story(drawing, plan.burden)
     root = Path(mkdtemp(prefix="weft-sim-", dir=FAST_DISK))
     # What a relay tells its operator is expected here.
     logging.getLogger("weft.relay").setLevel(logging.CRITICAL)
@@ -230,6 +230,7 @@ async def _judge_mesh(world: World, rng: random.Random) -> None:
     if rng.random() < _PARTITION_SHARE:
         await mesh_oracles.check_partition(world, rng)
     await mesh_oracles.check_roaming(world, rng)
+    await world.index_checks.check_spoilt(rng)
     world.check()
 
 

@@ -137,6 +137,8 @@ class Machine:
         self.life: Life | None = None
         self.replica: Replica | None = None
         self.relay: Relay | None = None
+        self.beside: asyncio.Task[Any] | None = None
+        """What this process does beside all else, until it stops."""
         self.kept: dict[KeptLink, tuple[str, ...]] = {}
         """Links of this machine, and where they lead: to the first of these that answers."""
         self.lived: list[Life] = []
@@ -191,7 +193,7 @@ class Machine:
             ),
         )
         self.life, self.replica, self._rng = life, replica, rng
-        found = self._connection.execute("SELECT 1 FROM records LIMIT 1").fetchone()
+        found = self.connection.execute("SELECT 1 FROM records LIMIT 1").fetchone()
         self.tenure = Tenure(
             self.name, self.generation, self.boots, self.wrote_last, was_empty=found is None
         )
@@ -294,6 +296,9 @@ class Machine:
         if replica is None or self.is_stopping:
             return
         self.is_stopping = True
+        if self.beside is not None:
+            self.beside.cancel()
+            await asyncio.wait([self.beside])
         await asyncio.gather(*(kept.aclose() for kept in self.kept), return_exceptions=True)
         if relay is not None:
             await relay.close()
@@ -378,14 +383,14 @@ class Machine:
         )
         return [
             (position, RecordHash(hash_))
-            for position, hash_, name in self._connection.execute(question)
+            for position, hash_, name in self.connection.execute(question)
             if interest.covers(ContextName(name))
         ]
 
     def sizes(self) -> dict[RecordHash, int]:
         """Of each record in its journal, the bytes of envelope and payload."""
         question = "SELECT hash, length(envelope) + length(payload) FROM records"
-        return {RecordHash(row[0]): row[1] for row in self._connection.execute(question)}
+        return {RecordHash(row[0]): row[1] for row in self.connection.execute(question)}
 
     @contextmanager
     def _unwatched(self) -> Iterator[None]:
@@ -405,7 +410,7 @@ class Machine:
         self, context: ContextName
     ) -> tuple[list[Record], Frontier, dict[Incarnation, bytes]]:
         """A context's records in journal order, its frontier, and the seeds of the store."""
-        connection = self._connection
+        connection = self.connection
         state = reading.context(connection, context)
         if state is None:
             return [], (), {}
@@ -416,22 +421,22 @@ class Machine:
 
     def public_keys(self) -> dict[Incarnation, bytes]:
         """Of the writers whose signatures it has seen."""
-        rows = self._connection.execute(
+        rows = self.connection.execute(
             "SELECT incarnation, public_key FROM origins WHERE public_key IS NOT NULL ORDER BY id"
         )
         return {Incarnation(row[0]): row[1] for row in rows}
 
-    def frontier(self, context: ContextName) -> Frontier:
-        """Empty if it holds nothing of it."""
-        state = reading.context(self._connection, context)
-        return () if state is None else state.frontier
+    def frontiers(self) -> dict[str, bytes]:
+        """Of the contexts of which it holds anything, packed."""
+        question = "SELECT name, frontier FROM contexts WHERE records > 0"
+        return dict(self.connection.execute(question).fetchall())
 
     def waiting(self) -> list[tuple[RecordHash, bytes, bool]]:
         """Hash, session and whether a signature covers it, of each parked record."""
-        return self._connection.execute("SELECT hash, session, covered FROM waiting").fetchall()
+        return self.connection.execute("SELECT hash, session, covered FROM waiting").fetchall()
 
     @property
-    def _connection(self) -> sqlite3.Connection:
+    def connection(self) -> sqlite3.Connection:
         """The process's own: between two of its steps it is in no transaction."""
         assert self.replica is not None
         writing = self.replica.journal._writing
@@ -441,13 +446,13 @@ class Machine:
     def spoil(self, statement: str) -> int:
         """Change rows behind the back of its process; how many."""
         self.is_spoiled = True
-        return self._connection.execute(statement).rowcount
+        return self.connection.execute(statement).rowcount
 
     def committed(self, hashes: list[RecordHash]) -> int:
         """How many of these different records its journal holds now."""
         marks = ",".join("?" * len(hashes))
         question = f"SELECT count(*) FROM records WHERE hash IN ({marks})"
-        return int(self._connection.execute(question, hashes).fetchone()[0])
+        return int(self.connection.execute(question, hashes).fetchone()[0])
 
     def committed_any(self, hashes: Sequence[bytes]) -> bool:
         return self.committed([RecordHash(hash_) for hash_ in hashes]) > 0
@@ -456,7 +461,7 @@ class Machine:
         """Those of the records that its journal does not hold now."""
         marks = ",".join("?" * len(hashes))
         question = f"SELECT hash FROM records WHERE hash IN ({marks})"
-        return set(hashes).difference(row[0] for row in self._connection.execute(question, hashes))
+        return set(hashes).difference(row[0] for row in self.connection.execute(question, hashes))
 
     def _inodes(self) -> dict[str, Inode]:
         """Which files there are."""
@@ -510,7 +515,7 @@ class Machine:
         self.tenure = None
         if self.replica is not None:
             self._store = self.replica.identity.store
-        self.life = self.replica = self.relay = None
+        self.life = self.replica = self.relay = self.beside = None
         self.kept.clear()
 
 

@@ -7,11 +7,13 @@ links come and go in mid-history; in the end the operators see that the mesh is 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from tests.simulation.topology import Edge, Shape, edge, edges, parts
+from weft_engine.names import ContextName
 from weft_engine.sync.interest import EVERYTHING, Interest
 
 if TYPE_CHECKING:
@@ -22,30 +24,45 @@ REGIONS_MAX: Final = 7
 _FAR_S: Final = (0.08, 0.11, 0.15)
 """One way between continents."""
 _BOTH_DIAL_SHARE: Final = 0.15
+_MANY_SHARE: Final = 0.1
+_MANY_CLIENTS_MAX: Final = 3
+"""Where there are many contexts: each machine has them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many begin, and how they are linked. `is_far`: regions are on different continents."""
+    """How many begin, and how they are linked. `is_far`: regions are on different continents.
+    `contexts`: how many small ones there are beside the others."""
 
     regions: int
     clients: int
     shape: Shape
     is_far: bool
+    contexts: int
 
     @property
     def machines(self) -> int:
         return self.regions + self.clients
 
+    @property
+    def burden(self) -> int:
+        """What a step costs, in machines with few contexts."""
+        return self.machines + self.contexts // 8
+
 
 def make_plan(rng: random.Random) -> Plan:
     """Small ones prevail; now and then there are as many as there may be."""
-    return Plan(
+    plan = Plan(
         rng.choice((2, 3, 3, 3, 4, 4, 5, 5, 6, 7)),
         rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 8, 12, 20)),
         rng.choice(list(Shape)),
         rng.random() < 0.5,
+        0,
     )
+    if rng.random() >= _MANY_SHARE:
+        return plan
+    clients = min(plan.clients, _MANY_CLIENTS_MAX)
+    return replace(plan, clients=clients, contexts=rng.randint(40, 100))
 
 
 class Mesh:
@@ -120,6 +137,15 @@ def settle_in(world: World, plan: Plan) -> None:
         world.bring_up(machine)
     for a, b in edges(plan.shape, names, rng):
         world.mesh.join(a, b)
+    for name in world.small:
+        machine = world.find(rng.choice(names[:2]))
+        world.work(machine, "begin a context", partial(_begin, world, machine, name))
+
+
+async def _begin(world: World, machine: Machine, name: ContextName) -> None:
+    assert machine.replica is not None
+    said = await machine.replica.context(name).append(f"begins {world.marks.new()}")
+    world.acknowledged(machine, said)
 
 
 def add_region(world: World, rng: random.Random) -> Machine:

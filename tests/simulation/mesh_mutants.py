@@ -8,7 +8,9 @@ from typing import Any
 
 from tests.simulation.breaking import patch
 from weft_engine.names import Position
+from weft_engine.replica.checking import Checks
 from weft_engine.storage import tickets
+from weft_engine.storage.context_digest import ContextDigest
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.driving.forwarding import Forwarding
 from weft_engine.sync.driving.kept_tree import KeptTree
@@ -102,6 +104,21 @@ def skip_a_stretch() -> None:
         zoomed(self, message)
 
     patch(Zooming, "zoomed", skipped)
+
+
+def digest_nothing() -> None:
+    """All event indexes say the same."""
+    patch(ContextDigest, "value", property(lambda self: bytes(32)))
+
+
+def compare_other_records() -> None:
+    """What a region says of its index is compared with ours, whichever records we have."""
+    digest = Checks._digest
+
+    async def any_digest(self: Checks, name: Any, room: Any, *, only: Any = None) -> Any:
+        return await digest(self, name, room)
+
+    patch(Checks, "_digest", any_digest)
 
 
 def never_give_back() -> None:

@@ -29,8 +29,10 @@ from tests.simulation.kinds import Kind as SimKind
 from tests.simulation.mesh_mutants import (
     acknowledge_announcements_at_once,
     compare_no_leaves,
+    compare_other_records,
     count_one_further,
     count_what_has_come,
+    digest_nothing,
     keep_old_claims,
     mark_no_context,
     never_give_back,
@@ -170,7 +172,7 @@ def acknowledge_first() -> None:
 def send_back() -> None:
     committed = Outgoing.committed
 
-    def always(self: Outgoing, context: Any, position: Any, *, from_peer: bool) -> None:
+    def always(self: Outgoing, context: Any, position: Any, *_: Any, **__: Any) -> None:
         committed(self, context, position, from_peer=False)
 
     _patch(Outgoing, "committed", always)
@@ -780,6 +782,8 @@ MUTANTS: Final = (
     ),
     _in_mesh("a region is said to hold what it holds", "one position more", count_one_further),
     _in_mesh("what is stated is durable", "what has come is stated", count_what_has_come),
+    _in_mesh("an index that is wrong is found", "digests of nothing", digest_nothing),
+    _in_mesh("an index that is right is not blamed", "other records", compare_other_records),
     _in_mesh("regions find exactly what is lacking", "a zoom skips a stretch", skip_a_stretch),
     Mutant(
         "what was asked of a dead link is asked of others",

@@ -29,7 +29,6 @@ from weft_engine.errors import (
 from weft_engine.events.codec import encode_event
 from weft_engine.names import ContextName, EventId, RecordHash, event_id_incarnation
 from weft_engine.records.envelope import Record
-from weft_engine.records.frontier import Frontier
 from weft_engine.replica.context import Context
 from weft_engine.storage.marks import load_marks
 from weft_engine.storage.verify import verify
@@ -80,10 +79,11 @@ def is_settled(world: World) -> bool:
 def _differences(world: World) -> list[str]:
     """Contexts that machines hold differently that take part in them."""
     found: list[str] = []
-    states: dict[str, tuple[Frontier, str]] = {}
+    states: dict[str, tuple[bytes, str]] = {}
     for machine in world.machines.values():
-        for name in context_names(machine):
-            frontier = machine.frontier(name)
+        frontiers = machine.frontiers()
+        for name in world.names_of(machine):
+            frontier = frontiers.get(name, b"")
             first = states.setdefault(name, (frontier, machine.name))
             if first[0] != frontier:
                 found.append(f"{name} at {first[1]} and {machine.name}")
@@ -126,7 +126,7 @@ async def stay_quiet(world: World) -> None:
         world.fail(f"{tap.records - before} records were sent though all is settled")
     before = tap.needless
     frames, size = world.network.frames, world.network.bytes
-    size -= world.wiretap.confirming_bytes
+    size -= tap.beside_bytes
     foreign = set(world.contexts_of)
     for wire in list(world.network.wires):
         wire.reset()
@@ -143,8 +143,8 @@ async def stay_quiet(world: World) -> None:
     if tap.needless != before:
         world.fail(f"{tap.needless - before} records were sent between equal replicas")
     links = sum(len(machine.kept) for machine in world.machines.values())
-    allowed = links * 2 * (_HELLO_BYTES + 3 * _CONTEXTS_BYTES)
-    size = world.network.bytes - world.wiretap.confirming_bytes - size
+    allowed = links * 2 * (_HELLO_BYTES + len(world.names) * _CONTEXTS_BYTES)
+    size = world.network.bytes - tap.beside_bytes - size
     if size > allowed:
         world.fail(
             f"{links} links between equal replicas cost {size} bytes in"
@@ -171,7 +171,7 @@ def check_kept(world: World) -> None:
     held = {machine.name: machine.hashes() for machine in world.machines.values()}
     journaled: set[RecordHash] = set().union(*held.values())
     for machine in world.machines.values():
-        takes_part = set(context_names(machine))
+        takes_part = set(world.names_of(machine))
         lost = [
             hash_
             for hash_ in world.must
@@ -209,8 +209,11 @@ async def check_pictures(world: World, rng: random.Random) -> None:
     out from the records give."""
     first: dict[str, tuple[str, Picture]] = {}
     formats = rng.sample(FORMATS, 2)
+    small = set(rng.sample(world.small, 2)) if world.small else set()
     for machine in world.compared:
-        for name in context_names(machine):
+        for name in world.names_of(machine):
+            if name in world.small and name not in small:
+                continue
             picture = await _picture(machine, name, formats)
             if name not in first:
                 first[name] = machine.name, picture

@@ -127,9 +127,9 @@ def make_story(rng: random.Random) -> list[Step]:
     return _draw(rng, weights, rng.choice((20, 200, 1000)), range(STEPS_MIN, STEPS_MAX + 1))
 
 
-def make_mesh_story(rng: random.Random, machines: int) -> list[Step]:
-    """A story of a mesh of so many machines: what happens to regions and links between them, and
-    a few of the faults that happen to any machine."""
+def make_mesh_story(rng: random.Random, burden: int) -> list[Step]:
+    """A story of a mesh of so many machines, or of fewer that have more to do: what happens to
+    regions and links between them, and a few of the faults that happen to any machine."""
     weights = {**WORK, **REACH}
     for faults, times in ((FAULTS, 1), (REGIONS, 4)):
         kinds = [kind for kind in faults if rng.random() < rng.choice((0.1, 0.3, 0.6))]
@@ -139,7 +139,7 @@ def make_mesh_story(rng: random.Random, machines: int) -> list[Step]:
         weights["disk_free"] = FAULTS["disk_free"]
     if rng.random() < _MESH_TABS_SHARE:
         weights |= TABS
-    most = max(_MESH_STEPS_MIN, min(_MESH_STEPS_MAX, _MACHINE_STEPS // machines))
+    most = max(_MESH_STEPS_MIN, min(_MESH_STEPS_MAX, _MACHINE_STEPS // burden))
     return _draw(rng, weights, rng.choice((50, 500, 2000)), range(_MESH_STEPS_MIN, most + 1))
 
 

@@ -117,11 +117,11 @@ class Told:
         """What the journal of a machine holds of a context now."""
         assert machine.life is not None
         held = self._held.setdefault((machine.life, name), _Held())
-        state = reading.context(machine._connection, name)
+        state = reading.context(machine.connection, name)
         if state is None or state.position <= held.position:
             return held
         for one in reading.records_after(
-            machine._connection, state.id, held.position, records_max=1 << 30, bytes_max=1 << 40
+            machine.connection, state.id, held.position, records_max=1 << 30, bytes_max=1 << 40
         ):
             held.position = one.position
             record = one.record

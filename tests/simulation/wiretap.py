@@ -31,6 +31,7 @@ _ERASED: Final = 12
 _RESUMED: Final = 14
 _CURSOR: Final = 15
 _TIPS: Final = 21
+_CHECK: Final = 26
 _HEARD_MAX: Final = 64
 
 
@@ -75,8 +76,8 @@ class Wiretap:
         cursor that it was told."""
         self._behind: dict[tuple[str, str], dict[RecordHash, WireEnd]] = {}
         """By two machines what passed between them since a cursor, and over which end."""
-        self.confirming_bytes = 0
-        """In frames that say who has erased what."""
+        self.beside_bytes = 0
+        """In frames that say who has erased what, and what event indexes say."""
         self.echoes = 0
         self.repeats = 0
         self.heard: list[bytes] = []
@@ -91,14 +92,14 @@ class Wiretap:
         kind = frame[2] if len(frame) > 2 else -1
         world = self._world
         world.trace.frame(world.loop.time(), end.machine, "->", end.other.machine, frame)
-        if kind == _ERASED:
-            self.confirming_bytes += len(frame)
+        if kind in (_ERASED, _CHECK):
+            self.beside_bytes += len(frame)
         if len(self.heard) < _HEARD_MAX:
             self.heard.append(frame)
         machine = world.machines.get(end.machine)
         if machine is None:
             return
-        if self._is_between_regions(end):
+        if kind not in (_ERASED, _CHECK) and self._is_between_regions(end):
             self.regions.bytes += len(frame)
         if kind == _RESUMED:
             self._of(end).has_resumed = bool(msgpack.unpackb(frame[1:])[1])

@@ -17,6 +17,7 @@ from typing import Any, Final
 from tests.simulation import mesh
 from tests.simulation.disk import Disks
 from tests.simulation.file_table import FileTable
+from tests.simulation.index_checks import IndexChecks
 from tests.simulation.loop import Life, VirtualLoop
 from tests.simulation.machine import STORE, Clock, Machine, Snapshot, start_or_stay_down
 from tests.simulation.marks import MARK, Marks
@@ -68,6 +69,9 @@ class World:
     ) -> None:
         self.loop = loop
         self._plan = plan
+        self.small: list[ContextName] = [] if plan is None else small_contexts(plan.contexts)
+        """Contexts of which each holds a few words, and that are many."""
+        self.names = [*CONTEXTS, *self.small]
         self.file_table = FileTable()
         self.tenures = Tenures(self)
         self.network = Network(loop, seed)
@@ -114,6 +118,7 @@ class World:
         self.tabs: dict[str, Tab] = {}
         self.told = Told(self)
         self.wiretap = Wiretap(self)
+        self.index_checks = IndexChecks(self, seed)
         self.network.on_sent = self.wiretap.sent
         self.network.on_received = self.wiretap.received
         self.network.on_yjs = self._yjs
@@ -238,7 +243,12 @@ class World:
             self._start_afresh(machine, error.message)
         self._check_kept(machine)
         self._link_up(machine)
+        self.index_checks.keep(machine)
         return True
+
+    def names_of(self, machine: Machine) -> list[ContextName]:
+        """The contexts that a machine takes part in."""
+        return [name for name in self.names if machine.interest.covers(name)]
 
     def home(self, client: Machine) -> str:
         return self.rng.choice(self.relays).name
@@ -516,8 +526,13 @@ class World:
         return machine.task(run())
 
 
+def small_contexts(count: int) -> list[ContextName]:
+    """So many; the first half of them in every interest of the simulation."""
+    return [ContextName(f"{'sim' if at < count / 2 else 'own'}/small/{at}") for at in range(count)]
+
+
 def context_names(machine: Machine) -> list[ContextName]:
-    """The contexts that a machine takes part in."""
+    """The contexts that a machine takes part in and in which much happens."""
     return [name for name in CONTEXTS if machine.interest.covers(name)]
 
 
