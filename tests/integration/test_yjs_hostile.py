@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
+from operator import contains
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from tests.running_relay import RunningRelay, running_relay
 from tests.stores import folder
 from tests.unit.yjs_bytes import in_root, string, update_of
 from tests.yjs_client import YjsClient, yjs_client
+from weft_engine.names import event_id_incarnation
+from weft_engine.records.identity import client_id
 from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.yjs.lib0 import read_var_uint, var_uint
 from weft_server.door.token_keys import KeyRing, make_key_file, read_keys
@@ -90,6 +94,50 @@ async def test_nobody_gives_out_the_clocks_of_a_store(
             await link.synced(timeout=TIMEOUT_S)
             await reader.until(lambda: reader.text("n") == "first. second.", "all of it")
             assert await note.text() == "first. second."
+
+
+def shows(page: YjsClient, word: str) -> bool:
+    return word in page.text("n")
+
+
+async def test_who_takes_the_clocks_of_a_store_before_it_writes_takes_nothing(
+    place: Path, relay: RunningRelay, keys: KeyRing
+) -> None:
+    """The client id of a store that has not written in a context follows from its records in
+    others. The store sees that somebody has it, and writes under another name."""
+    url, own = relay.url, token(keys, "write")
+    async with (
+        weft.open(place / "early.db") as store,
+        weft.open(place / "late.db") as late,
+        yjs_client(url, "a/claimed", query=f"?token={own}") as page,
+    ):
+        await page.synced()
+        links, names = [], []
+        for one in (store, late):
+            (seen,) = await one.context("a/seen").append("who I am can be read from this")
+            names.append(client_id(event_id_incarnation(seen), "a/claimed"))
+            links.append(one.connect(url, token=own, contexts=["a/seen", "a/claimed"]))
+            await links[-1].synced(timeout=TIMEOUT_S)
+        # One is linked when it happens, the other one has written events offline before.
+        await links[1].aclose()
+        (told,) = await late.context("a/claimed").append("said offline")
+        for claimed in names:
+            forged = update_of(in_root(4, string("forged")), client=claimed)
+            await page.websocket.send(wire.edited(forged))
+            await page.until(partial(contains, page.updates, forged), "the echo")
+        link = late.connect(url, token=own, contexts=["a/claimed"])
+        await links[0].synced(timeout=TIMEOUT_S)
+        await link.synced(timeout=TIMEOUT_S)
+        for word, one in (("one ", store), ("two", late)):
+            await one.context("a/claimed").note("n").append(word)
+            await page.until(partial(shows, page, word), "what it writes is shown")
+        ids = [event.id async for event in store.context("a/claimed").history()]
+        assert told in ids
+        for one in (store, late):
+            note = one.context("a/claimed").note("n")
+            async with asyncio.timeout(TIMEOUT_S):
+                while await note.text() != page.text("n"):  # noqa: ASYNC110 - it has no signal
+                    await asyncio.sleep(0.01)
 
 
 async def test_who_appends_sets_no_key_that_is_there(relay: RunningRelay, keys: KeyRing) -> None:
