@@ -149,6 +149,9 @@ async def test_idle_clients_of_all_families_stay_and_a_dead_one_goes(
             assert line.sent < 4, "it has not said anything"
             found = await tab.look()
             assert (found["status"], found["closed"]) == (["connected"], None)
+            sent = line.sent
             await tab.insert("n", 0, "still here")
             await until(document, lambda: str(note(document)) == "still here")
+            while line.sent == sent:  # noqa: ASYNC110 - it sends back what it hears, without a signal
+                await asyncio.sleep(0.01)
             await websocket.close()
