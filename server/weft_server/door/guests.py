@@ -65,6 +65,10 @@ class Guest:
         if self.sent_away is not None:
             end(*self.sent_away)
 
+    def left(self) -> None:
+        """Nobody is there to be told to go: a circle that is opened here need not be collected."""
+        self._end = None
+
     def send_away(self, reason: str, hint: str) -> None:
         if self.sent_away is None:
             self.sent_away = (reason, hint)
@@ -167,6 +171,7 @@ class Guests:
 
     def leave(self, guest: Guest) -> None:
         del self._inside[guest]
+        guest.left()
         self._let_go(guest.place)
         quota = guest.permission.quota
         if quota is not None:

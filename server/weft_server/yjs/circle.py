@@ -75,7 +75,10 @@ class Circle:
         return member in self._in_step
 
     def close(self) -> None:
+        """It, its room and the document go with the last word of them, without being collected."""
         self._end_listening()
+        self._end_listening = _end_nothing
+        self._ask = _ask_nobody
 
     # ---- who is in it -------------------------------------------------------------------------
 
@@ -240,3 +243,11 @@ class Circle:
             for member in self._in_step:
                 if member.keeps_up:
                     member.write(frames)
+
+
+def _end_nothing() -> None:
+    """It has ended already."""
+
+
+def _ask_nobody(member: Member, since: bytes, making: Making) -> None:
+    """The room is closed: nobody is in it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from weft_engine.limits import (
@@ -60,6 +61,8 @@ class Rooms:
         self._pouring = asyncio.Semaphore(_POURED_AT_ONCE)
         self._ended = 0
         self._is_closing = False
+        self._are_many = asyncio.Event()
+        """More rooms than are kept have nobody in them."""
         self._all_gone: asyncio.Future[None] | None = None
         self._end_listening = replica.journal.listen(self._committed)
         self._end_forgetting = replica.listen_forgotten(self._forgotten)
@@ -111,6 +114,8 @@ class Rooms:
                 self._all_gone.set_result(None)
             if room.is_empty:
                 self._left_s[name] = asyncio.get_running_loop().time()
+                if len(self._left_s) > YJS_ROOMS_MAX:
+                    self._are_many.set()
 
     async def close(self) -> None:
         """Send everybody away; what they have sent and was taken is committed."""
@@ -151,12 +156,20 @@ class Rooms:
 
     async def _keep(self) -> None:
         """Signs of life for those who hear nothing, an end for those of whom nothing is heard and
-        for rooms that nobody is in."""
+        for rooms that nobody is in: at once for those that are too many, so that memory never grows
+        with how many come and go."""
         loop = asyncio.get_running_loop()
-        last_sign_s = listened_s = loop.time()
+        last_sign_s = listened_s = ticked_s = loop.time()
         while True:
-            await asyncio.sleep(_TICK_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(ticked_s + _TICK_S):
+                    await self._are_many.wait()
+            self._are_many.clear()
             now_s = loop.time()
+            await self._end_idle(now_s)
+            if now_s - ticked_s < _TICK_S:
+                continue
+            ticked_s = now_s
             self._replica.presence.expire(int(now_s * 1000))
             if now_s - last_sign_s >= YJS_HEARTBEAT_S:
                 last_sign_s = now_s
@@ -165,7 +178,10 @@ class Rooms:
             if now_s - listened_s >= YJS_LISTEN_S:
                 listened_s = now_s
                 await self._listen()
-            await self._end_idle(now_s)
+            if self._ended >= _TRIM_AFTER or (self._ended and not self._rooms):
+                self._ended = 0
+                gc.collect()
+                trim_heap()
 
     async def _listen(self) -> None:
         """One look at all for a timer of each: most are idle."""
@@ -187,7 +203,3 @@ class Rooms:
                 del self._left_s[name], self._rooms[name]
                 await room.close()
                 self._ended += 1
-        if self._ended >= _TRIM_AFTER or (self._ended and not self._rooms):
-            self._ended = 0
-            gc.collect()
-            trim_heap()
