@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX
-from weft_engine.sync.binding import close_code, close_reason, why_unreachable
+from weft_engine.sync.binding import close_code, close_reason, why_no_websocket, why_unreachable
 from weft_engine.sync.driving.link import Transport
 from weft_engine.sync.faults import LinkLost
 
@@ -87,7 +87,7 @@ async def dial(url: str, token: str | None) -> AsyncIterator[Transport]:
     except OSError as error:
         raise LinkLost(f"{url} can't be reached: {why_unreachable(error)}") from error
     except WebSocketException as error:
-        raise LinkLost(f"{url} does not speak the websocket protocol: {error}") from error
+        raise LinkLost(f"{url} {why_no_websocket(error)}") from error
     try:
         yield WebSocketTransport(connection)
     finally:

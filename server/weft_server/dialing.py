@@ -18,7 +18,7 @@ from websockets.frames import CloseCode
 
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX, KIB
-from weft_engine.sync.binding import close_code, close_reason, why_unreachable
+from weft_engine.sync.binding import close_code, close_reason, why_no_websocket, why_unreachable
 from weft_engine.sync.faults import LinkLost
 from weft_server.dialled_connection import DialledConnection
 from weft_server.hearing import TEXT_CODE, Hearing
@@ -107,7 +107,7 @@ async def dial(
     except OSError as error:
         raise LinkLost(f"{url} can't be reached: {why_unreachable(error)}") from error
     except WebSocketException as error:
-        raise LinkLost(f"{url} does not speak the websocket protocol: {error}") from error
+        raise LinkLost(f"{url} {why_no_websocket(error)}") from error
     assert isinstance(connection, DialledConnection), "it was made here"
     transport = DialledTransport(connection)
     try:

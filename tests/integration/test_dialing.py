@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.utils import apply_mask
 
+from weft.dialing import dial as dial_of_client
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX, FRAMES_PER_TURN
 from weft_engine.sync.driving.transport import DirectTransport
@@ -408,3 +409,26 @@ async def test_who_turns_us_away_is_quoted(status: bytes) -> None:
         with pytest.raises(error, match=r"(?s)not.*today"):
             async with dial(url, "secret"):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"", "ended the connection without an answer"),
+        (b"HTTP/1.1 101", "ended the connection without an answer"),
+        (b"SSH-2.0 hello\r\n", "does not speak the websocket protocol: .*SSH"),
+    ],
+)
+async def test_who_gives_no_answer_is_told_from_who_speaks_otherwise(
+    answer: bytes, why: str
+) -> None:
+    async def play(relay: _Relay) -> None:
+        await relay.reader.readuntil(b"\r\n\r\n")
+        relay.writer.write(answer)
+        await relay.writer.drain()
+
+    for dialling in (dial, dial_of_client):
+        async with _listening(play) as url:
+            with pytest.raises(LinkLost, match=why):
+                async with dialling(url, None):
+                    pass

@@ -51,6 +51,15 @@ def why_unreachable(error: OSError) -> str:
     return getattr(error, "verify_message", None) or error.strerror or str(error)
 
 
+def why_no_websocket(error: Exception) -> str:
+    """What it means that a connection was opened and is no websocket, in words that go on after
+    its address. `error` is what the library raised."""
+    cause = error.__cause__
+    if isinstance(cause, (EOFError, OSError)):
+        return "ended the connection without an answer: it may be starting, stopping or cut off"
+    return f"does not speak the websocket protocol: {cause or error}"
+
+
 def sync_url(address: str) -> str:
     """The websocket URL of a relay's links, from what people write: ``ws://host:port``, with or
     without the path. CallerError if it is no such address."""
