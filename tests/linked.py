@@ -210,6 +210,7 @@ class End:
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
             claims=store.hub.claims,
+            doubts=store.hub.doubts,
             reaching=Reaching(store.reach, due=_nothing, soon=store.soon),
         )
         self.is_congested = False

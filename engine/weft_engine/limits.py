@@ -264,6 +264,19 @@ TREE_BEHIND_CONTEXTS: Final = 4096
 """A kept tree that is behind by so many contexts is brought up while nobody asks for it."""
 TREE_BEHIND_CONTEXTS_MAX: Final = 262_144
 """A kept tree that is behind by more than this is dropped, and made again when it is needed."""
+TREE_CONTEXT_BYTES: Final = 45
+"""What a context takes in a tree."""
+REPEAT_MS: Final = 60_000
+"""How often two regions compare the roots of their trees while they are linked, if nothing moves;
+each link up to half as much again later."""
+REPEAT_AGAIN_MS: Final = 10_000
+"""After they differed once."""
+REPEAT_LONGEST_MS: Final = 3_840_000
+"""They are compared half as often each time they have differed twice, but at least this often."""
+REPEAT_PEERS_MAX: Final = 64
+"""Stores of which a store remembers that."""
+STILL_MS: Final = 2_000
+"""Nothing has moved for so long where roots are compared."""
 LIVE_REGIONS_MAX: Final = 64
 """Regions with which one is linked, and of which one knows how far they are."""
 VOUCHED_REGIONS_MAX: Final = 256
@@ -314,18 +327,22 @@ thousands come back at once needs some of it."""
 CLOCK_ASKED_MS: Final = 10_000
 """How often a region asks another for its time."""
 CHECK_EVERY_S: Final = 60.0
-"""How often a region tells others what the event indexes of some contexts say."""
+"""How often at least a region tells others what the event indexes of some contexts say."""
+CHECK_ROUND_S: Final = 86_400.0
+"""Within which it does so of all contexts, more often if need be,"""
+CHECK_SHARE: Final = 0.01
+"""unless that would take more than this of a core."""
 CHECKED_EVENTS_MAX: Final = 20_000
 """Events after which no more contexts are read for such a message: some 0.1 s of work."""
 CHECKED_FOLDED_MAX: Final = 1024
-"""Events that are indexed for such a message, or to compare one: some 0.2 s of work. A relay
-indexes by itself only what it compares."""
+"""Events that are indexed for such a message, or to compare one, of contexts that have an index
+which is behind: some 0.2 s of work."""
 CHECK_FOLD_RECORDS: Final = 64
 """Records, and"""
 CHECK_FOLD_BYTES: Final = 64 * KIB
 """bytes, of which one at least is indexed in one step of that: some 40 ms."""
-CHECKED_ROWS_MAX: Final = 4096
-"""Contexts that are looked at for such a message, whether they can be compared or not."""
+CHECKED_ROWS_MAX: Final = 16_384
+"""Contexts whose rows are looked at for such a message, whether they are indexed or not."""
 CHECK_STEP_ROWS: Final = 512
 """Rows in one reading, and"""
 CHECK_STEP_BYTES: Final = 2 * MIB

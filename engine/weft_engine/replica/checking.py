@@ -6,6 +6,8 @@ Who hears it compares that with its own, where its records are the same. If it d
 own index anew from the journal, finds out by that whether it was its own that was wrong, and
 answers once with what it is now, so that the other end does the same.
 
+What is not indexed is passed over: a relay makes no index of what nobody reads there.
+
 Nothing here is in a hurry: everything is read in short steps with pauses between them. Must never
 know: frames, what an operator is shown.
 """
@@ -23,6 +25,8 @@ from weft_engine.limits import (
     CHECK_EVERY_S,
     CHECK_FOUND_MAX,
     CHECK_PAUSE_S,
+    CHECK_ROUND_S,
+    CHECK_SHARE,
     CHECKED_CONTEXTS_MAX,
     CHECKED_EVENTS_MAX,
     CHECKED_FOLDED_MAX,
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     from weft_engine.sync.driving.link import Link
 
 _LOOK_S: Final = 1.0
+_CONTEXT_S, _EVENT_S, _FOLDED_S = 2e-4, 8e-6, 1.7e-4
+"""What these cost: a context that is looked at, an event that is read, one that is indexed."""
 _TRIES: Final = 3
 
 
@@ -63,6 +69,12 @@ class _Room:
     events: int = CHECKED_EVENTS_MAX
     folded: int = CHECKED_FOLDED_MAX
 
+    @property
+    def spent_s(self) -> float:
+        """About what was done of it, in seconds of CPU."""
+        read, folded = CHECKED_EVENTS_MAX - self.events, CHECKED_FOLDED_MAX - self.folded
+        return read * _EVENT_S + folded * _FOLDED_S
+
 
 class Checks:
     """Of one store. `mended` is called with a context whose index was made anew."""
@@ -82,6 +94,10 @@ class Checks:
         """Of contexts whose index was made anew: the fingerprint, and its digest since."""
         self._after = 0
         """The row of the context that was looked at last."""
+        self._count = 0
+        """About how many contexts there are."""
+        self._spent_s = 0.0
+        """About what the last message cost, in seconds of CPU."""
         self.compared = 0
         """Contexts that were compared with what another region says."""
 
@@ -110,10 +126,17 @@ class Checks:
                         await self._compare(link, say)
                 if loop.time() >= due_s:
                     await self._tell(links, say)
-                    due_s = loop.time() + every_s
+                    due_s = loop.time() + self._pause_s(links(), every_s)
             except MachineError:
                 # Whoever reads or writes is told of the disk; here it is tried again later.
                 due_s = loop.time() + every_s
+
+    def _pause_s(self, links: Iterable[Link], every_s: float) -> float:
+        """Until the next message: so long that all contexts take CHECK_ROUND_S, or that telling,
+        and comparing what as many neighbours tell, take no more than CHECK_SHARE of a core."""
+        shares = 1 + sum(_is_ready(link.session) for link in links)
+        due_s = CHECK_ROUND_S * CHECKED_CONTEXTS_MAX / max(1, self._count)
+        return min(every_s, max(due_s, shares * self._spent_s / CHECK_SHARE))
 
     # ---- telling ------------------------------------------------------------------------------
 
@@ -125,19 +148,22 @@ class Checks:
         entries: list[Entry] = []
         room = _Room()
         rows = await self._journal.read(
-            lambda c: reading.context_names(c, self._after, CHECKED_ROWS_MAX)
+            lambda c: reading.indexed_contexts(c, self._after, CHECKED_ROWS_MAX)
         )
-        last = 0
+        self._count = await self._journal.read(reading.last_context)
+        last = looked = 0
         for id_, name in rows:
             if len(entries) >= CHECKED_CONTEXTS_MAX or room.events <= 0 or room.folded <= 0:
                 break
             last = id_
+            looked += 1
             digest = await self._sound(name, room, say)
             if digest is not None:
                 entries.append((name, digest.fingerprint, digest.value))
         else:
-            last = last if len(rows) == CHECKED_ROWS_MAX else 0
-        self._after = last
+            last = self._after + CHECKED_ROWS_MAX
+        self._after = last if last < self._count else 0
+        self._spent_s = looked * _CONTEXT_S + room.spent_s
         for link in tuple(links()):
             if _is_ready(link.session):
                 covers = link.session.interest.covers
@@ -306,6 +332,8 @@ class Checks:
             state = await self._journal.read(lambda c: checkable(c, name))
             if state is None or only not in (None, state.fingerprint):
                 return False
+            if not state.projected:
+                return False  # Nobody reads it here: an index would be made for this only.
             if state.projected >= state.position:
                 return True
             if room.folded <= 0:

@@ -84,14 +84,22 @@ def context(connection: sqlite3.Connection, name: str) -> ContextState | None:
     return None if row is None else _state(row)
 
 
-def context_names(
-    connection: sqlite3.Connection, after: int, limit: int
+def indexed_contexts(
+    connection: sqlite3.Connection, after: int, count: int
 ) -> list[tuple[int, ContextName]]:
-    """Up to `limit` contexts behind the one with id `after`, by id."""
+    """Those of the `count` contexts behind the one with id `after` that are indexed, as far as they
+    are, by id."""
     rows = connection.execute(
-        "SELECT id, name FROM contexts WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        "SELECT id, name FROM contexts WHERE id > ? AND id <= ? AND projected > 0 ORDER BY id",
+        (after, after + count),
     )
     return [(row[0], ContextName(row[1])) for row in rows]
+
+
+def last_context(connection: sqlite3.Connection) -> int:
+    """The highest id of a context, 0 if there is none."""
+    row = connection.execute("SELECT max(id) FROM contexts").fetchone()
+    return row[0] or 0
 
 
 def contexts_named(

@@ -35,6 +35,7 @@ from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.live import Body, News, Sign, compose, news_of, nothing_of
 from weft_engine.sync.end.pages import Pages
 from weft_engine.sync.end.regions.claims import Claims
+from weft_engine.sync.end.regions.repeating import Doubts
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.interest import Interest
 
@@ -91,6 +92,8 @@ class Hub:
         """In which order they send it."""
         self.claims = Claims()
         """Which of them was asked for what is missing."""
+        self.doubts = Doubts()
+        """Which peers differed while they were linked."""
         self._commits = commits
         self._sign = sign
         self._stop: Callable[[], None] | None = None

@@ -92,6 +92,7 @@ class Link:
             told=store.hub.head,
             recent=store.hub.forwarding.recent,
             claims=store.hub.claims,
+            doubts=store.hub.doubts,
             wake=self._changed_soon,
             contexts_max=contexts_max,
             outbox_bytes=outbox_bytes,

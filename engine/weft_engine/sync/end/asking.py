@@ -100,7 +100,14 @@ class Asking:
             or (comparison.to_settle() if not sending.outgoing.ready else None)
             or sending.next_read()
             or self._confirmations()
+            or self._repeated()
         )
+
+    def _repeated(self) -> Question | None:
+        repeating = self.subject.repeating
+        if repeating is None:
+            return None
+        return repeating.next_question(head=self.sending.outgoing.head)
 
     def _confirmations(self) -> Question | None:
         # Up to where all is durable takes a look at all that is not: not with every message.
@@ -128,7 +135,14 @@ class Asking:
                 for page in subject.listed(answer):
                     subject.say(page)
             case TreeRead():
-                subject.tree_read(answer)
+                repeating = subject.repeating
+                if repeating is None or not repeating.is_asking:
+                    subject.tree_read(answer)
+                    return
+                is_idle = self.progress.is_synced
+                tree = repeating.supply(answer, head=outgoing.head, is_idle=is_idle)
+                if tree is not None:
+                    outbox.put(tree)
             case NamesRead():
                 subject.named(answer)
             case FrontiersRead():

@@ -63,6 +63,7 @@ from weft_engine.sync.end.receiving import Receiving
 from weft_engine.sync.end.regions.between_regions import BetweenRegions
 from weft_engine.sync.end.regions.claims import Claims
 from weft_engine.sync.end.regions.cost import Cost
+from weft_engine.sync.end.regions.repeating import Doubts
 from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
@@ -91,10 +92,10 @@ class Session:
     region hands out: 16 random bytes. `keeps_cursors`: whether the store can be written to.
     `showing` is its share in presence, `reaching` in who holds what; None: it has none. `told` is
     what all links of the store were told of, where they are told together; `recent` is what was
-    journaled last. `claims` are shared by the links of the store, and `wake` is called when there
-    may be something to do because of another. `contexts_max`: more than this the link may not be
-    about. `outbox_bytes`: nothing is read for the peer while more than this waits to leave.
-    `why_wrong` says of the peer's hello why it is refused, before anything of it counts."""
+    journaled last. `claims` and `doubts` are shared by the links of the store, and `wake` is called
+    when there may be something to do because of another. `contexts_max`: more than this the link
+    may not be about. `outbox_bytes`: nothing is read for the peer while more than this waits to
+    leave. `why_wrong` says of the peer's hello why it is refused, before anything of it counts."""
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class Session:
         told: Head | None = None,
         recent: Container[RecordHash] = (),
         claims: Claims | None = None,
+        doubts: Doubts | None = None,
         wake: Callable[[], None] | None = None,
         contexts_max: int = LISTED_CONTEXTS_MAX,
         outbox_bytes: int = OUTBOX_BYTES,
@@ -140,6 +142,7 @@ class Session:
             contexts_max=contexts_max,
             salt=None if ticket is None else tree_salt(ticket),
             zooming=zooming,
+            doubts=doubts,
         )
         self.cursors = LinkCursors(self.hello, self.incoming, outgoing, keeps_cursors=keeps_cursors)
         self.following = Following(
@@ -235,6 +238,7 @@ class Session:
         try:
             self._take(frame)
             self._tell_cursor()
+            self._check_repeated()
         except MalformedFrame as error:
             is_old = bool(frame) and frame[0] != VERSION
             self._fail(ByeCode.FORMAT if is_old else ByeCode.MALFORMED, error)
@@ -289,6 +293,7 @@ class Session:
                 self._asking.supply(answer)
             except PeerError as error:
                 self._fail(code_of(error), error)
+            self._check_repeated()
             self._tell_cursor()
             is_old = isinstance(answer, TicketIssued) and not answer.is_current
             if is_old and self.reaching is not None:
@@ -331,6 +336,10 @@ class Session:
         if self._showing is not None:
             self._showing.tick(now_ms)
         self.between.tick(now_ms)
+        if self._subject.repeating is not None:
+            self._subject.repeating.tick(
+                now_ms, head=self.sending.outgoing.head, is_idle=self.progress.is_synced
+            )
         if self.reaching is not None:
             self.reaching.tick(now_ms)
         self.cursors.tick(now_ms)
@@ -421,6 +430,15 @@ class Session:
         if self._subject.rounds.is_due and self.peer is not None and self.peer.region is None:
             # Only a relay changes what a link is about.
             self.close(ByeCode.CLOSED, "the link is to be about something else")
+
+    def _check_repeated(self) -> None:
+        repeating = self._subject.repeating
+        if self.end is None and repeating is not None and repeating.is_different:
+            self.close(
+                ByeCode.CLOSED,
+                "the trees of both ends differ twice, and nothing is on its way: the next link"
+                " finds out where",
+            )
 
     # ---- inside: cursors, and the end -----------------------------------------------------------
 

@@ -16,6 +16,7 @@ from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.questions import ListContexts, Listed
 from weft_engine.sync.end.regions.cost import Cost
 from weft_engine.sync.end.regions.reconciling import Reconciling
+from weft_engine.sync.end.regions.repeating import Doubts, Repeating
 from weft_engine.sync.end.regions.tree_questions import NamesRead, ReadTree, TreeRead
 from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.resuming import Resuming
@@ -35,7 +36,8 @@ from weft_engine.sync.interest import NOTHING, Interest
 
 class Subject:
     """`contexts_max`: more than this a link with lists may not be about. `salt`: random bytes for
-    trees, of an end with a region; and how it finds out there what both hold is `zooming`."""
+    trees, of an end with a region; and how it finds out there what both hold is `zooming`.
+    `doubts` outlive the link."""
 
     def __init__(
         self,
@@ -46,14 +48,18 @@ class Subject:
         contexts_max: int,
         salt: bytes | None = None,
         zooming: Zooming | None = None,
+        doubts: Doubts | None = None,
     ) -> None:
         self._hello = hello
         self._outgoing = outgoing
         self._outbox = outbox
         self._salt = salt
         self._zooming = zooming
+        self._doubts = doubts or Doubts()
         self.zooming: Zooming | None = None
         """Between two regions."""
+        self.repeating: Repeating | None = None
+        """There, too."""
         self._contexts_max = contexts_max
         self.interest = NOTHING
         """What both ends agree on."""
@@ -104,6 +110,8 @@ class Subject:
                 say=self.say,
                 zooming=self._zooming,
             )
+            self.repeating = Repeating(self._doubts, self._salt)
+            self.repeating.greeted(peer.store, self.interest)
         else:
             self._zooming = None
             self.comparison = Comparison(
@@ -131,7 +139,7 @@ class Subject:
         self.cost.sent(self._outbox.put(message))
 
     def tree_read(self, answer: TreeRead) -> None:
-        """The tree over our own contexts."""
+        """The tree over our own contexts, at the beginning."""
         assert isinstance(self.comparison, Reconciling), "a tree was asked for"
         self.listing = None
         self.comparison.is_far = self._is_far
@@ -153,7 +161,11 @@ class Subject:
         """PeerError if it has no place here."""
         if not isinstance(self.comparison, Reconciling):
             raise ProtocolViolation("a part of a tree came, and only regions compare trees")
-        self.comparison.receive(message)
+        if isinstance(message, Tree) and self.comparison.was_listed:
+            assert self.repeating is not None, "there is one where trees are compared"
+            self.repeating.receive(message, head=self._outgoing.head)
+        else:
+            self.comparison.receive(message)
 
     def listed(self, answer: Listed) -> list[Contexts]:
         """A page of our own contexts was read; how the peer hears of it. LimitBroken if there are

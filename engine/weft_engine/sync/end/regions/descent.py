@@ -114,6 +114,10 @@ class Descent:
             raise ProtocolViolation("the comparison of trees was left before its end")
         self.is_over = True
 
+    def forget(self) -> None:
+        """All that was found is taken: let go of the tree."""
+        self._tree = Tree()
+
     def _answered(self, path: Path) -> None:
         for levels in range(TREE_LEVELS_MAX + 1):
             told = self._told.get(path >> levels)

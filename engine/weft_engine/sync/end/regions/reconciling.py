@@ -1,5 +1,5 @@
 """The comparison at the beginning of a link between two regions: of trees instead of lists, so that
-it costs as much as what differs.
+it costs as much as what differs. (How it is repeated later: `end.regions.repeating`.)
 
 Each end tells the root of its tree. If they are equal that is all. Otherwise both go down to where
 their trees differ (`end.regions.descent`), announce the frontiers of the contexts that they have
@@ -17,6 +17,7 @@ from typing import TypeVar
 from weft_engine.limits import (
     CONTEXTS_PER_QUESTION,
     HELD_ENTRY_BYTES,
+    TREE_CONTEXT_BYTES,
     TREE_DEPTH_MAX,
     TREE_SALT_BYTES,
 )
@@ -28,7 +29,7 @@ from weft_engine.sync.end.regions.tree_questions import NamesRead, ReadNames, Tr
 from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.framing.messages import Branches, Compared, Frontier, Hello, Message, Tree
-from weft_engine.sync.interest import Interest
+from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.tree import ROOT, Path, depth_of, root_digest, row_of
 
 T = TypeVar("T")
@@ -78,7 +79,10 @@ class Reconciling:
     def held_bytes(self) -> int:
         """About what is kept of what differs."""
         contexts = len(self._announced) + len(self._to_announce)
-        return HELD_ENTRY_BYTES * contexts + self._zooming.held_bytes
+        held = HELD_ENTRY_BYTES * contexts + self._zooming.held_bytes
+        if self._read is not None and self._interest != EVERYTHING:
+            held += TREE_CONTEXT_BYTES * self._read.tree.count
+        return held
 
     @property
     def was_listed(self) -> bool:
@@ -205,7 +209,8 @@ class Reconciling:
         return ReadNames(tuple(rows))
 
     def _next_rows(self) -> list[int]:
-        assert self._read is not None, "there was a tree to compare"
+        if self._read is None:
+            return []  # All that differs is known.
         tree = self._read.tree
         while self._nodes and len(self._rows) < CONTEXTS_PER_QUESTION:
             path = self._nodes.popleft()
@@ -245,6 +250,9 @@ class Reconciling:
         if not self._is_released:
             self._is_released = True
             self._outgoing.release()
+            # A tree over less than everything is there for this link only, and goes now.
+            self._read = None
+            self._descended().forget()
         if not (self._has_announced or self._to_announce or self._asked):
             self._has_announced = True
             self._say(Compared(self._count))
