@@ -9,7 +9,7 @@ from http import HTTPStatus
 import pytest
 
 from weft_engine.errors import LinkRefused
-from weft_server.door.guests import Guests, TurnedAway, place_of
+from weft_server.door.guests import Guests, Knock, TurnedAway, place_of
 from weft_server.door.permission import ANYTHING, Permission, quota_of
 from weft_server.door.record_rate import RecordRate
 from weft_server.relay_limits import RelayLimits
@@ -86,17 +86,42 @@ async def test_clients_do_not_keep_another_region_out() -> None:
 
 async def test_who_knocks_counts_as_well() -> None:
     house = House(address_links=2, unauthenticated=4)
-    places = [house.guests.knock("192.0.2.1") for _ in range(2)]
+    knocks = [house.guests.knock("192.0.2.1", _nobody) for _ in range(2)]
     with pytest.raises(TurnedAway, match="address_links"):
-        house.guests.knock("192.0.2.1")
+        house.guests.knock("192.0.2.1", _nobody)
     # A proxy's own address says nothing about who is behind it.
-    places += [house.guests.knock("10.0.0.7") for _ in range(2)]
+    knocks += [house.guests.knock("10.0.0.7", _nobody) for _ in range(2)]
     with pytest.raises(TurnedAway, match="limit unauthenticated, 4"):
-        house.guests.knock("192.0.2.2")
-    for place in places:
-        house.guests.knocked(place)
-    assert house.guests._by_place == {}
-    house.guests.knock("192.0.2.1")
+        house.guests.knock("10.0.0.7", _nobody)
+    for knock in knocks:
+        house.guests.knocked(knock)
+    assert house.guests._by_place == house.guests._knocks == {}
+    house.guests.knock("192.0.2.1", _nobody)
+
+
+async def test_who_knocks_often_keeps_nobody_out_from_elsewhere() -> None:
+    house = House(unauthenticated=4)
+    knocks: dict[str, Knock] = {}
+
+    def knock(name: str, address: str) -> None:
+        def make_way() -> None:
+            house.guests.knocked(knocks.pop(name))
+
+        knocks[name] = house.guests.knock(address, make_way)
+
+    for number in range(4):
+        knock(f"a{number}", "192.0.2.1")
+    knock("b0", "192.0.2.2")
+    assert list(knocks) == ["a1", "a2", "a3", "b0"]
+    knock("b1", "192.0.2.2")
+    assert list(knocks) == ["a2", "a3", "b0", "b1"]
+    for address in ("192.0.2.1", "192.0.2.2"):
+        with pytest.raises(TurnedAway, match="limit unauthenticated, 4"):
+            knock("more", address)
+    knock("c0", "192.0.2.3")
+    assert list(knocks) == ["a3", "b0", "b1", "c0"]
+    with pytest.raises(TurnedAway, match="limit unauthenticated, 4"):
+        knock("more", "192.0.2.3")
 
 
 async def test_who_is_turned_away_is_not_counted() -> None:
@@ -175,3 +200,7 @@ def test_a_rate_holds_in_the_long_run() -> None:
     assert rate.take(0, 500) == 0, "a clock that steps back takes nothing away"
     rate.give_back(1000)
     assert rate.take(101, 1000) == pytest.approx(0.1), "never more than the burst"
+
+
+def _nobody() -> None:
+    raise AssertionError("nobody has to make way here")

@@ -17,7 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from weft_server.door.guests import Guests, TurnedAway
+from weft_server.door.guests import Guests, Knock, TurnedAway
 from weft_server.operator_log import LOGGER
 
 _LOG: Final = logging.getLogger(LOGGER)
@@ -43,7 +43,7 @@ class Doorstep(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._guests = guests
-        self._place: str | None = None
+        self._knock: Knock | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._is_in_head = True
@@ -55,7 +55,8 @@ class Doorstep(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         try:
-            self._place = self._guests.knock(None if self.client is None else self.client[0])
+            address = None if self.client is None else self.client[0]
+            self._knock = self._guests.knock(address, self._make_way)
         except TurnedAway as error:
             self._refuse(error.status, str(error))
             return
@@ -147,9 +148,17 @@ class Doorstep(HttpToolsProtocol):
 
     def _leave(self) -> None:
         self._stop_clock()
-        if self._place is not None:
-            self._guests.knocked(self._place)
-            self._place = None
+        if self._knock is not None:
+            self._guests.knocked(self._knock)
+            self._knock = None
+
+    def _make_way(self) -> None:
+        self._leave()
+        self._refuse(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the relay needs the room for others, from where fewer connections without a request"
+            f" come (limit unauthenticated, {self._guests.limits.unauthenticated})",
+        )
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         """Say why and close; what comes meanwhile is read and thrown away."""

@@ -94,6 +94,16 @@ class Guest:
             raise
 
 
+class Knock:
+    """A connection whose request is not complete. `make_way` tells it to go at once."""
+
+    __slots__ = ("make_way", "place")
+
+    def __init__(self, place: str, make_way: Callable[[], None]) -> None:
+        self.place = place
+        self.make_way = make_way
+
+
 class Guests:
     """`now_s` is the time in seconds since 1970. Addresses in `proxies` speak for others: what
     comes from one of them is counted by the address that it names, and not before."""
@@ -116,6 +126,8 @@ class Guests:
         self._by_place: Counter[str] = Counter()
         self._by_token: Counter[bytes] = Counter()
         self._knocking = 0
+        self._knocks: dict[str, dict[Knock, None]] = {}
+        """By place."""
         self._rates: dict[bytes, RecordRate] = {}
 
     def __len__(self) -> int:
@@ -123,26 +135,33 @@ class Guests:
 
     # ---- before the request is complete -------------------------------------------------------
 
-    def knock(self, address: str | None) -> str:
+    def knock(self, address: str | None, make_way: Callable[[], None]) -> Knock:
         """A connection was made; TurnedAway if there is no room for it. What it returns is for
-        `knocked`."""
-        if self._knocking >= self.limits.unauthenticated:
+        `knocked`. If there is none left, the oldest makes way that comes from where most do: nobody
+        keeps others out from one place."""
+        place = _NOWHERE if address in self._proxies else place_of(address)
+        self._check_place(place)
+        if self._knocking >= self.limits.unauthenticated and not self._make_room(place):
             raise TurnedAway(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "the relay has no room for more connections without a request"
                 f" (limit unauthenticated, {self.limits.unauthenticated})",
                 hint="try again",
             )
-        place = _NOWHERE if address in self._proxies else place_of(address)
-        self._check_place(place)
+        knock = Knock(place, make_way)
+        self._knocks.setdefault(place, {})[knock] = None
         self._knocking += 1
         self._by_place[place] += 1
-        return place
+        return knock
 
-    def knocked(self, place: str) -> None:
+    def knocked(self, knock: Knock) -> None:
         """The request is complete, or the connection is gone."""
         self._knocking -= 1
-        self._let_go(place)
+        some = self._knocks[knock.place]
+        del some[knock]
+        if not some:
+            del self._knocks[knock.place]
+        self._let_go(knock.place)
 
     # ---- with a token -------------------------------------------------------------------------
 
@@ -219,6 +238,14 @@ class Guests:
         except LinkRefused as error:
             return error
         return None
+
+    def _make_room(self, place: str) -> bool:
+        """For who knocks from there."""
+        most = max(self._knocks.values(), key=len)
+        if len(most) <= len(self._knocks.get(place, ())) + 1:
+            return False
+        next(iter(most)).make_way()
+        return True
 
     def _check_room(self, place: str, quota: bytes | None) -> None:
         if len(self._inside) >= self.limits.links:
