@@ -55,6 +55,11 @@ BATCH_ITEMS_MAX: Final = 256
 """Requests that share one commit of the journal."""
 BATCH_BYTES_MAX: Final = MIB
 """What is handed over beyond this waits for the next commit, which is some 20 ms away."""
+COMMIT_GATHER_S: Final = 0.004
+"""What other regions bring waits until the last commit began so long ago, if nothing else is to be
+written before;"""
+COMMIT_GATHER_BYTES: Final = 64 * KIB
+"""nor does it wait when it is more than this."""
 QUEUED_BYTES_MAX: Final = 64 * MIB
 """Payload bytes handed to the journal and not committed yet; a writer above it waits."""
 WAITING_RECORDS_MAX: Final = 4096

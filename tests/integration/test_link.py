@@ -228,11 +228,18 @@ class BusyJournal:
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
         done: Callable[[Outcome, BaseException | None], None],
+        may_wait: bool = False,
     ) -> None:
         async def later() -> None:
             await self.go_on.wait()
             self._journal.offer(
-                records, items, session=session, now_ms=now_ms, proofs=proofs, done=done
+                records,
+                items,
+                session=session,
+                now_ms=now_ms,
+                proofs=proofs,
+                done=done,
+                may_wait=may_wait,
             )
 
         self.begun.set()
@@ -270,13 +277,20 @@ class FailingJournal:
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
         done: Callable[[Outcome, BaseException | None], None],
+        may_wait: bool = False,
     ) -> None:
         if self.left:
             self.left -= 1
             done(Outcome(), StoreError("the disk is full", hint="make room"))
             return
         self._journal.offer(
-            records, items, session=session, now_ms=now_ms, proofs=proofs, done=done
+            records,
+            items,
+            session=session,
+            now_ms=now_ms,
+            proofs=proofs,
+            done=done,
+            may_wait=may_wait,
         )
 
 

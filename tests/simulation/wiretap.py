@@ -187,7 +187,9 @@ class Wiretap:
         mine.sent.update(hashes)
 
     def _hold(self, machine: Machine, hashes: list[RecordHash], what: str) -> None:
-        missing = len(hashes) - machine.committed(hashes)
+        # What was announced and then sent is acknowledged twice, often in one message.
+        different = list(dict.fromkeys(hashes))
+        missing = len(different) - machine.committed(different)
         if missing > 0:
             self._world.fail(f"{machine.name} {what} {missing} records that it has not committed")
         machine.revealed.update(hashes)

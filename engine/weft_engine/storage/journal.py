@@ -293,11 +293,13 @@ class SqliteJournal:
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
         done: Callable[[Outcome, BaseException | None], None],
+        may_wait: bool = False,
     ) -> None:
         """Pass what a peer offers through the gate, behind everything submitted before; `items` are
         verified signatures, `proofs` the erasers that came beside those records whose payloads are
         stand-ins. `done` is called with what came of it, once that is durable and listeners have
-        heard of it, or with an error."""
+        heard of it, or with an error. `may_wait`: it can share a commit with what comes in the next
+        milliseconds."""
         writer, ledger = self._open_for_writing()
 
         def job(connection: sqlite3.Connection) -> Admitted:
@@ -316,7 +318,8 @@ class SqliteJournal:
                 self._tell(stored, session, signed)
             done(outcome, error)
 
-        writer.submit(job, size=sum([record.size for record in records]), done=committed)
+        size = sum([record.size for record in records])
+        writer.submit(job, size=size, done=committed, may_wait=may_wait)
 
     async def keep_signatures(self, items: Sequence[tuple[Stored, SignatureItem]]) -> None:
         """Keep signatures that we made ourselves, over tips that are journaled."""

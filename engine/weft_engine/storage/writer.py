@@ -1,8 +1,9 @@
 """The writer: whatever waits shares one commit, and nothing is answered before it.
 
 Jobs that are submitted in one turn of the event loop are handed over together; while a commit is
-under way the next batch gathers by itself, so there is no timer (a 2 ms tick made the median
-latency three times worse).
+under way the next batch gathers by itself, so nothing that somebody waits for waits for a timer (a
+2 ms tick made the median latency three times worse). What `may_wait` gathers for COMMIT_GATHER_S
+after a commit, and goes with whatever is submitted before that is over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from weft_engine.errors import CallerError, PeerError, StoreClosed, StoreError
-from weft_engine.limits import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, QUEUED_BYTES_MAX
+from weft_engine.limits import (
+    BATCH_BYTES_MAX,
+    BATCH_ITEMS_MAX,
+    COMMIT_GATHER_BYTES,
+    COMMIT_GATHER_S,
+    QUEUED_BYTES_MAX,
+)
 from weft_engine.storage.lane import Lane
 from weft_engine.storage.log_file import AFTER_COMMITS, grow_log
 from weft_engine.storage.schema import damaged
@@ -76,6 +83,12 @@ class Writer:
         self._lane = lane
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Submitted] = deque()
+        self._gathered: list[_Submitted] = []
+        """Behind what is `_waiting`; on the loop only."""
+        self._gathered_bytes = 0
+        self._gathering: asyncio.TimerHandle | None = None
+        self._handed_s = 0.0
+        """When something was put to what waits last, by the loop's clock."""
         self._queued_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
@@ -122,13 +135,34 @@ class Writer:
         size: int,
         done: Callable[[Any, BaseException | None], None],
         is_alone: bool = False,
+        may_wait: bool = False,
     ) -> None:
         """As `run`, without waiting for room: order of calls = order of jobs. `done` is called on
-        the loop with the result once it is durable, or with the error."""
+        the loop with the result once it is durable, or with the error. `may_wait`: nobody waits
+        for it so urgently that it should have a commit of its own."""
         if self._closed:
             raise StoreClosed("the store is closed")
-        self._waiting.append(_Submitted(job, size, self._failures, done, is_alone))
+        self._gathered.append(_Submitted(job, size, self._failures, done, is_alone))
+        self._gathered_bytes += size
         self._queued_bytes += size
+        if may_wait and self._gathered_bytes <= COMMIT_GATHER_BYTES:
+            if self._gathering is not None:
+                return
+            due_s = self._handed_s + COMMIT_GATHER_S
+            if due_s > self._loop.time():
+                self._gathering = self._loop.call_at(due_s, self._put)
+                return
+        self._put()
+
+    def _put(self) -> None:
+        """What was gathered waits for the lane."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+        self._waiting += self._gathered
+        self._gathered.clear()
+        self._gathered_bytes = 0
+        self._handed_s = self._loop.time()
         if not self._hand_over_planned and not self._is_working:
             self._hand_over_planned = True
             if self._last_batch > 1:
@@ -143,6 +177,10 @@ class Writer:
             return
         self._closed = True
         self._room.set()
+        if self._gathered:
+            self._put()
+        if self._hand_over_planned:
+            self._hand_over()
         await self._lane.end()
         self._connection.close()
 

@@ -99,7 +99,7 @@ class Link:
             keeps_cursors=store.guard is None or store.guard.keeps_cursors,
             why_wrong=why_wrong,
         )
-        # A relay's word is waited for by whoever wrote; a client's only makes room in the window.
+        # A relay's word is waited for by whoever wrote; others' only make room in the window.
         self.session.following.gathers_acks = region is None
         self._acking: asyncio.TimerHandle | None = None
         self._will_look = False
@@ -235,6 +235,7 @@ class Link:
             self._acknowledge_soon()
             return
         if is_first and session.peer is not None:
+            session.following.gathers_acks |= session.is_between_regions
             self._distance.greeted(session.peer)
             if self._store.guard is not None:
                 self._store.guard.greeted(self)

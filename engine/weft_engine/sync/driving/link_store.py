@@ -48,6 +48,7 @@ class Journal(Protocol):
         now_ms: int,
         proofs: Mapping[RecordHash, Sequence[Eraser]] | None = None,
         done: Callable[[Outcome, BaseException | None], None],
+        may_wait: bool = False,
     ) -> None: ...
 
     async def confirm(

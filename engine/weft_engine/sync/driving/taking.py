@@ -203,6 +203,8 @@ class Taking:
                 now_ms=self._store.now_ms(),
                 proofs=inspected.proofs,
                 done=done,
+                # Whoever wrote it was answered by the region that it came from, or an earlier one.
+                may_wait=session.is_between_regions,
             )
         except (CallerError, MachineError) as error:
             done(Outcome(), error)
