@@ -179,8 +179,8 @@ TICK_S: Final = 1.0
 INBOX_BYTES: Final = MIB
 """A connection is not read while more than this waits for its user, one message aside."""
 ACK_GATHER_S: Final = 0.05
-"""What an end without a region may gather acknowledgements, unless a quarter of its window waits
-for them; and how soon the other looks at what they changed, if nothing is known to wait for it."""
+"""What acknowledgements may be gathered, unless a quarter of the window waits for them: by an end
+without a region, and between regions."""
 OUTBOX_BYTES: Final = MIB
 """A session reads nothing more for a peer while more than this waits to be sent."""
 CURSOR_BYTES: Final = 8

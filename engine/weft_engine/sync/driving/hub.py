@@ -234,6 +234,7 @@ class Hub:
                 covered.setdefault(group, []).append(context)
         composed: dict[tuple[Position, ...], list[Body]] = {}
         """By where the news begin that are in them."""
+        has_regions = self.forwarding.is_on
         for group, names in covered.items():
             key = tuple(names)
             if len(key) == 1:
@@ -247,7 +248,7 @@ class Hub:
                 continue
             bodies = None
             for ear in ears:
-                if ear in self.forwarding:
+                if has_regions and ear in self.forwarding:
                     left = self.forwarding.sent_here(ear, some)
                     if left:
                         _give(ear, _composed(composed, left, head))

@@ -231,8 +231,8 @@ class Link:
         is_first = session.peer is None
         calls_for_more = session.receive(frame)
         if not calls_for_more and not self._waiting.has_any:
-            # A hundred readers of an update acknowledge it, and it makes room, nothing else.
-            self._acknowledge_soon()
+            # A hundred readers of an update acknowledge it, and it makes room, nothing else. What
+            # follows from it in the long run the next tick sees.
             return
         if is_first and session.peer is not None:
             session.following.gathers_acks |= session.is_between_regions
@@ -339,7 +339,6 @@ class Link:
             self._closing = asyncio.get_running_loop().call_later(CLOSING_S, self._finish)
 
     def _acknowledge_soon(self) -> None:
-        """And look at what acknowledgements of the peer have changed."""
         if self._acking is None and not self.is_over:
             loop = asyncio.get_running_loop()
             self._acking = loop.call_later(ACK_GATHER_S, self._acknowledge)

@@ -108,6 +108,11 @@ class LinkCursors:
         """Whether this end keeps cursors of the peer."""
         return self._keeping.between is not None
 
+    @property
+    def asks(self) -> bool:
+        """A cursor is to be told once the store has said what stands there."""
+        return self._row is not None
+
     def next(self, sent_upto: Position | None) -> KeepCursor | ReadRow | None:
         """What to ask the store to tell a cursor, or to keep one. `sent_upto`, where it keeps them:
         up to where the peer holds all of our journal."""

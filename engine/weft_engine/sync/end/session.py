@@ -249,6 +249,8 @@ class Session:
             or not self._serves
             or not self.following.is_settled
             or self.sending.has_frames
+            or self.cursors.asks
+            or self.confirming.is_due
         )
 
     def frames_to_send(self, *, bytes_max: int = OUTBOX_BYTES) -> list[bytes]:
