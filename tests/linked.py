@@ -38,8 +38,8 @@ from weft_engine.sync.end.regions.tree_questions import ReadTree
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.framing.frames import decode_frame
+from weft_engine.sync.framing.messages import Frontiers, Records, Window, Zooms
 from weft_engine.sync.framing.messages import Message as Frame
-from weft_engine.sync.framing.messages import Records, Window
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.presence import Presence
 from weft_engine.sync.reach import Reach
@@ -261,7 +261,9 @@ class End:
         frames = self.session.frames_to_send()
         for frame in frames:
             message = decode_frame(frame)
-            if message is not None:
+            if isinstance(message, Frontiers | Zooms):
+                self.sent.extend(message.entries)
+            elif message is not None:
                 self.sent.append(message)
             if isinstance(message, Records):
                 check_closed(message)

@@ -30,6 +30,7 @@ from weft_engine.sync.framing.messages import (
     Erased,
     Fragment,
     Frontier,
+    Frontiers,
     Heartbeat,
     Hello,
     Issue,
@@ -50,6 +51,7 @@ from weft_engine.sync.framing.messages import (
     Want,
     Window,
     Zoom,
+    Zooms,
     bye,
 )
 from weft_engine.sync.interest import EVERYTHING, NOTHING, Interest
@@ -126,6 +128,18 @@ EXAMPLES: dict[str, Message] = {
     "check": Check(((ContextName("acme/plan"), b"\x0f" * 32, b"\x0a" * 32),)),
     "clock, a question": Clock(1_234_567_890, None),
     "clock": Clock(1_234_567_890, 1_700_000_000_000),
+    "frontiers": Frontiers(
+        (
+            Frontier(ContextName("acme/plan"), (A, B), ()),
+            Frontier(ContextName("team/x"), (B,), ()),
+        )
+    ),
+    "zooms": Zooms(
+        (
+            Zoom(ContextName("acme/plan"), 1, b"\x01", True),
+            Zoom(ContextName("team/x"), 2, b"", False),
+        )
+    ),
 }
 
 
@@ -179,7 +193,11 @@ BAD = {
     "a frame is no array": b"\x01\x07",
     "may have 1 to": b"\x01\x90",
     "type is no unsigned integer": b"\x01\x91\xff",
-    "unknown type 28": frame(28),
+    "unknown type 30": frame(30),
+    "frontiers has 0 items": frame(28, []),
+    "frontiers has 65 items": frame(28, [["a", [A]]] * 65),
+    "zooms has 0 items": frame(29, []),
+    "one of zooms has 3 items": frame(29, [["a", 1, b"\x01"]]),
     "unknown type 63": frame(63),
     "unknown type 128": frame(128),
     "a heartbeat has 1 fields": frame(7, 0),

@@ -267,10 +267,25 @@ def test_what_has_no_place_before_the_trees(message: Frame, complaint: str) -> N
     asyncio.run(run())
 
 
+def test_a_second_tree_comes_behind_the_comparison_only() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            pair = regions(a, b)
+            pair[0].flush(pair[1])
+            pair[1].read_one()
+            for _ in range(2):
+                assert pair[1].session.end is None
+                pair[1].session.receive(encode(Tree(0, bytes(8), bytes(8))))
+            end = pair[1].session.end
+            assert end is not None
+            assert "a second tree" in end.reason
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("message", "complaint"),
     [
-        (Tree(0, bytes(8), bytes(8)), "a second tree"),
         (Compared(0), "a compared of 0"),
         (Branches((), (), ()), "out of turn"),
         (Frontier(ContextName("a"), (RecordHash(bytes(32)),), ()), "no frontier of context 'a'"),

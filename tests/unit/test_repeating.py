@@ -55,8 +55,8 @@ def test_a_link_on_which_nothing_moves_compares_roots_now_and_then() -> None:
             again = trees(pair)[2:]
             assert len(again) == 2, "one tells its root, the other answers"
             assert sum(len(encode(message)) for message in again) <= 64
-            await pass_time(pair, 10 * LONGEST_MS, since_ms=now_ms)
-            assert 14 <= len(trees(pair)[2:]) <= 36
+            await pass_time(pair, 3 * LONGEST_MS, since_ms=now_ms)
+            assert 6 <= len(trees(pair)[2:]) <= 12
             assert [end.session.end for end in pair] == [None, None]
 
     asyncio.run(run())
@@ -108,7 +108,7 @@ def test_nothing_is_compared_while_something_moves() -> None:
     async def run() -> None:
         async with stores(2) as (a, b):
             pair = await linked(a, b)
-            for now_ms in range(0, 3 * LONGEST_MS, STEP_MS):
+            for now_ms in range(0, LONGEST_MS + STEP_MS, STEP_MS):
                 await a.write(f"acme/{now_ms % 7}", "more")
                 await pass_time(pair, STEP_MS, since_ms=now_ms)
             assert len(trees(pair)) == 2
@@ -119,7 +119,7 @@ def test_nothing_is_compared_while_something_moves() -> None:
                 pair[0].flush(pair[1])
                 await pair[0].ask_one()
             held, pair[1].inbox = list(pair[1].inbox), pair[1].inbox.__class__()
-            for now_ms in range(3 * LONGEST_MS, 6 * LONGEST_MS, STEP_MS):
+            for now_ms in range(2 * LONGEST_MS, 4 * LONGEST_MS, STEP_MS):
                 pair[0].session.tick(now_ms)
                 assert not await pair[0].ask_one()
             pair[1].inbox.extend(held)
@@ -166,7 +166,7 @@ def test_many_trees_make_an_end_read_one() -> None:
             assert questions <= 1
             assert pair[0].session.end is None
             await settle(pair)
-            assert len(trees(pair)) <= before + 1
+            assert len(trees(pair)) <= before + 2, "ours, and one that takes it for a question"
 
     asyncio.run(run())
 

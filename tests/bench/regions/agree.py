@@ -39,7 +39,7 @@ EXPONENT_MOST = 0.15
 ROUNDS = 5
 SEED = 6
 COMPARING = (ReadTree, ReadNames, ReadFrontiers, ReadShared, ReadChains, ReadLacking)
-TYPES = (3, 18, 19, 20, 24, 25)
+TYPES = (3, 18, 19, 20, 24, 25, 28, 29)
 """Frames of the comparison: frontiers, those of trees, and what is told of frontiers."""
 PAGE_BYTES = resource.getpagesize()
 

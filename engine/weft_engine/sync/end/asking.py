@@ -24,6 +24,7 @@ from weft_engine.sync.end.questions import (
 )
 from weft_engine.sync.end.record_questions import ReadWanted, RecordsRead
 from weft_engine.sync.end.regions.held_questions import HeldRead
+from weft_engine.sync.end.regions.together import together
 from weft_engine.sync.end.regions.tree_questions import NamesRead, TreeRead
 from weft_engine.sync.end.regions.zoom_questions import ChainsRead, SharedRead
 from weft_engine.sync.end.regions.zooming import Zooming
@@ -146,10 +147,12 @@ class Asking:
             case NamesRead():
                 subject.named(answer)
             case FrontiersRead():
-                for context, frontier, sample in answer.frontiers:
-                    if zooming is not None:
+                if zooming is not None:
+                    for context, frontier, _ in answer.frontiers:
                         zooming.announced(context, frontier)
-                    subject.say(Frontier(context, frontier, () if zooming else sample))
+                frontiers = [Frontier(*one) for one in answer.frontiers]
+                for told in frontiers if zooming is None else together(frontiers):
+                    subject.say(told)
                 comparison.answered()
             case LackingRead():
                 comparison.answered()
@@ -197,5 +200,5 @@ class Asking:
                     outbox.put(said)
 
     def _tell(self, zooming: Zooming) -> None:
-        for message in zooming.messages():
+        for message in together(zooming.messages()):
             self.subject.say(message)

@@ -21,7 +21,7 @@ from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.showing import Showing
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.end.tickets import Tickets
-from weft_engine.sync.faults import LimitBroken
+from weft_engine.sync.faults import LimitBroken, ProtocolViolation
 from weft_engine.sync.framing.messages import (
     Ack,
     Branches,
@@ -34,6 +34,7 @@ from weft_engine.sync.framing.messages import (
     Erased,
     Fragment,
     Frontier,
+    Frontiers,
     Heartbeat,
     Hello,
     Issue,
@@ -52,9 +53,10 @@ from weft_engine.sync.framing.messages import (
     Tree,
     Want,
     Zoom,
+    Zooms,
 )
 
-COMPARING = (Contexts, Frontier, Tree, Branches, Compared, Zoom, Sample)
+COMPARING = (Contexts, Frontier, Frontiers, Tree, Branches, Compared, Zoom, Zooms, Sample)
 """What a comparison consists of."""
 
 
@@ -93,8 +95,7 @@ class Receiving:
             case Contexts():
                 subject.receive_list(message)
             case Frontier():
-                comparison.receive_frontier(message)
-                self.incoming.announce(message.context, message.frontier)
+                self._announced(message, comparison)
             case Records():
                 self.incoming.receive(message, subject.accepts)
                 self.between.progressed()
@@ -125,10 +126,19 @@ class Receiving:
                 if self.reaching is not None:
                     # Before the lists are over it is about what the link was about before.
                     self.reaching.receive(message, counts=subject.is_listed)
-            case Tips() | Live() | Zoom() | Sample() | Check() | Clock():
+            case Frontiers(entries):
+                if not isinstance(comparison, Reconciling):
+                    raise ProtocolViolation("frontiers came, and only regions say them together")
+                for frontier in entries:
+                    self._announced(frontier, comparison)
+            case Tips() | Live() | Zoom() | Zooms() | Sample() | Check() | Clock():
                 self.between.receive(message)
             case Heartbeat() | Fragment() | Hello() | Bye():
                 pass
+
+    def _announced(self, message: Frontier, comparison: Comparison | Reconciling) -> None:
+        comparison.receive_frontier(message)
+        self.incoming.announce(message.context, message.frontier)
 
     def round_began(self, peer: Hello) -> None:
         """The link is about something else now, as the peer asked."""

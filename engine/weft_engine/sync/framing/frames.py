@@ -27,6 +27,7 @@ from weft_engine.sync.framing.messages import (
     Erased,
     Fragment,
     Frontier,
+    Frontiers,
     Heartbeat,
     Hello,
     Issue,
@@ -45,6 +46,7 @@ from weft_engine.sync.framing.messages import (
     Tree,
     Want,
     Zoom,
+    Zooms,
 )
 from weft_engine.sync.framing.wire import Reader
 
@@ -137,6 +139,10 @@ def _fields(message: Message) -> tuple[object, ...]:
             return (26, message.entries)
         case Clock():
             return (27, message.mark, message.now_ms)
+        case Frontiers():
+            return (28, [(one.context, one.frontier) for one in message.entries])
+        case Zooms():
+            return (29, [(z.context, z.round, z.held, z.asks) for z in message.entries])
 
 
 # ---- reading --------------------------------------------------------------------------------

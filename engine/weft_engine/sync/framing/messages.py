@@ -313,6 +313,18 @@ class Clock:
     now_ms: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Frontiers:
+    """Frontiers of several contexts, without samples."""
+
+    entries: tuple[Frontier, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Zooms:
+    entries: tuple[Zoom, ...]
+
+
 Message = (
     Hello
     | Bye
@@ -342,6 +354,8 @@ Message = (
     | Sample
     | Check
     | Clock
+    | Frontiers
+    | Zooms
 )
 
 

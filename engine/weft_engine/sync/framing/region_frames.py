@@ -13,6 +13,8 @@ from typing import Final
 from weft_engine.errors import MalformedFrame
 from weft_engine.limits import (
     CHECKED_CONTEXTS_MAX,
+    CONTEXTS_PER_QUESTION,
+    FRONTIER_HASHES_MAX,
     INTEGER_MAX,
     LIVE_REGIONS_MAX,
     SAMPLE_ENDS_MAX,
@@ -41,6 +43,8 @@ from weft_engine.sync.framing.messages import (
     Check,
     Clock,
     Compared,
+    Frontier,
+    Frontiers,
     Live,
     Message,
     Reach,
@@ -48,8 +52,13 @@ from weft_engine.sync.framing.messages import (
     Tips,
     Tree,
     Zoom,
+    Zooms,
 )
 from weft_engine.sync.framing.wire import Reader
+
+_FRONTIER_BYTES: Final = 38
+_ZOOM_BYTES: Final = 7
+"""What one of them takes at least."""
 
 
 def _tree(reader: Reader) -> Tree:
@@ -154,6 +163,31 @@ def _clock(reader: Reader) -> Clock:
     return Clock(mark, None if reader.nil() else read_now_ms(reader))
 
 
+def _frontiers(reader: Reader) -> Frontiers:
+    count = reader.array(
+        "frontiers", count_min=1, count_max=CONTEXTS_PER_QUESTION, item_bytes=_FRONTIER_BYTES
+    )
+    found: list[Frontier] = []
+    for _ in range(count):
+        reader.array("one of frontiers", count_min=2, count_max=2)
+        context = read_context(reader)
+        most = FRONTIER_HASHES_MAX
+        hashes = reader.hashes("frontier", count_min=1, count_max=most, ascending=True)
+        found.append(Frontier(context, hashes, ()))
+    return Frontiers(tuple(found))
+
+
+def _zooms(reader: Reader) -> Zooms:
+    count = reader.array(
+        "zooms", count_min=1, count_max=CONTEXTS_PER_QUESTION, item_bytes=_ZOOM_BYTES
+    )
+    found: list[Zoom] = []
+    for _ in range(count):
+        reader.array("one of zooms", count_min=4, count_max=4)
+        found.append(_zoom(reader))
+    return Zooms(tuple(found))
+
+
 READERS: Final[tuple[tuple[str, int, Callable[[Reader], Message]], ...]] = (
     ("tree", 3, _tree),
     ("branches", 4, _branches),
@@ -165,5 +199,7 @@ READERS: Final[tuple[tuple[str, int, Callable[[Reader], Message]], ...]] = (
     ("sample", 3, _sample),
     ("check", 1, _check),
     ("clock", 2, _clock),
+    ("frontiers", 1, _frontiers),
+    ("zooms", 1, _zooms),
 )
 """Of each: name, number of fields, what reads them; in the order of their types."""

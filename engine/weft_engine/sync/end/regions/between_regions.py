@@ -20,9 +20,9 @@ from weft_engine.sync.end.regions.timing import Timing
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
 from weft_engine.sync.faults import ProtocolViolation
-from weft_engine.sync.framing.messages import Check, Clock, Live, Sample, Tips, Want, Zoom
+from weft_engine.sync.framing.messages import Check, Clock, Live, Sample, Tips, Want, Zoom, Zooms
 
-RegionMessage: TypeAlias = Tips | Live | Zoom | Sample | Check | Clock
+RegionMessage: TypeAlias = Tips | Live | Zoom | Zooms | Sample | Check | Clock
 
 
 class BetweenRegions:
@@ -123,13 +123,14 @@ class BetweenRegions:
                 if neighbour is None:
                     raise ProtocolViolation("a live came where none is due")
                 neighbour.live = frozenset(regions)
-            case Zoom() | Sample():
+            case Zoom() | Zooms() | Sample():
                 if zooming is None:
                     raise ProtocolViolation("a zoom or sample came, and only regions say them")
-                if isinstance(message, Zoom):
-                    zooming.zoomed(message)
-                else:
+                if isinstance(message, Sample):
                     zooming.sampled(message)
+                else:
+                    for zoom in (message,) if isinstance(message, Zoom) else message.entries:
+                        zooming.zoomed(zoom)
             case Check():
                 if neighbour is None:
                     raise ProtocolViolation("a check came where none is due")
