@@ -245,6 +245,11 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 self._take_turn()
         super().connection_lost(exc)
         self.discard()
+        # What is in circles stays until it is collected, and so does all it knows.
+        self.conn.parser.close()
+        if self._user is not None:
+            self._user = None
+            cast(_Ears, self.queue).forget()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -373,10 +378,16 @@ class _Ears:
     """Stands where uvicorn puts events for the application."""
 
     def __init__(self, user: ConnectionUser) -> None:
-        self._user = user
+        self._user: ConnectionUser | None = user
         self._has_ended = False
 
+    def forget(self) -> None:
+        """Nothing comes any more."""
+        self._user = None
+
     def put_nowait(self, event: dict[str, Any]) -> None:
+        if self._user is None:
+            return
         if event["type"] == "websocket.disconnect":
             if not self._has_ended:
                 self._has_ended = True

@@ -122,6 +122,9 @@ class Doorstep(HttpToolsProtocol):
             return
         self._leave()
         super().handle_websocket_upgrade()
+        # It has done its work; and the two know each other, so they would stay until they are
+        # collected, as long as the link does.
+        del self.parser
 
     def send_400_response(self, msg: str) -> None:
         if not self._is_refused:
