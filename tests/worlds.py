@@ -72,6 +72,10 @@ class Author:
 
         return self._write(encode, len(entries), kind, after, foreign_client)
 
+    def write_update(self, payload: bytes, structs: int) -> Record:
+        """A native record with an update that takes up so many of its clocks."""
+        return self._write(lambda *_: payload, structs, Kind.NATIVE, None, None)
+
     def add_to_streams(self, entries: list[tuple[str, bytes]]) -> Record:
         """A record with these pieces."""
         encode = partial(encode_stream_append, entries=entries)

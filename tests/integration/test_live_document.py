@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,18 +13,20 @@ import pycrdt
 import pytest
 
 from tests.stores import open_replica
+from tests.worlds import CONTEXT, Author, sign
 from weft_engine.document.offered import Offered, read_offered
 from weft_engine.errors import MalformedUpdate
 from weft_engine.limits import WOVEN_STRUCTS_MAX
-from weft_engine.names import ContextName
-from weft_engine.records.envelope import Kind
+from weft_engine.records.clock import HybridClock
+from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.identity import WriterKey, client_id
 from weft_engine.replica.live import LiveDocument
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.yjs.lib0 import var_uint
 from weft_engine.yjs.reader import read_update
 
-NAME = ContextName("acme/live")
+NAME = CONTEXT
 FIRST = bytes.fromhex("010107002801066576656e7473026b310177077b2261223a317d00")
 """Sets the key k1 of `events`."""
 OVERWRITE = bytes.fromhex("01010701a807000177077b2261223a327d0107010001")
@@ -56,13 +59,29 @@ class Room:
         one = offered(data)
         if await self.live.lacks(one):
             return False
+        await self._write(one)
+        return True
+
+    async def take_part(self, data: bytes) -> None:
+        """As the answer of a client to a question."""
+        one: Offered | None = offered(data)
+        if one is not None and await self.live.lacks(one):
+            one = (await self.live.part(one, time.thread_time)).offered
+        if one is not None and not one.is_empty:
+            await self._write(one)
+
+    async def _write(self, one: Offered) -> None:
         made = await self.live.offer(one)
         if made:
             self._offering = True
             await self.replica.scribe.append_foreign(NAME, made)
             self._offering = False
+        await self.follow()
+
+    async def follow(self) -> None:
         await self.live.follow()
-        return True
+        if self.live.is_torn:
+            await self.live.load()
 
 
 @asynccontextmanager
@@ -174,3 +193,50 @@ def test_an_update_that_costs_too_much_is_refused() -> None:
     clock = iter(range(10**9))
     with pytest.raises(MalformedUpdate, match="in each other's way"):
         read_offered(var_uint(count) + sections + b"\x00", lambda: float(next(clock)))
+
+
+async def bring(found: Room, key: WriterKey, record: Record) -> None:
+    item = sign(key, record)
+    await found.replica.journal.admit([record], [item], session=b"s", now_ms=0)
+    await found.follow()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_was_left_out_takes_nobody_along_and_is_not_written_for_ever(
+    tmp_path: Path, seed: int
+) -> None:
+    """A client has typed into what turned out to be the losing side of an equivocation."""
+    rng = random.Random(seed)
+    key = WriterKey(rng.randbytes(32))
+    own = client_id(key.incarnation, NAME)
+    sides: list[Record] = []
+    while len(sides) < 2 or sides[0].hash < sides[1].hash:
+        native: pycrdt.Doc[Any] = pycrdt.Doc(client_id=own)
+        native.get("note:n", type=pycrdt.Text).insert(0, rng.choice("abc") * 6)
+        author = Author(key, HybridClock(), wall_ms=rng.randrange(1 << 40))
+        sides = [*sides[-1:], author.write_update(native.get_update(), 6)]
+    async with open_replica(tmp_path / "store.db") as replica:
+        found = Room(replica)
+        await found.live.load()
+        await bring(found, key, sides[0])
+        tab: pycrdt.Doc[Any] = pycrdt.Doc(client_id=9)
+        tab.apply_update(found.live.encoded())
+        text = tab.get("note:n", type=pycrdt.Text)
+        for at in (3, 4):
+            text.insert(at, "T")
+            await found.take_part(tab.get_update(found.live.state_vector()))
+        await bring(found, key, sides[1])
+        assert "T" not in document(found.live.encoded())["n"], "it is left out"
+        for _ in range(6):
+            await found.take_part(tab.get_update(found.live.state_vector()))
+        assert len(found.payloads) <= 3, "said twice at most"
+        # What somebody else writes at the same relay is shown, and stays.
+        other: pycrdt.Doc[Any] = pycrdt.Doc(client_id=11)
+        other.apply_update(found.live.encoded())
+        before = other.get_state()
+        other.get("note:n", type=pycrdt.Text).insert(0, "other ")
+        assert await found.take(other.get_update(before))
+        again = LiveDocument(replica, NAME)
+        for live in (found.live, again):
+            await live.load()
+            assert document(live.encoded())["n"].startswith("other ")

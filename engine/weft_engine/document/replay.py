@@ -55,6 +55,10 @@ class Replay:
         self._places.add(place)
         return self._judge(record)
 
+    def leaves_out(self, record: RecordHash) -> bool:
+        """Whether the document does not hold this one, nor whatever follows it in its chain."""
+        return record in self._left_out
+
     def _judge(self, record: Record) -> bool:
         if not self._losers:
             return True

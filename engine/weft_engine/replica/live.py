@@ -37,7 +37,7 @@ from weft_engine.storage import checkpoints, reading
 from weft_engine.storage.ledger import Stored
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.ready import ready_part
-from weft_engine.yjs.update import Id, Update, ranges
+from weft_engine.yjs.update import Id, Update, first_clocks, ranges
 from weft_engine.yjs.update import Kind as StructKind
 
 _ENCODED_KEPT: Final = 4
@@ -67,8 +67,9 @@ class LiveDocument:
         self._position = Position(0)
         self._held: set[Id] | None = None
         self._origins: set[Incarnation] = set()
-        self._stores: set[ClientId] = set()
-        """Whose structs come in records of their own: the Yjs clients of all who wrote here."""
+        self._withheld: set[ClientId] = set()
+        """Of whom nothing new is taken from a Yjs client: of all who wrote here, whose structs come
+        in records of their own; and of whom the same was left out twice."""
         self._turn_ends_s = 0.0
         self._since = self._since_bytes = 0
         """What it had to apply since its last checkpoint, in records and bytes."""
@@ -97,7 +98,7 @@ class LiveDocument:
         self._position = Position(0)
         self._held = None
         self._origins.clear()
-        self._stores.clear()
+        self._withheld.clear()
         self._since = self._since_bytes = 0
         if state is not None:
             found = await journal.read(lambda connection: checkpoints.load(connection, state))
@@ -147,22 +148,22 @@ class LiveDocument:
 
     async def lacks(self, offered: Offered) -> bool:
         """Whether something that it begins behind, points to or deletes has not come; or it holds
-        what a store is to bring by itself. Its word under its Yjs client id is its own record: one
-        that took the clocks before it would take the place of what it has written meanwhile."""
+        what is withheld. A store's word under its Yjs client id is its own record: one that took
+        the clocks before it would take the place of what it has written meanwhile."""
         clocks = self._assembly.clocks
         if offered.update is not None:
-            is_theirs = _brings(offered.update, clocks, self._stores)
+            is_theirs = _brings(offered.update, clocks, self._withheld)
             return is_theirs or self._assembly.lacks(offered.update)
         # What one part brings the next may need: only what no part brings must be there.
-        return await asyncio.to_thread(_miss, offered.slices, dict(clocks), set(self._stores))
+        return await asyncio.to_thread(_miss, offered.slices, dict(clocks), set(self._withheld))
 
     async def part(self, offered: Offered, cpu_s: Callable[[], float]) -> Part:
         """What of an update that lacks something lacks nothing. MalformedUpdate if that costs too
         much by itself; `cpu_s` tells the seconds of the processor that a thread has had."""
-        clocks, stores, data = self._assembly.clocks, self._stores, offered.sent
+        clocks, withheld, data = self._assembly.clocks, self._withheld, offered.sent
         if len(data) <= YJS_INLINE_BYTES:
-            return _part(data, clocks, stores, cpu_s)
-        return await asyncio.to_thread(_part, data, dict(clocks), set(stores), cpu_s)
+            return _part(data, clocks, withheld, cpu_s)
+        return await asyncio.to_thread(_part, data, dict(clocks), set(withheld), cpu_s)
 
     def has(self, lacked: Mapping[ClientId, int]) -> bool:
         """Whether something has come of what a `Part` lacked."""
@@ -253,7 +254,7 @@ class LiveDocument:
     def _note(self, origin: Incarnation) -> None:
         if origin not in self._origins:
             self._origins.add(origin)
-            self._stores.add(client_id(origin, self._name))
+            self._withheld.add(client_id(origin, self._name))
 
     async def _load_whole(self) -> None:
         """As `load`, for a context with an equivocation or a culprit."""
@@ -273,6 +274,13 @@ class LiveDocument:
             await self.turn()
         for record in records:
             self._note(record.envelope.origin)
+        scribe = self._replica.scribe
+        own = [one.hash for one in records if one.envelope.origin == scribe.incarnation]
+        if own and replay.leaves_out(own[-1]):
+            # A client's word was left out with what it built on, and so would be all that we write
+            # behind it: whatever any client says from now on, and says again.
+            scribe.retire()
+        self._withheld |= _left_out_twice(records, replay)
 
     async def _offer_small(self, offered: Offered) -> Sequence[bytes]:
         update = offered.update
@@ -338,13 +346,28 @@ def _candidates_of(some: Sequence[Stored]) -> set[Id]:
     }
 
 
+def _left_out_twice(records: Sequence[Record], replay: Replay) -> set[ClientId]:
+    """The Yjs clients of whom the document leaves out the same in two records. Said again under a
+    new chain, and with what holds in its past, a client's word may hold; the third time it would be
+    left out as the second time, and the journal would grow with each."""
+    found: set[ClientId] = set()
+    begun: set[Id] = set()
+    for record in records:
+        if record.envelope.kind is Kind.FOREIGN and replay.leaves_out(record.hash):
+            for one in first_clocks(read_update(record.payload)).items():
+                if one in begun:
+                    found.add(one[0])
+                begun.add(one)
+    return found
+
+
 def _part(
     data: bytes,
     clocks: Mapping[ClientId, int],
-    stores: Container[ClientId],
+    withheld: Container[ClientId],
     cpu_s: Callable[[], float],
 ) -> Part:
-    ready = ready_part(data, clocks, stores)
+    ready = ready_part(data, clocks, withheld)
     offered = read_offered(ready.data, cpu_s)
     return Part(None if offered.is_empty else offered, ready.lacks, ready.left)
 
@@ -361,11 +384,13 @@ def _brings(
     )
 
 
-def _miss(slices: Sequence[bytes], ends: dict[ClientId, int], stores: Container[ClientId]) -> bool:
-    """Whether one of these lacks something, beside those before it, or brings what stores write."""
+def _miss(
+    slices: Sequence[bytes], ends: dict[ClientId, int], withheld: Container[ClientId]
+) -> bool:
+    """Whether one of these lacks something, beside those before it, or brings what is withheld."""
     for data in slices:
         update = read_update(data)
-        if _brings(update, ends, stores):
+        if _brings(update, ends, withheld):
             return True
         if any(ends.get(client, 0) < end for client, end in needs(update).items()):
             return True
