@@ -215,6 +215,55 @@ async def test_what_a_peer_lacks_is_what_is_outside_its_past(journal: SqliteJour
         assert {one.record.hash for one in found} == expected
 
 
+def lacked_together(
+    asked: Sequence[tuple[reading.ContextState, Sequence[RecordHash]]],
+    connection: sqlite3.Connection,
+) -> list[list[RecordHash]]:
+    """As `lacked`, of many contexts: by their hashes."""
+    held = []
+    for state, have in asked:
+        held.append((state, reading.positions_of(connection, have, context_id=state.id)))
+    found = []
+    for (state, _), one in zip(asked, ancestry.lacking_of_many(connection, held), strict=True):
+        some = reading.records_at(connection, one.positions, bytes_max=1 << 30)
+        some += reading.records_after(
+            connection, state.id, one.after, records_max=1 << 30, bytes_max=1 << 30
+        )
+        assert len({stored.position for stored in some}) == len(some)
+        found.append([stored.record.hash for stored in some])
+    return found
+
+
+@pytest.mark.parametrize("rows", [0, 1, 1000])
+async def test_what_is_lacking_of_many_contexts_is_what_is_of_each(
+    journal: SqliteJournal, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much of it is read together."""
+    monkeypatch.setattr(ancestry, "_ROWS_PER_CONTEXT", rows)
+    rng = random.Random(rows)
+    key = WriterKey(bytes(32))
+    for name in ("a", "b", "c"):
+        await append(journal, chain(key, 40, context=name), key)
+    world = make_world(12, steps=60, authors=3)
+    await journal.admit(world.records, world.items, session=b"p", now_ms=NOW_MS)
+    states = await journal.read(lambda c: reading.contexts(c))
+    for _ in range(20):
+        asked: list[tuple[reading.ContextState, Sequence[RecordHash]]] = []
+        for state in rng.sample(states, len(states)):
+            stored = await journal.read(partial(lacked, state, ()))
+            order = [one.record for one in stored]
+            if state.name == CONTEXT:
+                order = causal_shuffle(rng, order)
+            frontier: tuple[RecordHash, ...] = ()
+            for record in order[: rng.randrange(len(order) + 1)]:
+                frontier = advance(frontier, record.envelope.parents, record.hash)
+            asked.append((state, frontier))
+        together = await journal.read(partial(lacked_together, asked))
+        for (state, have), found in zip(asked, together, strict=True):
+            each = await journal.read(partial(lacked, state, have))
+            assert sorted(found) == sorted(one.record.hash for one in each)
+
+
 async def test_names_are_listed_by_prefix_in_order(journal: SqliteJournal) -> None:
     key = WriterKey(bytes(32))
     names = ["a", "a/b", "a/\U0010ffff", "ab", "b"]
