@@ -55,7 +55,7 @@ BATCH_ITEMS_MAX: Final = 256
 """Requests that share one commit of the journal."""
 BATCH_BYTES_MAX: Final = MIB
 """What is handed over beyond this waits for the next commit, which is some 20 ms away."""
-COMMIT_GATHER_S: Final = 0.004
+COMMIT_GATHER_S: Final = 0.002
 """What other regions bring waits until the last commit began so long ago, if nothing else is to be
 written before;"""
 COMMIT_GATHER_BYTES: Final = 64 * KIB
