@@ -186,7 +186,9 @@ class Asking:
                 outbox.put(subject.resuming.supply(answer))
                 self.cursors.resumed(subject.begin())
             case RowRead(cursor):
-                outbox.put(cursor)
+                newest = self.cursors.row_read(cursor)
+                if newest is not None:
+                    outbox.put(newest)
             case CursorKept(met):
                 self.cursors.kept(met)
             case ConfirmationsRead():

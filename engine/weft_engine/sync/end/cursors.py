@@ -70,6 +70,10 @@ class Telling:
         is_known = head.position == stated and bool(head.row)
         return Cursor(stated, head.row) if is_known else ReadRow(stated)
 
+    def is_newest(self, cursor: Cursor) -> bool:
+        """Whether none was told since this one was asked for: the peer keeps what came last."""
+        return cursor.position == self._told
+
     @property
     def is_due(self) -> bool:
         """Whether it is time for one, if there is something to tell."""

@@ -126,6 +126,10 @@ class LinkCursors:
         under way any more."""
         return self._keeping.last(self._incoming.oldest_open, self._sent_upto)
 
+    def row_read(self, cursor: Cursor) -> Cursor | None:
+        """What to tell the peer now that its row is known: nothing if it is out of date."""
+        return cursor if self._telling.is_newest(cursor) else None
+
     def to_tell(self) -> Cursor | None:
         """What to tell the peer of how far it is, if that is due and known; else it is asked for,
         or nothing is to be told."""
