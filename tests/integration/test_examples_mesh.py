@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import shutil
 from contextlib import ExitStack
@@ -47,8 +48,10 @@ def test_units_and_compose_file_can_be_read() -> None:
     assert words is not None
     compose = yaml.safe_load((MESH / "compose.yaml").read_text())
     command = compose["services"]["relay"]["command"]
-    # Both begin a relay with words that it knows.
-    for given in (words[1].split(), command):
+    image = re.search(r"^CMD (\[.*\])$", (MESH / "Dockerfile").read_text(), re.M)
+    assert image is not None
+    # All begin a relay with words that it knows.
+    for given in (words[1].split(), command, json.loads(image[1])):
         mine = [word.replace("/etc/weft", str(MESH / "eu")) for word in given]
         run = weft(*mine, "--print-config")
         assert run.code == 0, run.err
