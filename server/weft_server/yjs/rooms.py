@@ -159,17 +159,18 @@ class Rooms:
         for rooms that nobody is in: at once for those that are too many, so that memory never grows
         with how many come and go."""
         loop = asyncio.get_running_loop()
-        last_sign_s = listened_s = ticked_s = loop.time()
+        last_sign_s = listened_s = loop.time()
+        due_s = last_sign_s + _TICK_S
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(ticked_s + _TICK_S):
+                async with asyncio.timeout_at(due_s):
                     await self._are_many.wait()
             self._are_many.clear()
             now_s = loop.time()
             await self._end_idle(now_s)
-            if now_s - ticked_s < _TICK_S:
+            if now_s < due_s:
                 continue
-            ticked_s = now_s
+            due_s = now_s + _TICK_S
             self._replica.presence.expire(int(now_s * 1000))
             if now_s - last_sign_s >= YJS_HEARTBEAT_S:
                 last_sign_s = now_s
