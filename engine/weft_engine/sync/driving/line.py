@@ -55,7 +55,7 @@ class Line:
         self._further: list[tuple[int, Place, Callable[[], None]]] = []
         """A heap, by the numbers of places."""
         self._leased: dict[Place, float] = {}
-        """When further steps began that are not over, in their order."""
+        """Until when further steps count that are not over, in their order."""
 
     def place(self) -> Place:
         """At its end."""
@@ -101,7 +101,7 @@ class Line:
                 del first[go_on]
             elif has_lease:
                 _, place, go_on = heappop(further)
-                self._leased[place] = asyncio.get_running_loop().time()
+                self._leased[place] = asyncio.get_running_loop().time() + LEASE_S
             else:
                 self._wait()
                 return
@@ -112,8 +112,8 @@ class Line:
     def _has_lease(self) -> bool:
         if len(self._leased) < LEASES:
             return True
-        place, since_s = next(iter(self._leased.items()))
-        if asyncio.get_running_loop().time() - since_s < LEASE_S:
+        place, until_s = next(iter(self._leased.items()))
+        if asyncio.get_running_loop().time() < until_s:
             return False
         del self._leased[place]
         return True
@@ -132,11 +132,14 @@ class Line:
     def _wait(self) -> None:
         """Look again when the oldest step counts no more."""
         if self._timer is None:
-            oldest_s = next(iter(self._leased.values()))
-            self._timer = asyncio.get_running_loop().call_at(oldest_s + LEASE_S, self._timed)
+            until_s = next(iter(self._leased.values()))
+            self._timer = asyncio.get_running_loop().call_at(until_s, self._timed, until_s)
 
-    def _timed(self) -> None:
+    def _timed(self, until_s: float) -> None:
         self._timer = None
+        # A loop may call a little early; whoever was waited for counts no more.
+        for place in [one for one, its_s in self._leased.items() if its_s <= until_s]:
+            del self._leased[place]
         self._serve()
 
 
