@@ -83,7 +83,7 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         super().__init__(*arguments, **options)
         self._user: ConnectionUser | None = None
         self._has_begun = False
-        """The peer said nothing before it was accepted, so every frame is seen from its start."""
+        """The request came and nothing with it, so every frame is seen from its start."""
         self._is_odd = False
         """uvicorn's parser has it: it has seen part of a frame, or the connection is closing."""
         self._is_in_fragments = False
@@ -124,7 +124,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
             # The parser that has read the request keeps it, 2 KB, for as long as it goes on.
             self.conn.parser = self.conn.parse()
             next(self.conn.parser)
-        if self.read_paused:
+        if self._rest and not self._is_odd:
+            self.read_paused = False
+            self._wait_turn()
+        elif self.read_paused:
             self.read_paused = False
             self.transport.resume_reading()
 
@@ -216,13 +219,16 @@ class WeftProtocol(WebSocketsSansIOProtocol):
         if self._user is not None and self._has_begun and not self._is_odd:
             self._take(data)
             return
+        if self._user is None and self._has_begun:
+            # Somebody did not wait for the answer, or was quicker than who takes it over: it waits
+            # for that, so that all of it is read in turns.
+            self._rest += data
+            self.transport.pause_reading()
+            return
         was_begun = self.handshake_initiated
         super().data_received(data)
         if not was_begun and self.handshake_initiated:
             self._has_begun = data.endswith(b"\r\n\r\n")
-        elif self._user is None:
-            # Somebody who did not wait for the answer: uvicorn's parser may be inside a frame.
-            self._is_odd = True
 
     def send_receive_event_to_app(self) -> None:
         if self._user is not None and self.curr_msg_data_type == "text":

@@ -17,8 +17,8 @@ from starlette.websockets import WebSocket
 
 from weft_engine.limits import FRAMES_PER_TURN, INBOX_BYTES
 from weft_server.transport import AcceptedTransport
-from weft_server.websocket_frames import binary_header
-from weft_server.websocket_protocol import WeftProtocol
+from weft_server.websocket_frames import PIECES_MAX, binary_header
+from weft_server.websocket_protocol import CONNECTION, WeftProtocol
 
 LIMIT = 4 * INBOX_BYTES
 DEADLINE_S = 20
@@ -34,10 +34,18 @@ async def _echo(websocket: WebSocket) -> None:
     await transport.close("closed", "")
 
 
+async def _late(websocket: WebSocket) -> None:
+    """Answers, and takes over, when something has come already."""
+    protocol = websocket.scope["extensions"][CONNECTION]
+    while not protocol.unread_bytes:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await _echo(websocket)
+
+
 @asynccontextmanager
 async def _server() -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
-    app = Starlette(routes=[WebSocketRoute("/", _echo)])
+    app = Starlette(routes=[WebSocketRoute("/", _echo), WebSocketRoute("/late", _late)])
     server = uvicorn.Server(
         uvicorn.Config(app, ws=WeftProtocol, ws_max_size=1024, lifespan="off", log_config=None)
     )
@@ -154,6 +162,28 @@ async def test_what_ends_a_connection(data: bytes, code: int) -> None:
         assert await raw.read() == (0x82, b"before")
         raw.writer.write(data)
         assert await raw.closed_with() == code
+
+
+async def test_what_comes_before_the_answer_is_read_in_turns_as_all_is() -> None:
+    whole = [b"%d" % number for number in range(3 * FRAMES_PER_TURN)]
+    pieces = _frame(b"", first=0x02) + (PIECES_MAX + 1) * _frame(b"", first=0x00)
+    for data, messages, code in ((b"".join(map(_frame, whole)), whole, 1000), (pieces, [], 1009)):
+        async with _server() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"GET /late HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            for _ in range(10):  # The request is read by itself: it would be looked at as one.
+                await asyncio.sleep(0.01)
+            writer.write(data)
+            assert b" 101 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
+            raw = _Raw(reader, writer)
+            assert [(await raw.read())[1] for _ in messages] == messages
+            if code == 1000:
+                writer.write(_frame(b"\x03\xe8bye", first=0x88))
+            assert await raw.closed_with() == code
+            writer.close()
 
 
 async def test_large_messages_of_many_connections_come_whole_and_in_order() -> None:
