@@ -59,6 +59,8 @@ READY_FREE_BYTES: Final = 16 * MIB
 _LOOKED_AT_ONCE: Final = 500
 """Links whose memory is counted before others have their turn."""
 _LOOK_AT_CONTEXTS_S: Final = 3.0
+LEAVE_ID_EVERY_S: Final = 60.0
+"""A store id that another region has, too, is left so often at most."""
 GOODBYE_S: Final = 2.0
 """What a peer may take to read its goodbye when the relay stops."""
 _TOLD_ENDS: Final = frozenset(
@@ -113,6 +115,7 @@ class Relay:
         self._of_store: dict[bytes, dict[Link, None]] = {}
         """The links on which a store has said hello."""
         self._is_closing = False
+        self._may_leave_id_s = 0.0
         self._turns = Turns()
         self._rooms = Rooms(replica, self._sizes, record_bytes=limits.record_bytes)
         self.mesh = Mesh(
@@ -332,13 +335,16 @@ class Relay:
         _check_hello(link, self.limits)
 
     async def _leave_shared_id(self, link: Link) -> None:
-        """If a region that was refused has our store id, and it is on us, go by another."""
+        """If a region that was refused has our store id, and it is on us, go by another; seldom,
+        for who says so may be lying."""
         ours, theirs = link.session.hello, link.session.peer
         if (
             theirs is not None
             and takes_another_id(ours, theirs)
             and ours.store == self._replica.identity.store
+            and (now_s := asyncio.get_running_loop().time()) >= self._may_leave_id_s
         ):
+            self._may_leave_id_s = now_s + LEAVE_ID_EVERY_S
             _LOG.warning("this store goes by another id: region %s has the same", theirs.region)
             await self._replica.guard.superseded(link)
 

@@ -101,13 +101,18 @@ async def test_of_links_both_ways_one_stays_and_both_show_their_tickets(tmp_path
                 # The first one is up already when the second is dialled.
                 await first.until(partial(is_live, first), timeout=30)
             second = mesh.dial(*pairs[(number + 1) % 2])
-            by_eu = first if number % 2 == 0 else second
+            by_eu, by_us = (first, second) if number % 2 == 0 else (second, first)
 
-            async def is_settled() -> bool:
+            async def is_settled(by_us: Link = by_us) -> bool:
                 """One link stays at both ends, is live, and both have shown their tickets on it."""
                 kept = (open_links(eu), open_links(us))
-                return [len(links) for links in kept] == [1, 1] and all(
-                    is_live(link) and link.session.tickets.peer_is_current for (link,) in kept
+                has_ended = by_us.session.end is not None
+                return (
+                    has_ended
+                    and [len(links) for links in kept] == [1, 1]
+                    and all(
+                        is_live(link) and link.session.tickets.peer_is_current for (link,) in kept
+                    )
                 )
 
             await until(is_settled, what=f"one link stays, round {number}")

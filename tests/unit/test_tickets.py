@@ -64,6 +64,13 @@ def test_the_word_that_it_was_kept_was_lost(table: sqlite3.Connection) -> None:
     assert not tickets.issue(table, STORE, A, b"x" * 16)
 
 
+def test_the_word_of_an_earlier_link_comes_late(table: sqlite3.Connection) -> None:
+    assert tickets.issue(table, STORE, None, A)
+    assert tickets.issue(table, STORE, A, B), "on the next link, which offers another"
+    tickets.confirm(table, STORE, A)
+    assert tickets.issue(table, STORE, B, C), "which it keeps; the word of that was lost"
+
+
 @pytest.mark.parametrize("shown", [None, A, b"?" * 16])
 def test_whatever_is_not_the_last_is_old_and_changes_nothing(
     table: sqlite3.Connection, shown: bytes | None

@@ -64,6 +64,10 @@ class Guard:
             shows = self._showing[peer] = link
         return shows is link
 
+    def shows(self, link: Link, peer: bytes) -> bool:
+        """Whether no other link has begun to show the ticket of the store `peer` since this one."""
+        return self._showing.get(peer) is link
+
     async def superseded(self, link: Link) -> None:
         """The peer has met a store with our id that is further than we are: this one is a copy, or
         an older state of it. Returns when it goes by another id."""

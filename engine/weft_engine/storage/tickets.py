@@ -56,8 +56,12 @@ def issue(connection: sqlite3.Connection, store: bytes, shown: bytes | None, fre
 
 
 def confirm(connection: sqlite3.Connection, store: bytes, ticket: bytes) -> None:
-    """`store` keeps the ticket that was offered to it."""
-    _put(connection, store, ticket, ticket)
+    """`store` keeps a ticket that was offered to it. What another link has offered it since stays
+    offered: it may be keeping that."""
+    row = connection.execute(
+        "SELECT offered FROM issued_tickets WHERE store = ?", (store,)
+    ).fetchone()
+    _put(connection, store, ticket, ticket if row is None else row[0])
 
 
 def _put(

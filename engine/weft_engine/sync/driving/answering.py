@@ -25,7 +25,13 @@ from weft_engine.sync.end.questions import (
 )
 from weft_engine.sync.end.record_questions import ReadRecords, RecordsRead
 from weft_engine.sync.end.regions.tree_questions import ReadTree
-from weft_engine.sync.end.ticket_questions import ReadTicket, RenewIdentity, TicketRead
+from weft_engine.sync.end.ticket_questions import (
+    KeepTicket,
+    ReadTicket,
+    RenewIdentity,
+    TicketKept,
+    TicketRead,
+)
 
 if TYPE_CHECKING:
     from weft_engine.sync.driving.link import Link
@@ -118,6 +124,14 @@ class Answering:
 
     async def _answer(self, question: Question) -> Answer:
         guard = self._store.guard
+        if (
+            guard is not None
+            and isinstance(question, KeepTicket)
+            and not guard.shows(self._link, question.peer)
+        ):
+            # This link is over, and the next one shows what was held before: that stays, or what
+            # it is given next would not follow from what it showed.
+            return TicketKept()
         if isinstance(question, Writing):
             return await self._store.journal.write(lambda connection: answer(connection, question))
         if guard is not None and isinstance(question, RenewIdentity):
@@ -126,6 +140,8 @@ class Answering:
             is_shown = guard.may_show(self._link, question.peer)
             if not is_shown:
                 return TicketRead(None, is_shown)
+            # Behind what an earlier link has it kept.
+            return await self._store.journal.write(lambda connection: answer(connection, question))
         if isinstance(question, ReadRecords):
             return await self._read_page(question)
         if isinstance(question, ReadFrontiers):
