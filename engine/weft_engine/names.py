@@ -1,4 +1,4 @@
-"""Names and ids as distinct types, and the rules a context or note name must keep."""
+"""Names and ids as distinct types, and the rules that names given by people must keep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final, NewType
 
 from weft_engine.errors import InvalidName
-from weft_engine.limits import CONTEXT_NAME_BYTES_MAX, NOTE_NAME_BYTES_MAX
+from weft_engine.limits import CONTEXT_NAME_BYTES_MAX, NOTE_NAME_BYTES_MAX, REGION_NAME_BYTES_MAX
 
 ContextName = NewType("ContextName", str)
 """A path such as ``acme/chat-42``."""
@@ -25,6 +25,7 @@ Position = NewType("Position", int)
 """Where a record stands in one store's journal, from 1; never re-used."""
 
 _EVENT_ID: Final = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}", re.ASCII)
+_REGION: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{REGION_NAME_BYTES_MAX - 1}}}", re.ASCII)
 # C0, DEL, C1 controls and the two separators that break lines in logs and terminals.
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -72,6 +73,16 @@ def _check(text: str, *, what: str, bytes_max: int) -> None:
 def branch_name(text: str) -> str:
     """`text` as the name of a new branch, or InvalidName: 1-256 bytes of UTF-8, no controls."""
     _check(text, what="branch name", bytes_max=CONTEXT_NAME_BYTES_MAX)
+    return text
+
+
+def region_name(text: str) -> str:
+    """`text` as a region's name, or InvalidName: lower case, digits, ``.``, ``_``, ``-``."""
+    if _REGION.fullmatch(text) is None:
+        raise InvalidName(
+            f"{text[:80]!r} is no region name",
+            hint=f"use 1 to {REGION_NAME_BYTES_MAX} of a-z, 0-9, '.', '_', '-'",
+        )
     return text
 
 

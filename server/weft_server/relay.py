@@ -25,14 +25,14 @@ from weft_engine.limits import (
     REGIONS_HELD_BYTES_MAX,
     WINDOW_FRAMES,
 )
-from weft_engine.names import ContextName
+from weft_engine.names import ContextName, region_name
 from weft_engine.records.certificate import RegionKey
 from weft_engine.replica.replica import Replica
 from weft_engine.sync.binding import GOING_AWAY
 from weft_engine.sync.driving.link import Link, Transport
 from weft_engine.sync.driving.turns import Turns
 from weft_engine.sync.end.ending import End
-from weft_engine.sync.framing.messages import ByeCode, Window, region_name
+from weft_engine.sync.framing.messages import ByeCode, Window
 from weft_engine.sync.presence import Presence
 from weft_server.context_sizes import ContextSizes
 from weft_server.door.guests import Guest, Guests

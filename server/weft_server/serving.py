@@ -146,6 +146,7 @@ async def serve(
             callback_notify=notify,
         )
     )
+    await relay.mesh.recall()
     # Before, so that uvicorn restores these when it ends; again after it has put in its own.
     _on_signals(stop.set)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="weft-relay-server")

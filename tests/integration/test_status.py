@@ -118,7 +118,7 @@ async def test_a_store_is_synced_when_so_many_relays_have_it(
         await store.synced(timeout=TIMEOUT_S, relays=1)
         with pytest.raises(TimeoutError, match=f"after 0.1 s: .*{NOWHERE}"):
             await store.synced(timeout=0.1)
-        with pytest.raises(CallerError, match="2 links"):
+        with pytest.raises(CallerError, match="3 links can't be synced: the store has 2"):
             await store.synced(relays=3)
 
 

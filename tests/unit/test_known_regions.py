@@ -79,6 +79,19 @@ def test_a_linked_region_is_heard_of_all_the_time() -> None:
     assert memory.of("us") == replace(US, since_ms=NOW_MS - 100, heard_ms=NOW_MS)
 
 
+def test_how_far_a_region_was_when_its_link_ended_is_known() -> None:
+    memory = Memory()
+    us = Standing("us", US.store, US.epoch)
+    memory.left(us, since_ms=lambda upto: NOW_MS - 100, now_ms=NOW_MS)
+    assert list(memory) == []
+    us.acknowledged = Position(9)
+    memory.left(us, since_ms=lambda upto: NOW_MS - 100, now_ms=NOW_MS)
+    known = replace(US, upto=Position(9), since_ms=NOW_MS - 100, heard_ms=NOW_MS)
+    assert list(memory) == [known]
+    look(memory, NOW_MS + 50, us, us=0)
+    assert list(memory) == [known]
+
+
 def test_a_region_with_another_store_holds_nothing_yet() -> None:
     memory = Memory()
     memory.recall([US], configured=set(), now_ms=NOW_MS)

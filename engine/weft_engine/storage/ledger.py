@@ -65,10 +65,10 @@ _SIGNATURES = _Statements.of(
     2,
 )
 _CONTEXTS = _Statements.of(
-    "WITH new (id, frontier, records, position, hlc) AS (VALUES {rows})"
+    "WITH new (frontier, records, position, hlc, id) AS (VALUES {rows})"
     " UPDATE contexts SET frontier = new.frontier, records = new.records,"
     " position = new.position, hlc = new.hlc FROM new WHERE contexts.id = new.id",
-    "UPDATE contexts SET frontier = ?2, records = ?3, position = ?4, hlc = ?5 WHERE id = ?1",
+    "UPDATE contexts SET frontier = ?, records = ?, position = ?, hlc = ? WHERE id = ?",
     5,
 )
 
@@ -192,7 +192,7 @@ class Ledger:
             heads: list[object] = []
             for head in self._changed.values():
                 hlc = head.hlc.to_bytes(8, "big")
-                heads += (head.id, pack(head.frontier), head.records, head.position, hlc)
+                heads += (pack(head.frontier), head.records, head.position, hlc, head.id)
             self._changed.clear()
             _CONTEXTS.run(self._connection, heads)
         if len(self._heads) > _HEADS_MAX:

@@ -192,7 +192,7 @@ def _needed(config: RelayConfig) -> tuple[Path, str, str]:
 
 
 async def _serve(config: RelayConfig, output: Output) -> int:
-    from weft_engine.sync.framing.messages import region_name
+    from weft_engine.names import region_name
     from weft_server.door.doorkeeping import TokenDoorkeeper, let_everybody_in
     from weft_server.door.region_key import key_file_beside, public_key, region_key
     from weft_server.door.revoked import revoked_file

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeGuard
 
 from weft_engine.errors import CallerError, LinkRefused, MissingExtra
 from weft_engine.limits import INTEGER_MAX
-from weft_engine.sync.framing.messages import region_name
+from weft_engine.names import region_name
 from weft_server.door.token_keys import ALGORITHMS, KeyRing
 
 RIGHTS: Final = ("read", "append", "write", "admin", "peer")

@@ -12,7 +12,7 @@ from itertools import combinations, pairwise
 from typing import Final
 
 from weft_engine.errors import CallerError, NotFound
-from weft_engine.sync.framing.messages import region_name
+from weft_engine.names import region_name
 
 REGIONS_MAX: Final = 32
 """Regions of one local mesh: each is a process, and a full mesh has n * (n - 1) / 2 links."""

@@ -70,5 +70,24 @@ class Memory:
                 known = replace(known, upto=upto or known.upto, heard_ms=now_ms)
             since = now_ms if known.upto is None else min(now_ms, since_ms(known.upto))
             self._of[name] = replace(known, since_ms=since)
+        self._forget_oldest()
+
+    def left(self, one: Standing, *, since_ms: Callable[[Position], int], now_ms: int) -> None:
+        """The link with it, about everything, is over: how far it was then, which since the last
+        look may be further."""
+        if one.acknowledged is None:
+            return
+        self._of.pop(one.region, None)
+        self._of[one.region] = KnownRegion(
+            one.region,
+            one.acknowledged,
+            min(now_ms, since_ms(one.acknowledged)),
+            now_ms,
+            one.store,
+            one.epoch,
+        )
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         while len(self._of) > REGIONS_MAX:
             del self._of[next(iter(self._of))]

@@ -73,7 +73,7 @@ class Mesh:
         self.standings = Standings()
         self.peers = Peers(peers, replica, self.links, make=make, run=run, random=random)
         self.timeline: Timeline | None = None
-        """None before `keep`."""
+        """None before `recall`."""
         self.memory = Memory()
         self._saved: dict[str, tuple[Position | None, bytes]] = {}
         self._saved_s = float("-inf")
@@ -128,15 +128,44 @@ class Mesh:
         one = self.links.left(link)
         if one is not None:
             self.standings.end(one)
+            standing = self.standings.of(one.region)
+            if (
+                standing is not None
+                and standing.current is None
+                and one.link.session.interest == EVERYTHING
+            ):
+                now_ms = self.replica.now_ms()
+                self.memory.left(standing, since_ms=self._since_ms, now_ms=now_ms)
             end = link.session.end
             why = "the relay has left it" if end is None else end.reason
             if end is not None and end.code == ByeCode.FAULT and not end.by_peer:
                 why = "this relay's disk or connection failed"  # The reason is for the other end.
             _LOG.info("the link with region %s is over: %s", one.region, why)
 
+    async def recall(self) -> None:
+        """Begin with what was known before this relay began, before anybody asks."""
+        store = self.replica.identity.store
+        found = await self.replica.journal.read(partial(load_regions, store=store))
+        began = await self.replica.journal.read(last_position)
+        now_s, now_ms = asyncio.get_running_loop().time(), self.replica.now_ms()
+        configured = {peer.config.name for peer in self.peers.all}
+        self.memory.recall(found, configured=configured, now_ms=now_ms)
+        for one in self.memory:
+            if one.store and self.standings.of(one.name) is None:
+                self.standings.recall(one)
+        self.replica.reach.recall(name for name in self.memory.names if name != self.region)
+        self.timeline = Timeline(
+            began,
+            now_s,
+            [
+                (one.upto, now_s - (now_ms - one.since_ms) / 1000)
+                for one in self.memory
+                if one.upto is not None
+            ],
+        )
+
     async def keep(self) -> None:
-        """Dial the peers and look after all links, until this is cancelled."""
-        await self._recall()
+        """Dial the peers and look after all links, until this is cancelled. After `recall`."""
         stop = self.replica.journal.listen(self._committed)
         try:
             async with asyncio.TaskGroup() as group:
@@ -164,28 +193,6 @@ class Mesh:
         )
 
     # ---- inside -------------------------------------------------------------------------------
-
-    async def _recall(self) -> None:
-        """Begin with what was known before this relay began."""
-        store = self.replica.identity.store
-        found = await self.replica.journal.read(partial(load_regions, store=store))
-        began = await self.replica.journal.read(last_position)
-        now_s, now_ms = asyncio.get_running_loop().time(), self.replica.now_ms()
-        configured = {peer.config.name for peer in self.peers.all}
-        self.memory.recall(found, configured=configured, now_ms=now_ms)
-        for one in self.memory:
-            if one.store and self.standings.of(one.name) is None:
-                self.standings.recall(one)
-        self.replica.reach.recall(name for name in self.memory.names if name != self.region)
-        self.timeline = Timeline(
-            began,
-            now_s,
-            [
-                (one.upto, now_s - (now_ms - one.since_ms) / 1000)
-                for one in self.memory
-                if one.upto is not None
-            ],
-        )
 
     async def _save(self) -> None:
         """Keep what is known for when this relay begins anew. A disk that is full now may have

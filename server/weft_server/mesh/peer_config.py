@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from weft_engine.errors import CallerError
+from weft_engine.names import region_name
 from weft_engine.sync.binding import sync_url
-from weft_engine.sync.framing.messages import region_name
 from weft_server.door.token_file import read_token
 
 PEERS_MAX: Final = 63

@@ -16,11 +16,10 @@ from weft_engine.limits import (
     POSITIONS_PER_ACK_MAX,
     REGION_NAME_BYTES_MAX,
 )
-from weft_engine.names import ContextName, Position, RecordHash, context_name
+from weft_engine.names import ContextName, Position, RecordHash, context_name, region_name
 from weft_engine.records.certificate import Certificate
 from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
-from weft_engine.sync.framing.messages import region_name
 from weft_engine.sync.framing.wire import Reader
 from weft_engine.sync.interest import Interest
 

@@ -5,18 +5,14 @@ Must never know: bytes (the module `frames` has these), whether a message may co
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from weft_engine.errors import InvalidName
-from weft_engine.limits import REASON_BYTES_MAX, REGION_NAME_BYTES_MAX
+from weft_engine.limits import REASON_BYTES_MAX
 from weft_engine.names import ContextName, Position, RecordHash
 from weft_engine.records.identity import SignatureItem
 from weft_engine.sync.interest import Interest
-
-_REGION: Final = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{REGION_NAME_BYTES_MAX - 1}}}", re.ASCII)
 
 
 class ByeCode(StrEnum):
@@ -357,16 +353,6 @@ Message = (
     | Frontiers
     | Zooms
 )
-
-
-def region_name(text: str) -> str:
-    """`text` as a region's name, or InvalidName: lower case, digits, ``.``, ``_``, ``-``."""
-    if _REGION.fullmatch(text) is None:
-        raise InvalidName(
-            f"{text[:80]!r} is no region name",
-            hint=f"use 1 to {REGION_NAME_BYTES_MAX} of a-z, 0-9, '.', '_', '-'",
-        )
-    return text
 
 
 def bye(code: ByeCode, reason: str, hint: str = "") -> Bye:
