@@ -1,7 +1,8 @@
 """Regions that compare what their event indexes say (`replica.checks`), in some of the meshes.
 
 Nobody is blamed as long as nothing is spoilt, whatever else happens; and an index that is changed
-behind its region's back is noticed by comparing alone, made anew, and nobody else is blamed.
+behind its region's back is noticed by comparing alone, and made anew (or dropped, if it
+can't even be read: then whoever reads next makes it anew), and nobody else is blamed.
 """
 
 from __future__ import annotations
@@ -88,10 +89,17 @@ class IndexChecks:
         world.counts["indexes spoilt and mended"] += 1
 
     def _can_be_compared(self, name: ContextName) -> bool:
-        return all(checkable(relay.connection, name) is not None for relay in self._world.relays)
+        """Everywhere: what a region does not index is passed over."""
+        for relay in self._world.relays:
+            state = reading.context(relay.connection, name)
+            if state is None or not state.projected or checkable(relay.connection, name) is None:
+                return False
+        return True
 
     def _why_not_mended(self, machine: Machine, name: ContextName, right: bytes) -> str | None:
-        if _digest(machine, name) != right:
+        state = reading.context(machine.connection, name)
+        is_dropped = state is not None and state.projected == 0
+        if _digest(machine, name) != right and not is_dropped:
             return "it is not right again"
         for relay in self._world.relays:
             assert relay.replica is not None
