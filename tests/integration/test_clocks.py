@@ -222,6 +222,31 @@ async def test_a_relay_sets_the_clock_right(place: Path, off_ms: int) -> None:
     assert is_sound(place / "r.db")
 
 
+async def test_a_stream_opened_before_the_clock_was_set_right_is_not_refused(place: Path) -> None:
+    right = Clocks()
+    async with relay_house(place / "r.db", clocks=right) as house:
+        async with opened(place / "a.db", clocks=Clocks(NOW_MS + HOUR_MS)) as a:
+            chat = a.context(CHAT)
+            async with chat.stream() as growing:
+                await growing.write("whole")
+                await growing.flush()
+                async with greeted(a, house):
+                    # Another incarnation writes from here on, whose time is an hour earlier.
+                    await append_ms(a, "meanwhile")
+                await growing.write(" answer")
+            async with greeted(a, house):
+                assert abs(await append_ms(a, "after") - right.wall_ms) < 6_000
+                assert await shows_what_the_file_says(a)
+                before = await shown(chat)
+            assert growing.id in before[0]
+            texts = [said["content"] for said in (await chat.view()).openai()]
+            assert sorted(texts) == ["after", "meanwhile", "whole answer"]
+        async with opened(place / "r.db", readonly=True) as relay:
+            assert await shown(relay.context(CHAT)) == before
+    assert is_sound(place / "a.db")
+    assert is_sound(place / "r.db")
+
+
 async def test_a_difference_below_a_second_corrects_nothing(place: Path) -> None:
     async with relay_house(place / "r.db", clocks=Clocks()) as house:
         clocks = Clocks(NOW_MS - 800)

@@ -41,6 +41,8 @@ from weft_engine.storage.reading import ContextState
 from weft_engine.storage.writer import settle
 
 _HEADS_MAX: Final = 10_000
+LONG_AGO: Final = Hlc(0)
+"""Before anything was written."""
 
 Draft = Callable[[EventId], Event]
 """Makes an event for the id it will have."""
@@ -171,10 +173,15 @@ class Scribe:
         await future
 
     async def append_native(
-        self, name: ContextName, make: Callable[[Standpoint], Native | None]
+        self,
+        name: ContextName,
+        make: Callable[[Standpoint], Native | None],
+        *,
+        not_before: Hlc = LONG_AGO,
     ) -> bool:
         """Write the update that `make` gives for where it will stand, durably; False if it gives
-        none. What `make` raises is raised, and nothing is written."""
+        none. What `make` raises is raised, and nothing is written. It is stamped not before
+        `not_before`, even if our clock was found to run ahead since that one was given."""
         self._journal.check_process()
         if self._journal.is_full:
             await self._journal.room()
@@ -182,6 +189,8 @@ class Scribe:
         key = self._writer()
         now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
+        # A time far ahead is followed by this record only: whoever writes next begins anew.
+        self._clock.observe(not_before)
         hlc = self._clock.tick(now)
         native: Native | None = None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -19,9 +19,16 @@ from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Part
 from weft_engine.events.streams import parts_key, text_key, write_piece
 from weft_engine.limits import SEEN_MAX
-from weft_engine.names import ClientId, ContextName, EventId, event_id, event_id_incarnation
+from weft_engine.names import (
+    ClientId,
+    ContextName,
+    EventId,
+    event_id,
+    event_id_hlc,
+    event_id_incarnation,
+)
 from weft_engine.records.frontier import Frontier
-from weft_engine.replica.scribe import Native, Scribe, Standpoint
+from weft_engine.replica.scribe import LONG_AGO, Native, Scribe, Standpoint
 from weft_engine.storage.streams import note_ended, note_opened
 from weft_engine.yjs.encoder import encode_stream_append, encode_stream_seal
 
@@ -143,7 +150,10 @@ async def append_end(
         payload = encode_stream_seal(at.client, at.clock, (given[-1], data), streamed=streamed)
         return Native(payload, 1, beside)
 
-    await scribe.append_native(context, make)
+    # Our clock may have been set right since the stream got its id; a record that is stamped before
+    # an event it holds is refused by everybody. An id of its own is never above the clock.
+    not_before = LONG_AGO if as_id is None else event_id_hlc(as_id)
+    await scribe.append_native(context, make, not_before=not_before)
     return given[-1]
 
 
