@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.validators import VALIDATORS
 from weft_engine.errors import BudgetTooSmall, OverBudget
-from weft_engine.events.event import Role
+from weft_engine.events.event import Message, Role
+from weft_engine.formats.openai_chat import render
 from weft_engine.replica.context import Context
 from weft_engine.replica.sent import SentViews
 from weft_engine.views.decay import Decay
@@ -89,18 +90,8 @@ class Views:
         return view
 
     def _check(self, machine: Machine, view: View) -> None:
-        spec = view.spec
-        what = f"{machine.name} gives a view of {view.context} in the format {spec.format}"
-        value = view.rendered(spec.format)
-        used = recount(value) if spec.format == "openai" else view.used_tokens
-        if max(used, view.used_tokens) + spec.reserved > spec.budget:
-            self._world.fail(f"{what} of {used} tokens, {spec.reserved} of {spec.budget} reserved")
-        if used != view.used_tokens and all(message.tokens is None for message in view.said):
-            self._world.fail(f"{what} of {used} tokens, and counts {view.used_tokens}")
-        # Before anybody has said anything there is nothing to send.
-        is_said = any(message.role not in (Role.SYSTEM, Role.DEVELOPER) for message in view.said)
-        if is_said and spec.format in VALIDATORS and (wrong := VALIDATORS[spec.format](value)):
-            self._world.fail(f"{what} that is refused: {wrong[0]}")
+        for wrong in wrong_with(view):
+            self._world.fail(f"{machine.name} gives a view of {view.context} {wrong}")
         self._world.counts["views checked"] += 1
 
     def _follows(self, machine: Machine, given: _Given, view: View) -> None:
@@ -124,6 +115,22 @@ class Views:
         self._world.counts["views that went on" if begins else "views that changed"] += 1
 
 
+def wrong_with(view: View) -> Iterator[str]:
+    """Why a view may not be sent."""
+    spec = view.spec
+    what = f"in the format {spec.format}"
+    value = view.rendered(spec.format)
+    used = used_by(view) if spec.format == "openai" else view.used_tokens
+    if max(used, view.used_tokens) + spec.reserved > spec.budget:
+        yield f"{what} of {used} tokens, {spec.reserved} of {spec.budget} reserved"
+    if used != view.used_tokens:
+        yield f"{what} of {used} tokens, and counts {view.used_tokens}"
+    # Before anybody has said anything there is nothing to send.
+    is_said = any(message.role not in (Role.SYSTEM, Role.DEVELOPER) for message in view.said)
+    if is_said and spec.format in VALIDATORS and (wrong := VALIDATORS[spec.format](value)):
+        yield f"{what} that is refused: {wrong[0]}"
+
+
 def sent(view: View) -> str:
     return json.dumps(view.rendered(view.spec.format))
 
@@ -145,8 +152,27 @@ def spread(value: object) -> str | list[object]:
     return found
 
 
+def used_by(view: View) -> int:
+    """The tokens of a view in the format openai, by the rule that is promised: on the strings that
+    are sent, but what is made of a message that says its own cost costs its share of that."""
+    used = recount(view.openai())
+    for piece in (piece for unit in view.shape.units for piece in unit.pieces):
+        whole = piece.source
+        if whole is None or whole.tokens is None:
+            continue
+        counted, of = _cost(piece.message), _cost(whole)
+        if counted and of:
+            # Rounded up, and never nothing.
+            used += max(1, (counted * whole.tokens + of - 1) // of) - counted
+    return used
+
+
+def _cost(message: Message) -> int:
+    return recount(render(message)) - recount(())
+
+
 def recount(value: Any) -> int:
-    """The tokens of messages of the OpenAI chat API, by the rule that is promised."""
+    """The tokens of messages of the OpenAI chat API, by what they say alone."""
     count = Tokenizer(DEFAULT_TOKENIZER).count
     used = 3
     for message in value:
