@@ -14,6 +14,7 @@ from tests.simulation import streams, tabs
 from tests.simulation.beside import PASSING, summarize
 from tests.simulation.machine import SPOILS, Machine
 from tests.simulation.marks import erased
+from tests.simulation.merging import merged
 from tests.simulation.views import FORMATS, sent
 from tests.simulation.world import World, context_names
 from tests.worlds import causal_shuffle, reference_orders
@@ -392,9 +393,9 @@ def _check_notes(
     in_turn: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
     for record in shuffled:
         in_turn.apply_update(record.payload)
-    merged: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
-    merged.apply_update(pycrdt.merge_updates(*(r.payload for r in records if r.hash in kept)))
-    for way, doc in (("in another order", in_turn), ("merged first", merged)):
+    at_once: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc()
+    at_once.apply_update(merged(record for record in records if record.hash in kept))
+    for way, doc in (("in another order", in_turn), ("merged first", at_once)):
         texts = tuple(str(doc.get(f"note:{note}", type=pycrdt.Text)) for note in NOTES)
         if texts != picture.notes:
             world.fail(f"the notes of {name} are {picture.notes!r}, {way} they are {texts!r}")
