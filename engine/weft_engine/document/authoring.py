@@ -3,13 +3,14 @@
 A client sends the same again whenever it comes back, and with it every delete it ever heard of. So
 what changed nothing is not written, and of the rest what changed, as the document tells it; but a
 document tells only what is left in the end. An event stands in the bytes that were sent, even if
-its key was overwritten in the same breath. Must never know: documents, records.
+its key was overwritten in the same breath. Only an erased event is no reason to write it as sent:
+the record would be blank, and what is new in it gone. Must never know: documents, records.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Container
 
 from weft_engine.errors import MalformedUpdate
 from weft_engine.events.candidate import candidates
@@ -20,12 +21,12 @@ from weft_engine.yjs.update import Id, Kind, Update
 _EMPTY = frozenset({Kind.GC, Kind.DELETED, Kind.SKIP})
 
 
-def candidate_ids(update: Update) -> list[Id]:
-    """Where the candidates of an update stand."""
-    return [(found.client, found.clock) for found in candidates(update)]
+def candidate_ids(update: Update, erased: Container[str] = ()) -> list[Id]:
+    """Where the candidates of an update stand, but for those of `erased` events."""
+    return [(found.client, found.clock) for found in candidates(update) if found.key not in erased]
 
 
-def changed(sent: bytes, update: Update, delta: bytes) -> bytes:
+def changed(sent: bytes, update: Update, delta: bytes, erased: Container[str] = ()) -> bytes:
     """The payload for an update that changed its document by `delta`."""
     if delta == sent:
         return sent
@@ -33,14 +34,16 @@ def changed(sent: bytes, update: Update, delta: bytes) -> bytes:
         emitted = read_update(delta)
     except MalformedUpdate:
         return sent  # What was sent is sound.
-    same = sorted(candidate_ids(update)) == sorted(candidate_ids(emitted))
+    same = sorted(candidate_ids(update, erased)) == sorted(candidate_ids(emitted, erased))
     return delta if same and _keeps_content(update, emitted) else sent
 
 
-def unchanged(sent: bytes, update: Update, held: Collection[Id]) -> bytes | None:
+def unchanged(
+    sent: bytes, update: Update, held: Collection[Id], erased: Container[str] = ()
+) -> bytes | None:
     """The payload for one that changed nothing; None if nothing is to be written. `held` are the
     candidates of every record."""
-    return None if all(one in held for one in candidate_ids(update)) else sent
+    return None if all(one in held for one in candidate_ids(update, erased)) else sent
 
 
 def _keeps_content(update: Update, emitted: Update) -> bool:

@@ -29,11 +29,14 @@ from weft_engine.limits import (
 )
 from weft_engine.names import ClientId, ContextName, Incarnation, Position
 from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.erasure import decode_erasure
 from weft_engine.records.identity import client_id
 from weft_engine.replica.checkpointing import write_checkpoint
+from weft_engine.replica.held import held_candidates
 from weft_engine.replica.pages import page
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints, reading
+from weft_engine.storage.erasers import named_events
 from weft_engine.storage.ledger import Stored
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.ready import ready_part
@@ -66,6 +69,8 @@ class LiveDocument:
         self._assembly = _empty()
         self._position = Position(0)
         self._held: set[Id] | None = None
+        self._erased: set[str] = set()
+        """The events of it that erasers name."""
         self._origins: set[Incarnation] = set()
         self._withheld: set[ClientId] = set()
         """Of whom nothing new is taken from a Yjs client: of all who wrote here, whose structs come
@@ -94,6 +99,7 @@ class LiveDocument:
         self.is_torn = True
         journal, name = self._replica.journal, self._name
         state = await journal.read(lambda connection: reading.context(connection, name))
+        self._erased = set(await journal.read(lambda one: named_events(one, name)))
         self._assembly = _empty()
         self._position = Position(0)
         self._held = None
@@ -128,6 +134,9 @@ class LiveDocument:
                 continue
             self._position = stored.position
             record = stored.record
+            if record.envelope.kind is Kind.ERASE:
+                erasure = decode_erasure(record.payload, record.envelope.origin)
+                self._erased.update(erasure.events)
             is_update = record.envelope.kind in _UPDATES
             if was_offered:
                 self._count(record)
@@ -288,10 +297,10 @@ class LiveDocument:
         delta = self._assembly.offer(offered.sent, update, self._assembly.document.observed)
         if delta is not None:
             self._changed()
-            return (changed(offered.sent, update, delta),)
-        if not candidate_ids(update):
+            return (changed(offered.sent, update, delta, self._erased),)
+        if not candidate_ids(update, self._erased):
             return ()
-        payload = unchanged(offered.sent, update, await self._held_candidates())
+        payload = unchanged(offered.sent, update, await self._held_candidates(), self._erased)
         return () if payload is None else (payload,)
 
     async def _offer_all(self, offered: Offered) -> Sequence[bytes]:
@@ -300,7 +309,7 @@ class LiveDocument:
         for data in offered.slices:
             await self.turn()
             update = read_update(data)
-            found += candidate_ids(update)
+            found += candidate_ids(update, self._erased)
             delta = self._assembly.offer(data, update, self._assembly.document.observed)
             has_changed = has_changed or delta is not None
         if has_changed:
@@ -314,15 +323,7 @@ class LiveDocument:
     async def _held_candidates(self) -> set[Id]:
         """Those of all records so far; read once, when a client says again what was said."""
         if self._held is None:
-            held: set[Id] = set()
-            name, journal = self._name, self._replica.journal
-            state = await journal.read(lambda connection: reading.context(connection, name))
-            after = Position(0)
-            while state is not None and after < self._position:
-                some = await journal.read(partial(page, state.id, after))
-                held |= await asyncio.to_thread(_candidates_of, some)
-                after = some[-1].position
-            self._held = held
+            self._held = await held_candidates(self._replica.journal, self._name, self._position)
         return self._held
 
     async def turn(self) -> None:
@@ -335,15 +336,6 @@ class LiveDocument:
 
 def _empty() -> Assembly[Document]:
     return Assembly(partial(Document, ClientId(0)), is_panic)
-
-
-def _candidates_of(some: Sequence[Stored]) -> set[Id]:
-    return {
-        one
-        for stored in some
-        if stored.record.envelope.kind in _UPDATES
-        for one in candidate_ids(read_update(stored.record.payload))
-    }
 
 
 def _left_out_twice(records: Sequence[Record], replay: Replay) -> set[ClientId]:

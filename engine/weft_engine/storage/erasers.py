@@ -27,6 +27,19 @@ EVENT_ID: Final = re.compile(rb"[0-9a-f]{16}-[0-9a-f]{32}")
 and none in front of a target in JSON, so that no match can end within it."""
 
 
+def named_events(connection: sqlite3.Connection, context: ContextName) -> dict[str, RecordHash]:
+    """The erased events of a context, each with a journaled eraser that names it."""
+    named: dict[str, RecordHash] = {}
+    for hash_, envelope, payload in connection.execute(
+        "SELECT hash, envelope, payload FROM erasures JOIN records USING (position)"
+        " WHERE erasures.context = (SELECT id FROM contexts WHERE name = ?)",
+        (context,),
+    ):
+        erasure = decode_erasure(payload, decode_envelope(envelope).origin)
+        named.update((event, RecordHash(hash_)) for event in erasure.events)
+    return named
+
+
 class Erasers:
     """What the writer knows of the erasures in the file."""
 
@@ -117,14 +130,7 @@ class Erasers:
         """The erased events of a context, each with an eraser that names it."""
         named = self._named.get(context)
         if named is None:
-            named = {}
-            for hash_, envelope, payload in self._connection.execute(
-                "SELECT hash, envelope, payload FROM erasures JOIN records USING (position)"
-                " WHERE erasures.context = (SELECT id FROM contexts WHERE name = ?)",
-                (context,),
-            ):
-                erasure = decode_erasure(payload, decode_envelope(envelope).origin)
-                named.update((event, RecordHash(hash_)) for event in erasure.events)
+            named = named_events(self._connection, context)
             if len(self._named) >= _CONTEXTS_MAX:
                 self._named.clear()
             self._named[context] = named
