@@ -17,7 +17,9 @@ from weft_engine.events.streams import pieces
 from weft_engine.names import ClientId, ContextName, EventId, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.erasure import Erasure, decode_erasure
+from weft_engine.storage.listing import NOTE_ROOT
 from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.update import Id, Struct, Update
 from weft_engine.yjs.update import Kind as Content
 
 if TYPE_CHECKING:
@@ -29,14 +31,56 @@ _BYTES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A word that an honest process has journaled. `event`: in which, also while that grows; None
-    if in a note, where its letters are those of the Yjs client from `clock` on; -1 elsewhere."""
+    """A word that an honest process has journaled. `event`: in which, also while that grows. If in
+    a text, its letters are those of the Yjs client from `clock` on; -1 elsewhere. What took an
+    event's place in a document stands in none of them: erasing everything takes it, nothing else.
+    """
 
     record: RecordHash
     context: ContextName
     event: EventId | None
+    note: str | None
     client: int
     clock: int
+
+
+@dataclass(slots=True)
+class Roots:
+    """The root types in which stands what honest processes have journaled in one context. Most
+    structs do not name theirs: it is that of the struct they are anchored in."""
+
+    _spans: dict[ClientId, list[tuple[int, int, str]]] = field(default_factory=dict)
+    """Of each client (first clock, end, root)."""
+
+    def add(self, update: Update) -> None:
+        """It comes behind all it is anchored in that honest processes have written."""
+        left = list(update.structs)
+        while True:
+            # A client's structs may come before those of another that they are anchored in.
+            missed: list[Struct] = []
+            for struct in left:
+                root = self.of(struct)
+                if root is None:
+                    missed.append(struct)
+                    continue
+                span = (struct.clock, struct.clock + struct.length, root)
+                self._spans.setdefault(struct.client, []).append(span)
+            if len(missed) == len(left):
+                return
+            left = missed
+
+    def of(self, struct: Struct) -> str | None:
+        """None where it is anchored in what no honest process has written, or nowhere."""
+        if isinstance(struct.parent, str):
+            return struct.parent
+        links = (struct.parent, struct.origin, struct.right_origin)
+        found = (self._at(link) for link in links if link is not None)
+        return next((root for root in found if root is not None), None)
+
+    def _at(self, link: Id) -> str | None:
+        client, clock = link
+        spans = reversed(self._spans.get(client, []))
+        return next((root for first, end, root in spans if first <= clock < end), None)
 
 
 @dataclass(slots=True)
@@ -47,6 +91,7 @@ class Marks:
     """All records that hold a word: the end of a stream repeats what stands in its pieces."""
     acknowledged: dict[bytes, str] = field(default_factory=dict)
     """Those in notes, and who acknowledged them."""
+    _roots: dict[ContextName, Roots] = field(default_factory=dict)
 
     def new(self) -> str:
         self.made += 1
@@ -56,10 +101,12 @@ class Marks:
         if record.envelope.kind not in (Kind.NATIVE, Kind.FOREIGN):
             return
         payload = record.payload
+        update = read_update(payload)
+        roots = self._roots.setdefault(record.envelope.context, Roots())
+        roots.add(update)
         words = [(match.start(), match.group()) for match in MARK.finditer(payload)]
         if not words:
             return
-        update = read_update(payload)
         events = {(c.offset, c.offset + c.length): EventId(c.key) for c in candidates(update)}
         events |= {(p.offset, p.offset + p.length): p.id for p in pieces(record, update)}
         for at, word in words:
@@ -68,6 +115,7 @@ class Marks:
                 continue
             event = next((id_ for (a, b), id_ in events.items() if a <= at < b), None)
             client = clock = -1
+            root = ""
             for struct in update.structs:
                 if struct.kind is Content.STRING and struct.content is not None:
                     start, size = struct.content
@@ -75,7 +123,11 @@ class Marks:
                         before = payload[start:at].decode()
                         client = struct.client
                         clock = struct.clock + len(before.encode("utf-16-le")) // 2
-            self.found[word] = Mark(record.hash, record.envelope.context, event, client, clock)
+                        root = roots.of(struct) or ""
+            note = root.removeprefix(NOTE_ROOT) if root.startswith(NOTE_ROOT) else None
+            self.found[word] = Mark(
+                record.hash, record.envelope.context, event, note, client, clock
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +161,7 @@ def erased(world: World, machine: Machine, name: ContextName) -> Erased:
         blank |= past
         for word, mark in world.marks.found.items():
             copies = world.marks.copies[word]
-            if mark.context == name and _is_taken(erasure, mark, past, copies):
+            if mark.context == name and is_taken(erasure, mark, past, copies):
                 words.add(word)
                 if mark.event is not None:
                     events.add(mark.event)
@@ -134,12 +186,14 @@ def _is_split(mark: Mark, origins: set[tuple[ClientId, int] | None]) -> bool:
     )
 
 
-def _is_taken(erasure: Erasure, mark: Mark, past: set[RecordHash], copies: set[RecordHash]) -> bool:
+def is_taken(erasure: Erasure, mark: Mark, past: set[RecordHash], copies: set[RecordHash]) -> bool:
+    """Whether an eraser with this past takes a word away. A record that it lists may hold more
+    than what it names."""
     if erasure.is_everything:
         return copies <= past
     if mark.event is not None:
         return mark.event in erasure.events
-    return erasure.note is not None and copies <= set(erasure.records)
+    return mark.note is not None and mark.note == erasure.note and copies <= set(erasure.records)
 
 
 def _past(record: Record, by_hash: dict[RecordHash, Record]) -> set[RecordHash]:
