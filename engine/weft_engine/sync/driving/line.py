@@ -20,6 +20,7 @@ from itertools import count
 from typing import Final
 
 from weft_engine.limits import STEPS_PER_PLACE
+from weft_engine.sync.driving.turns import begin
 
 STEPS_PER_TURN: Final = 16
 """Of a turn of the event loop: of some 0.1 ms each, and of less than a millisecond."""
@@ -77,7 +78,7 @@ class Line:
     async def turn(self, place: Place) -> None:
         """Return when it is its turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.step(place, partial(_begin, turn))
+        self.step(place, partial(begin, turn))
         if not turn.done():
             await turn
 
@@ -141,8 +142,3 @@ class Line:
         for place in [one for one, its_s in self._leased.items() if its_s <= until_s]:
             del self._leased[place]
         self._serve()
-
-
-def _begin(turn: asyncio.Future[None]) -> None:
-    if not turn.done():
-        turn.set_result(None)

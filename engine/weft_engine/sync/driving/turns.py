@@ -55,7 +55,7 @@ class Turns:
         if self.may_step():
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.later(partial(_begin, turn))
+        self.later(partial(begin, turn))
         await turn
 
     async def wait(self) -> None:
@@ -81,6 +81,7 @@ class Turns:
             self._plan()
 
 
-def _begin(turn: asyncio.Future[None]) -> None:
+def begin(turn: asyncio.Future[None]) -> None:
+    """Let who waits for its turn go on; nothing if it waits no more."""
     if not turn.done():
         turn.set_result(None)
