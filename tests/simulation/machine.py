@@ -463,6 +463,14 @@ class Machine:
         question = f"SELECT hash FROM records WHERE hash IN ({marks})"
         return set(hashes).difference(row[0] for row in self.connection.execute(question, hashes))
 
+    def before(self, position: int, hashes: list[RecordHash]) -> set[RecordHash]:
+        """Those of the records that stand in its journal up to a position."""
+        marks = ",".join("?" * len(hashes))
+        question = f"SELECT hash FROM records WHERE hash IN ({marks}) AND position <= ?"
+        return {
+            RecordHash(row[0]) for row in self.connection.execute(question, (*hashes, position))
+        }
+
     def _inodes(self) -> dict[str, Inode]:
         """Which files there are."""
         table = self._company.file_table

@@ -48,7 +48,7 @@ class _Said:
     """What it had not heard of before the other end sent it."""
     wanted: set[RecordHash] = field(default_factory=set)
     cursors: deque[set[RecordHash]] = field(default_factory=deque)
-    """Of those it has told that have not arrived: what was not behind one before."""
+    """Of those it has told that have not arrived: what of what had passed is before it."""
     has_resumed: bool = False
     """The connection goes on from a cursor."""
 
@@ -75,7 +75,8 @@ class Wiretap:
         """Of these, what a client was sent or had sent when it was there before, behind the last
         cursor that it was told."""
         self._behind: dict[tuple[str, str], dict[RecordHash, WireEnd]] = {}
-        """By two machines what passed between them since a cursor, and over which end."""
+        """By two machines what passed between them and is behind the last cursor that was told to
+        the one that keeps it, and over which end."""
         self.beside_bytes = 0
         """In frames that say who has erased what, and what event indexes say."""
         self.echoes = 0
@@ -103,8 +104,9 @@ class Wiretap:
             self.regions.bytes += len(frame)
         if kind == _RESUMED:
             self._of(end).has_resumed = bool(msgpack.unpackb(frame[1:])[1])
-        elif kind == _CURSOR:
-            self._of(end).cursors.append(set(self._passed(end)))
+        elif kind == _CURSOR and machine.region is not None:
+            position = int(msgpack.unpackb(frame[1:])[1])
+            self._of(end).cursors.append(machine.before(position, list(self._passed(end))))
         if kind not in (_RECORDS, _ACK, _WANT, _TIPS):
             return
         fields: list[Any] = msgpack.unpackb(frame[1:])
