@@ -217,6 +217,21 @@ async def test_a_store_that_closes_ends_its_streams(place: Path) -> None:
         assert await again.context(NAME).streams() == []
 
 
+async def test_who_leaves_the_block_while_another_one_interrupts_is_told(place: Path) -> None:
+    async with at(place, "a") as a:
+        stream = a.context(NAME).stream()
+        await stream.__aenter__()
+        await stream.write("so far")
+        await stream.flush()
+        interrupting = asyncio.create_task(stream.interrupt())
+        while not stream._writing.locked():  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
+        with pytest.raises(CallerError, match="was interrupted"):
+            await stream.__aexit__(None, None, None)
+        told = await interrupting
+        assert [one.id async for one in a.context(NAME).events()] == [told]
+
+
 async def test_what_a_crash_broke_off_is_ended_at_the_next_open(place: Path) -> None:
     async with at(place, "a") as a, at(place, "b") as b:
         await a.context(NAME).append("Hi")

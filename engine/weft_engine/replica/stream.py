@@ -111,9 +111,11 @@ class Stream:
         trace: TracebackType | None,
     ) -> None:
         if error is None:
-            if self._over is not None:
+            told = None if self._over is not None else await self._end(self._seal)
+            if told is None:
+                # It has come to another end, perhaps while this waited for that.
+                assert self._over is not None, "what has ended says so"
                 raise self._over
-            await self._end(self._seal)
         elif self._over is None:
             try:
                 await self._end(self._break_off)
