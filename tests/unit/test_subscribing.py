@@ -112,6 +112,45 @@ def test_what_is_not_covered_any_more_stops() -> None:
     asyncio.run(run())
 
 
+def test_what_is_asked_for_again_sends_nothing_twice() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, relay):
+            await relay.write("c/1", *("x" * 12))
+            end, other = pair = await live(a, relay, asks=about("c/1"))
+            await a.write("c/1", *("y" * 11))
+            await settle(pair)
+            end.session.ask(about("c/2"))
+            await settle(pair)
+            # Neither knows the other's frontier: a sample is all they have in common.
+            await relay.write("c/1", *("x" * 2))
+            await a.write("c/1", *("y" * 3))
+            end.session.ask(about(prefixes=("c/",)))
+            await settle(pair)
+            assert_synced(pair)
+            assert await a.fingerprints() == await relay.fingerprints()
+            assert len(end.records_sent) == 11 + 3
+            assert len(other.records_sent) == 12 + 2
+
+    asyncio.run(run())
+
+
+def test_what_had_not_arrived_when_it_was_left_is_sent_when_it_is_asked_for_again() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, relay):
+            end, _ = pair = await live(a, relay, asks=about("c/1", "c/2"))
+            await a.write("c/2", "stays")
+            await a.write("c/1", "not sent, or not taken")
+            end.session.ask(about("c/2"))
+            await settle(pair)
+            assert await names(relay) == {"c/2"}
+            end.session.ask(about("c/1", "c/2"))
+            await settle(pair)
+            assert_synced(pair)
+            assert await a.fingerprints() == await relay.fingerprints()
+
+    asyncio.run(run())
+
+
 def test_what_is_not_permitted_is_not_carried() -> None:
     async def run() -> None:
         async with stores(2) as (a, relay):

@@ -159,7 +159,9 @@ class Asking:
                 for some in answer.contexts:
                     self.incoming.held(some.held)
                     waits = zooming is not None and not some.is_all
-                    where = (some.positions, some.after, some.upto)
+                    departed = subject.departed.upto(some.context)
+                    positions = [position for position in some.positions if position > departed]
+                    where = (positions, max(some.after, departed), some.upto)
                     outgoing.lacking(some.context, *where, waits=waits)
                     if zooming is not None:
                         zooming.lacks(some.context, some.frontier, is_all=some.is_all)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from weft_engine.names import ContextName
 from weft_engine.storage.cursors import Place
 from weft_engine.sync.end.comparison import Comparison
+from weft_engine.sync.end.departed import Departed
 from weft_engine.sync.end.outbox import Outbox
 from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.questions import ListContexts, Listed
@@ -67,6 +68,7 @@ class Subject:
         """What the peer may send records of: of what was dropped some may be under way."""
         self.before = NOTHING
         """What it was about before, which the present comparison leaves out."""
+        self.departed = Departed()
         self.comparison: Comparison | Reconciling | None = None
         """None before the peer's hello."""
         self.listing: ListContexts | ReadTree | None = None
@@ -208,5 +210,8 @@ class Subject:
         self.interest = interest
         self.before = before
         self.accepts = before.union(interest)
+        durable = self._outgoing.durable_upto()
+        if durable is not None:
+            self.departed.leave(before.beyond(interest), durable)
         self._outgoing.narrow(interest)
         self.listing = ListContexts(interest.beyond(before), 0, "", before)
