@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,8 +22,6 @@ NAME: Final = "serve"
 HELP: Final = "run a relay that devices and regions link to"
 
 _STORE: Final = "relay.db"
-_COLLECTED_OBJECTS: Final = 10_000
-"""New objects after which the young ones are looked through for circles; by default 700."""
 _EXTRA: Final = frozenset({"uvicorn", "starlette", "jwt", "httptools"})
 _GIVEN: Final = (
     "data",
@@ -151,14 +148,6 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _settle_collector() -> None:
-    """What is loaded by now stays, and need not be looked at again in the middle of a commit. What
-    a message makes goes by itself, but for what an error leaves in a circle now and then."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECTED_OBJECTS, 10, 10)
-
-
 def _config(arguments: argparse.Namespace) -> RelayConfig:
     from weft_server.config_file import RelayConfig, read_config
 
@@ -196,6 +185,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
     from weft_server.door.doorkeeping import TokenDoorkeeper, let_everybody_in
     from weft_server.door.region_key import key_file_beside, public_key, region_key
     from weft_server.door.revoked import revoked_file
+    from weft_server.interpreter import settle_collector, share_turns
     from weft_server.mesh.peer_config import check_own_name
     from weft_server.open_files import make_room_for
     from weft_server.operator_log import told_to
@@ -264,7 +254,8 @@ async def _serve(config: RelayConfig, output: Output) -> int:
                 proxies=proxies,
                 peers=config.peers,
             )
-            _settle_collector()
+            settle_collector()
+            share_turns()
             with told_to(output.note_unlocked):
                 await serve(
                     relay,
