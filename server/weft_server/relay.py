@@ -311,6 +311,10 @@ class Relay:
                 if (contexts := found.get(link.session.interest)) is not None:
                     _end_wide(link, contexts, self.limits)
 
+    async def keep_rooms(self) -> None:
+        """Wait for a fault that ends what looks after the rooms of Yjs clients."""
+        await self._rooms.kept()
+
     async def close(self) -> None:
         """Say goodbye on every link and wait until they are gone; who does not read its goodbye in
         a few seconds is cut off."""

@@ -155,6 +155,7 @@ async def serve(
     bounding = (
         asyncio.create_task(relay.keep_memory_bounded(), name="weft-relay-memory"),
         asyncio.create_task(relay.keep_contexts_bounded(), name="weft-relay-contexts"),
+        asyncio.create_task(relay.keep_rooms(), name="weft-relay-rooms"),
     )
     dialling: asyncio.Task[None] | None = None
     for task in bounding:

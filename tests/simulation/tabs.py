@@ -22,7 +22,7 @@ from tests.simulation.loop import Life, in_life
 from tests.simulation.machine import Machine
 from tests.simulation.marks import MARK
 from tests.simulation.network import DirectEnd, Websocket
-from tests.simulation.websocket import Unframer
+from tests.simulation.websocket import PONG, Unframer
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Text
@@ -238,6 +238,8 @@ class Tab:
                     break
                 for message in unframer.messages(frame):
                     self._read(message, machine, websocket)
+                if unframer.take_pinged():
+                    self._send(PONG)
         finally:
             websocket.a.finish()
             self._ended(websocket)

@@ -16,7 +16,10 @@ from tests.simulation.network import DirectEnd
 from weft_engine.sync.driving.transport import CLOSED
 from weft_server.transport import AcceptedTransport
 from weft_server.websocket_protocol import CONNECTION, ConnectionUser, WeftProtocol
+from weft_server.yjs.framing import PING
 
+PONG: Final = b"\x8a\x00"
+"""What a client answers a ping with; no message of it begins so."""
 _FINAL: Final = 0x80
 _CONTROL: Final = 0x08
 _MEDIUM: Final = 126
@@ -28,6 +31,12 @@ class Unframer:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._was_pinged = False
+
+    def take_pinged(self) -> bool:
+        """Whether a ping has come since this was asked last."""
+        was_pinged, self._was_pinged = self._was_pinged, False
+        return was_pinged
 
     def messages(self, data: bytes) -> list[bytes]:
         """Those that are complete with `data`, which is whole frames."""
@@ -41,6 +50,7 @@ class Unframer:
                 size = int.from_bytes(data[at : at + width], "big")
                 at += width
             assert at + size <= len(data), "a server writes whole frames"
+            self._was_pinged = self._was_pinged or first == PING[0]
             if not first & _CONTROL:
                 self._pieces.append(data[at : at + size])
                 if first & _FINAL:
@@ -58,6 +68,8 @@ class _Socket(WeftProtocol):
         self._told = told
         self._unframer = Unframer()
         self._hearer: ConnectionUser | None = None
+        self._was_heard = True
+        self._is_held = self._is_waiting_turn = False
         self.writable = asyncio.Event()
         self.writable.set()
         self.transport = cast(Any, self)
@@ -84,9 +96,11 @@ class _Socket(WeftProtocol):
             self.writable.clear()
 
     def hold_reading(self) -> None:
+        self._is_held = True
         self._end.hold_reading()
 
     def go_on_reading(self) -> None:
+        self._is_held = False
         self._end.go_on_reading()
 
     async def send(self, message: Any) -> None:
@@ -101,7 +115,9 @@ class _Socket(WeftProtocol):
 
     def frame_received(self, frame: bytes, /) -> None:
         assert self._hearer is not None
-        self._hearer.message_received(frame)
+        self._was_heard = True
+        if frame != PONG:
+            self._hearer.message_received(frame)
 
     def transport_drained(self) -> None:
         assert self._hearer is not None

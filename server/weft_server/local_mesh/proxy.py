@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+from weft_engine.background import begin
 from weft_server.local_mesh.flow import End, Ended, Flow, WayState, Wish
 from weft_server.local_mesh.topology import Pair, Way
 from weft_server.local_mesh.wire import Conditions, Wire
@@ -185,9 +186,7 @@ class _Connection:
 
     def _dial(self) -> None:
         self._has_arrived = True
-        self._dialing = asyncio.get_running_loop().create_task(
-            self._connect(), name="weft-mesh-connect"
-        )
+        self._dialing = begin(self._connect(), name="weft-mesh-connect")
 
     async def _connect(self) -> None:
         try:

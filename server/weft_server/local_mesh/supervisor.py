@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from weft_engine.background import begin
 from weft_engine.errors import CallerError
 from weft_server.local_mesh.control import Answer, Command, listening
 from weft_server.local_mesh.lock import locked
@@ -94,7 +95,7 @@ class Supervisor:
         return {"regions": list(self.mesh.regions)}
 
     def _watch(self, region: Region) -> None:
-        self._watches[region.name] = asyncio.create_task(
+        self._watches[region.name] = begin(
             self._until_ended(region), name=f"weft-mesh-watch-{region.name}"
         )
 

@@ -202,6 +202,8 @@ class Circle:
     def _first_state(self) -> FirstState:
         """One that is good enough: of this version, or being read by others and not too old."""
         live, first = self._live, self._first
+        if first is not None and first.has_failed:
+            first = None
         if first is not None and first.version != live.version:
             grown = len(live.encoded(first.state_vector))
             if not first.readers or grown * _OLD_PART > first.size:

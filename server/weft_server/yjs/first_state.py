@@ -33,6 +33,12 @@ class FirstState:
         """Who is being sent it now."""
         self._cutting = asyncio.create_task(_framed(update), name="weft-yjs-first-state")
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it can't be had, by a fault of ours; those who waited for it were told so."""
+        cutting = self._cutting
+        return cutting.done() and (cutting.cancelled() or cutting.exception() is not None)
+
     async def pieces(self, *, is_step2: bool) -> list[bytes]:
         """What is to be written, in this order; with a step 2 at its end, or updates alone."""
         # Whoever waits for it may go away, and others wait on.

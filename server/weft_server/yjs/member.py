@@ -12,12 +12,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from weft_engine.background import begin
 from weft_engine.limits import YJS_UNSENT_BYTES_MAX
 from weft_server.transport import AcceptedTransport
 
 Making: TypeAlias = Callable[[], Awaitable[Sequence[bytes]]]
 """Makes what is to be written, when it is its turn."""
 _STALLS_S: Final = 0.05
+_FAILED: Final = 1011
+"""What a connection closes with that a fault of ours has ended: it is to come again."""
 
 
 class Member:
@@ -58,7 +61,7 @@ class Member:
         """Write large messages, as fast as the client takes them, once they are made; then call
         `then`, unless it has gone away."""
         assert self._pouring is None, "one message is written after the other"
-        self._pouring = asyncio.create_task(self._pour(pieces, then), name="weft-yjs-pour")
+        self._pouring = begin(self._pour(pieces, then), name="weft-yjs-pour")
 
     def take_progress(self) -> bool:
         """Whether some of a large message was taken from us since this was asked last: what comes
@@ -70,11 +73,18 @@ class Member:
         if self._pouring is not None:
             self._pouring.cancel()
 
-    async def _pour(
-        self,
-        pieces: Sequence[bytes] | Making,
-        then: Callable[[], None],
-    ) -> None:
+    async def _pour(self, pieces: Sequence[bytes] | Making, then: Callable[[], None]) -> None:
+        try:
+            await self._pour_out(pieces, then)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            # Half of a message may be out, so nothing else can follow it.
+            self._transport.closing_code = _FAILED
+            self._transport.connection_ended()
+            raise
+
+    async def _pour_out(self, pieces: Sequence[bytes] | Making, then: Callable[[], None]) -> None:
         rest = iter(await pieces() if callable(pieces) else pieces)
         async with self._turns:
             # Who does not read holds up nobody else.

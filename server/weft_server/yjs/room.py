@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from weft_engine.background import begin
 from weft_engine.document.document import is_panic
 from weft_engine.document.offered import Offered
 from weft_engine.errors import LinkRefused, PeerError, WeftError
@@ -105,7 +106,7 @@ class Room:
             return False
         if self._is_stale or not self._live.wants_checkpoint:
             return True
-        self._keeping = asyncio.create_task(self._keep(), name="weft-yjs-checkpoint")
+        self._keeping = begin(self._keep(), name="weft-yjs-checkpoint")
         return False
 
     def join(self, member: Member) -> None:
@@ -163,7 +164,7 @@ class Room:
 
     def _work(self) -> None:
         if self._working is None:
-            self._working = asyncio.create_task(self._run(), name="weft-yjs-room")
+            self._working = begin(self._run(), name="weft-yjs-room")
 
     async def _run(self) -> None:
         try:

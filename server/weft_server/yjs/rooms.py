@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from weft_engine.background import begin
 from weft_engine.limits import (
     YJS_HEARTBEAT_S,
     YJS_IDLE_S,
@@ -66,7 +67,7 @@ class Rooms:
         self._all_gone: asyncio.Future[None] | None = None
         self._end_listening = replica.journal.listen(self._committed)
         self._end_forgetting = replica.listen_forgotten(self._forgotten)
-        self._keeping = asyncio.create_task(self._keep(), name="weft-yjs-rooms")
+        self._keeping = begin(self._keep(), name="weft-yjs-rooms")
 
     @property
     def connections(self) -> int:
@@ -116,6 +117,12 @@ class Rooms:
                 self._left_s[name] = asyncio.get_running_loop().time()
                 if len(self._left_s) > YJS_ROOMS_MAX:
                     self._are_many.set()
+
+    async def kept(self) -> None:
+        """Wait until nobody looks after the rooms any more. Raises the fault that ended that."""
+        await asyncio.wait([self._keeping])
+        if not self._keeping.cancelled():
+            self._keeping.result()
 
     async def close(self) -> None:
         """Send everybody away; what they have sent and was taken is committed."""
@@ -172,7 +179,8 @@ class Rooms:
                 continue
             due_s = now_s + _TICK_S
             self._replica.presence.expire(int(now_s * 1000))
-            if now_s - last_sign_s >= YJS_HEARTBEAT_S:
+            # The next look would be too late.
+            if now_s - last_sign_s > YJS_HEARTBEAT_S - _TICK_S:
                 last_sign_s = now_s
                 for room in self._rooms.values():
                     room.sign_of_life(_ALIVE)

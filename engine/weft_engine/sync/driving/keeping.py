@@ -14,6 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
+from weft_engine.background import begin
 from weft_engine.errors import LinkRefused, StoreError, WeftError
 from weft_engine.limits import RECONNECT_FIRST_S, RECONNECT_LAST_S
 from weft_engine.names import ContextName, Position
@@ -90,7 +91,7 @@ class KeptLink:
         self._is_closing = False
         self._linked = asyncio.Event()
         self._gone = asyncio.Event()
-        self._task = asyncio.create_task(self._keep(), name="weft-kept-link")
+        self._task = begin(self._keep(), name="weft-kept-link")
         self._task.add_done_callback(lambda _: self._linked.set())
         self._task.add_done_callback(lambda _: changed())
 
@@ -248,7 +249,7 @@ class KeptLink:
                 self.link = link = self._make(transport)
                 self._gone = asyncio.Event()
                 self._linked.set()
-                following = asyncio.create_task(self._follow(link), name="weft-link-follow")
+                following = begin(self._follow(link), name="weft-link-follow")
                 try:
                     self._error = (await self._run(link)).error
                 finally:
