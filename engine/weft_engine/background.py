@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
+T = TypeVar("T")
 Failed: TypeAlias = Callable[[BaseException], None]
 
 
 def begin(
-    work: Coroutine[Any, Any, None], *, name: str, failed: Failed | None = None
-) -> asyncio.Task[None]:
+    work: Coroutine[Any, Any, T], *, name: str, failed: Failed | None = None
+) -> asyncio.Task[T]:
     """Run `work` as a task that its owner keeps, and cancels in the end. If it fails, `failed` is
     called with the error in that moment; without one, the event loop's exception handler, which
     logs it with where it happened."""
@@ -25,7 +26,7 @@ def begin(
     return task
 
 
-def _ended(failed: Failed | None, task: asyncio.Task[None]) -> None:
+def _ended(failed: Failed | None, task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is None:
         return

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from typing import Final
 
+from weft_engine.background import begin
 from weft_engine.errors import MalformedUpdate
 from weft_engine.limits import YJS_FRAGMENT_BYTES, YJS_PORTION_BYTES
 from weft_engine.yjs.portions import portions
@@ -31,7 +32,7 @@ class FirstState:
         self.size = len(update)
         self.readers: set[Member] = set()
         """Who is being sent it now."""
-        self._cutting = asyncio.create_task(_framed(update), name="weft-yjs-first-state")
+        self._cutting = begin(_framed(update), name="weft-yjs-first-state")
 
     @property
     def has_failed(self) -> bool:
