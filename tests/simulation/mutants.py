@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -104,6 +105,9 @@ from weft_server.yjs.room import Room
 SEEDS_MAX: Final = 400
 _FOUND: Final = 3
 """Exit status of a process in which a history failed."""
+_MISFIT: Final = 4
+_OF_A_MISFIT: Final = re.compile(r"<locals>.*(takes|missing|got an unexpected)")
+"""What a function that stands in for another one says if it is called as that never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,16 +323,17 @@ def tell_of_failures() -> None:
     """What a batch would have brought is told although its commit failed."""
     submit = Writer.submit
 
-    def remembering(self: Writer, job: Any, *, size: int, done: Any) -> None:
+    def remembering(self: Writer, job: Any, *, size: int, done: Any, **options: Any) -> None:
         results: list[Any] = []
 
         def remembered(connection: sqlite3.Connection) -> Any:
             results.append(job(connection))
             return results[-1]
 
-        submit(
-            self, remembered, size=size, done=lambda r, e: done(results[-1] if results else r, e)
-        )
+        def told(result: Any, error: BaseException | None) -> None:
+            done(results[-1] if results else result, error)
+
+        submit(self, remembered, size=size, done=told, **options)
 
     _patch(Writer, "submit", remembering)
 
@@ -591,7 +596,7 @@ def keep_cursors_at_once() -> None:
 
 def author_nothing_again() -> None:
     """What changes nothing in the document is not written, whatever it says."""
-    _patch(live, "unchanged", lambda sent, update, held: None)
+    _patch(live, "unchanged", lambda sent, update, held, erased: None)
 
 
 def author_without_what_is_needed() -> None:
@@ -822,8 +827,7 @@ def _inside(name: str, seeds: range) -> int:
     for seed in seeds:
         broken = run(seed, kind=mutant.kind).broken
         if broken is not None and _holds(seed, mutant.kind):
-            print(f"{seed}\t{broken.splitlines()[0]}")
-            return _FOUND
+            return _say(f"seed {seed}", broken.splitlines()[0])
     return 0
 
 
@@ -835,16 +839,25 @@ def _tested(test: str) -> int:
     status = pytest.main(options, plugins=[failed])
     if status is not pytest.ExitCode.TESTS_FAILED:
         return int(status)
-    print(f"\n\t{failed.name}")
-    return _FOUND
+    print()
+    return _say("test", failed.name, failed.why)
+
+
+def _say(by: str, what: str, why: str = "") -> int:
+    """What noticed it, and what that took."""
+    times = os.times()
+    spent_s = times.user + times.system + times.children_user + times.children_system
+    print(f"{by}\t{spent_s:.0f}\t{what}")
+    return _MISFIT if _OF_A_MISFIT.search(why or what) else _FOUND
 
 
 class _Failed:
-    name = ""
+    name = why = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.name = report.nodeid
+            self.why = report.longreprtext.replace("\n", " ")
 
 
 def _holds(seed: int, kind: SimKind) -> bool:
@@ -859,7 +872,7 @@ def _outside(mutants: Sequence[Mutant], seeds: range, jobs: int) -> int:
         print("no C compiler: rules about disks can't be tested here")
     environment = {**os.environ, PRELOADED: "1", "LD_PRELOAD": str(library or "")}
     waiting = [mutant for mutant in mutants if mutant.break_it is not None]
-    running: list[tuple[Mutant, subprocess.Popen[str], float]] = []
+    running: list[tuple[Mutant, subprocess.Popen[str]]] = []
     survivors = 0
     for mutant in mutants:
         if mutant.break_it is None:
@@ -876,23 +889,22 @@ def _outside(mutants: Sequence[Mutant], seeds: range, jobs: int) -> int:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
-            running.append((mutant, process, time.monotonic()))
+            running.append((mutant, process))
         for entry in list(running):
-            mutant, process, began = entry
+            mutant, process = entry
             if process.poll() is None:
                 continue
             running.remove(entry)
             said = process.communicate()[0].strip()
-            took = time.monotonic() - began
+            by, spent_s, what = ([*said.rpartition("\n")[2].split("\t", 2), "", ""])[:3]
+            survivors += process.returncode != _FOUND
             if process.returncode == 0:
-                survivors += 1
                 found = f"SURVIVED {mutant.test or f'{len(seeds)} histories'}"
             elif process.returncode == _FOUND:
-                seed, _, what = said.rpartition("\n")[2].partition("\t")
-                by = f"seed {seed}" if mutant.test is None else "test"
-                found = f"killed by {by} ({took:.0f} s): {what[:90]}"
+                found = f"killed by {by} ({spent_s} s of CPU): {what[:90]}"
+            elif process.returncode == _MISFIT:
+                found = f"OUT OF DATE, {by}: {what[:90]}"
             else:
-                survivors += 1
                 found = f"NOT RUN: the process ended with {process.returncode}"
             print(f"{mutant.rule:44} | {mutant.name:30} | {found}", flush=True)
         time.sleep(0.05)
