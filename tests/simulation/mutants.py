@@ -15,9 +15,11 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -27,6 +29,33 @@ from tests.simulation.__main__ import PRELOADED
 from tests.simulation.breaking import patch as _patch
 from tests.simulation.history import run
 from tests.simulation.kinds import Kind as SimKind
+from tests.simulation.link_mutants import (
+    acknowledge_what_waits,
+    answer_answers,
+    compare_any_interest_again,
+    compare_nothing_again,
+    compare_what_was_read_meanwhile,
+    compare_while_something_moves,
+    confirm_early,
+    count_before_the_lists,
+    end_at_the_first_difference,
+    forget_regions,
+    forget_what_came_from_elsewhere,
+    gather_over_gaps,
+    hear_the_first_frontier,
+    hear_the_first_zoom,
+    keep_cursors_of_another,
+    keep_what_was_lost,
+    let_nobody_wait_in_vain,
+    link_with_any_region,
+    lose_the_last_frontier,
+    never_doubt,
+    say_part_is_stored,
+    send_before_the_ticket,
+    share_an_id,
+    take_from_readers,
+    zooms_overtake,
+)
 from tests.simulation.mesh_mutants import (
     acknowledge_announcements_at_once,
     compare_no_leaves,
@@ -423,7 +452,9 @@ def take_any_stand_in() -> None:
 def believe_checkpoints() -> None:
     def load(connection: sqlite3.Connection, state: Any) -> Any:
         row = connection.execute(
-            "SELECT position, state, tips FROM checkpoints WHERE context = ?", (state.id,)
+            "SELECT position, CAST(state AS BLOB), CAST(tips AS BLOB) FROM checkpoints"
+            " WHERE context = ?",
+            (state.id,),
         ).fetchone()
         tips = None if row is None else checkpoints._unpack(row[2])
         return None if tips is None else checkpoints.Checkpoint(row[0], row[1], tips)
@@ -796,6 +827,124 @@ MUTANTS: Final = (
         never_give_back,
         "tests/unit/test_zooming.py::test_what_a_link_was_asked_for_is_asked_of_others_at_its_end",
     ),
+    Mutant(
+        "a link that lives compares again",
+        "roots are all alike",
+        compare_nothing_again,
+        "tests/unit/test_repeating.py::test_what_got_lost_in_silence_ends_the_link_and_the_next_one_mends_it",
+    ),
+    Mutant(
+        "only what is still is compared again",
+        "at any time",
+        compare_while_something_moves,
+        "tests/unit/test_repeating.py::test_nothing_is_asked_before_it_has_been_still_for_a_while",
+    ),
+    Mutant(
+        "a tree that moved meanwhile is not told",
+        "it is told",
+        compare_what_was_read_meanwhile,
+        "tests/unit/test_repeating.py"
+        "::test_a_tree_says_nothing_if_something_came_while_it_was_read",
+    ),
+    Mutant(
+        "what differs once is compared once more",
+        "the link ends at once",
+        end_at_the_first_difference,
+        "tests/unit/test_repeating.py::test_what_differs_once_is_compared_again_before_anything_is_done",
+    ),
+    Mutant(
+        "who never agrees is linked anew more rarely",
+        "as often as others",
+        never_doubt,
+        "tests/unit/test_repeating.py::test_who_never_agrees_is_linked_anew_ever_more_rarely",
+    ),
+    Mutant(
+        "a root that answers is not answered",
+        "it is, for ever",
+        answer_answers,
+        "tests/unit/test_repeating.py::test_many_trees_make_an_end_read_one",
+    ),
+    Mutant(
+        "a tree that is not kept is compared once",
+        "again and again",
+        compare_any_interest_again,
+        "tests/unit/test_repeating.py::test_less_than_everything_is_not_compared_again",
+    ),
+    _in_mesh("what goes together is all sent", "the last one is not", lose_the_last_frontier),
+    _in_mesh("what goes together is all heard", "the first frontier is", hear_the_first_frontier),
+    _in_mesh("all answers to frontiers are heard", "the first one is", hear_the_first_zoom),
+    _in_mesh("what goes together keeps its order", "answers overtake", zooms_overtake),
+    _in_mesh("gathered acknowledgements leave gaps", "they reach over them", gather_over_gaps),
+    Mutant("what waits is not acknowledged", "parked records are", acknowledge_what_waits),
+    Mutant("only all of an update is echoed", "a part is enough", say_part_is_stored),
+    Mutant(
+        "an erasure is confirmed to who has its eraser",
+        "to everybody",
+        confirm_early,
+        "tests/unit/test_confirming.py::test_nothing_is_told_before_the_peer_holds_its_eraser",
+    ),
+    Mutant(
+        "what came from elsewhere is compared",
+        "the peer is taken to have it",
+        forget_what_came_from_elsewhere,
+    ),
+    Mutant(
+        "a copy forgets its cursors",
+        "it keeps them",
+        keep_cursors_of_another,
+        "tests/unit/test_resuming.py::test_a_copy_forgets_its_cursors",
+    ),
+    Mutant(
+        "a ticket is kept before records are sent",
+        "records go first",
+        send_before_the_ticket,
+        "tests/unit/test_tickets.py::test_a_ticket_is_kept_before_the_first_record_is_sent",
+    ),
+    Mutant(
+        "what is told before the lists counts for nothing",
+        "it counts",
+        count_before_the_lists,
+        "tests/unit/test_reach.py::test_a_round_begins_anew",
+    ),
+    Mutant(
+        "who is asked and brings nothing makes way",
+        "others wait",
+        let_nobody_wait_in_vain,
+        "tests/unit/test_zooming.py::test_who_is_asked_and_sends_nothing_makes_way",
+    ),
+    Mutant(
+        "another store of a region holds nothing",
+        "it holds what the former one held",
+        keep_what_was_lost,
+        "tests/unit/test_reach.py::test_a_region_that_comes_back_with_another_store_holds_nothing",
+    ),
+    Mutant(
+        "a relay that begins anew remembers regions",
+        "it knows none",
+        forget_regions,
+        "tests/integration/test_peers.py"
+        "::test_a_region_that_was_away_and_one_that_comes_late_get_all",
+    ),
+    Mutant(
+        "of two regions with one id one takes another",
+        "both keep it",
+        share_an_id,
+        "tests/integration/test_wrong_peers.py"
+        "::test_of_two_regions_with_one_id_the_one_with_the_greater_name_takes_another",
+    ),
+    Mutant(
+        "a region is who its token and its place say",
+        "whoever says so",
+        link_with_any_region,
+        "tests/integration/test_wrong_peers.py",
+    ),
+    Mutant(
+        "records need the right to append",
+        "a reader's are taken",
+        take_from_readers,
+        "tests/integration/test_relay.py"
+        "::test_without_the_right_to_append_a_link_reads_and_no_more",
+    ),
 )
 
 
@@ -820,15 +969,36 @@ def main() -> int:
 def _inside(name: str, seeds: range) -> int:
     """The first seed that fails with this mutant and holds without it."""
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
-    assert mutant.break_it is not None
-    mutant.break_it()
+    break_one(name)
     if mutant.test is not None:
-        return _tested(mutant.test)
+        with _broken_children(mutant.name):
+            return _tested(mutant.test)
     for seed in seeds:
         broken = run(seed, kind=mutant.kind).broken
         if broken is not None and _holds(seed, mutant.kind):
             return _say(f"seed {seed}", broken.splitlines()[0])
     return 0
+
+
+@contextmanager
+def _broken_children(name: str) -> Iterator[None]:
+    """The rule is broken in processes that a test starts, too: relays are such."""
+    before = os.environ.get("PYTHONPATH")
+    with TemporaryDirectory(prefix="weft-mutant-") as folder:
+        module = f"tests.simulation.{Path(__file__).stem}"
+        lines = f"from {module} import break_one\n\nbreak_one({name!r})\n"
+        Path(folder, "sitecustomize.py").write_text(lines)
+        paths = [folder, os.getcwd(), *([] if before is None else [before])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        yield
+    # Nothing that is started later finds what is gone.
+    os.environ["PYTHONPATH"] = "" if before is None else before
+
+
+def break_one(name: str) -> None:
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    if mutant.break_it is not None:
+        mutant.break_it()
 
 
 def _tested(test: str) -> int:

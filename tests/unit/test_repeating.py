@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from tests.linked import End, Store, cut, link, settle, stores
-from weft_engine.limits import REPEAT_AGAIN_MS, REPEAT_LONGEST_MS, REPEAT_MS, REPEAT_PEERS_MAX
-from weft_engine.names import ContextName
-from weft_engine.sync.end.regions.repeating import Doubts
+from weft_engine.limits import (
+    REPEAT_AGAIN_MS,
+    REPEAT_LONGEST_MS,
+    REPEAT_MS,
+    REPEAT_PEERS_MAX,
+    STILL_MS,
+)
+from weft_engine.names import ContextName, Position
+from weft_engine.sync import tree
+from weft_engine.sync.end.regions.repeating import Doubts, Repeating
+from weft_engine.sync.end.regions.tree_questions import TreeRead
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import ByeCode, Tree
 from weft_engine.sync.interest import EVERYTHING, Interest
@@ -127,6 +135,32 @@ def test_nothing_is_compared_while_something_moves() -> None:
             assert len(trees(pair)) == 2
 
     asyncio.run(run())
+
+
+def test_nothing_is_asked_before_it_has_been_still_for_a_while() -> None:
+    repeating = Repeating(Doubts(), bytes(8))
+    repeating.greeted(b"p", EVERYTHING)
+    for now_ms in range(0, 2 * LONGEST_MS, STEP_MS):
+        # Each record is acknowledged before the next one comes.
+        head = Position(1 + now_ms)
+        repeating.tick(now_ms, head=head, is_idle=True)
+        assert repeating.next_question(head=head) is None
+    repeating.tick(now_ms + STILL_MS - 1, head=head, is_idle=True)
+    assert repeating.next_question(head=head) is None
+    repeating.tick(now_ms + STILL_MS, head=head, is_idle=True)
+    assert repeating.next_question(head=head) is not None
+
+
+def test_a_tree_says_nothing_if_something_came_while_it_was_read() -> None:
+    for came, is_idle in ((1, True), (0, False), (0, True)):
+        repeating, head = Repeating(Doubts(), bytes(8)), Position(7)
+        repeating.greeted(b"p", EVERYTHING)
+        repeating.tick(0, head=head, is_idle=True)
+        repeating.tick(LONGEST_MS, head=head, is_idle=True)
+        assert repeating.next_question(head=head) is not None
+        read = TreeRead(tree.Tree(), head)
+        told = repeating.supply(read, head=Position(head + came), is_idle=is_idle)
+        assert (told is None) == bool(came or not is_idle)
 
 
 def test_who_has_moved_passes_the_question_over() -> None:

@@ -1,0 +1,258 @@
+"""Rules of links, with clients and with regions, each broken once; `tests.simulation.mutants` runs
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from tests.simulation.breaking import patch
+from weft_engine.limits import CURSOR_TAIL_RECORDS_MAX
+from weft_engine.names import Position
+from weft_engine.storage import cursors
+from weft_engine.sync.end import asking, confirming
+from weft_engine.sync.end.acks import Acks
+from weft_engine.sync.end.incoming import Incoming
+from weft_engine.sync.end.link_cursors import LinkCursors
+from weft_engine.sync.end.reaching import Reaching
+from weft_engine.sync.end.receiving import Receiving
+from weft_engine.sync.end.regions import repeating, together
+from weft_engine.sync.end.regions.between_regions import BetweenRegions
+from weft_engine.sync.end.regions.claims import Claims
+from weft_engine.sync.end.regions.repeating import Doubts, Repeating
+from weft_engine.sync.end.tickets import Tickets
+from weft_engine.sync.framing.messages import Ack, Frontiers, Zoom, Zooms
+from weft_engine.sync.reach import Reach
+from weft_engine.sync.tree import root_digest
+from weft_server import relay
+from weft_server.door.offers import Offers
+from weft_server.mesh import mesh, region_links
+from weft_server.yjs.room import Room
+
+# ---- comparing again ------------------------------------------------------------------------
+
+
+def compare_nothing_again() -> None:
+    """Two roots are always equal."""
+    compare = Repeating._compare
+
+    def alike(self: Repeating, root: bytes, theirs: Any) -> None:
+        compare(self, root, replace(theirs, digest=root_digest(root, theirs.salt)))
+
+    patch(Repeating, "_compare", alike)
+
+
+def compare_while_something_moves() -> None:
+    patch(repeating, "STILL_MS", 0)
+
+
+def compare_what_was_read_meanwhile() -> None:
+    """A tree counts that was read while the journal moved."""
+    supply = Repeating.supply
+
+    def any_tree(self: Repeating, answer: Any, *, head: Position, is_idle: bool) -> Any:
+        self._asked = head
+        return supply(self, answer, head=head, is_idle=True)
+
+    patch(Repeating, "supply", any_tree)
+
+
+def end_at_the_first_difference() -> None:
+    patch(repeating, "_DIFFERENT_TWICE", 1)
+
+
+def never_doubt() -> None:
+    """Who never agrees is linked anew as often as who agreed so far."""
+    patch(Doubts, "differ", lambda self, peer: None)
+
+
+def answer_answers() -> None:
+    """A root that answers one of ours, which was not waited for any more, is answered, too."""
+    supply = Repeating.supply
+
+    def told(self: Repeating, answer: Any, *, head: Position, is_idle: bool) -> Any:
+        found = supply(self, answer, head=head, is_idle=is_idle)
+        self._quiet_until_ms = 0
+        return found
+
+    patch(Repeating, "supply", told)
+
+
+def compare_any_interest_again() -> None:
+    greeted = Repeating.greeted
+
+    def all_are_kept(self: Repeating, peer: bytes, interest: Any) -> None:
+        greeted(self, peer, interest)
+        self._interest = interest
+
+    patch(Repeating, "greeted", all_are_kept)
+
+
+# ---- what goes together ---------------------------------------------------------------------
+
+
+def lose_the_last_frontier() -> None:
+    """Of several that go out together."""
+    frontiers = together._frontiers
+
+    def without(messages: Iterable[Any]) -> Iterator[Any]:
+        for one in frontiers(messages):
+            yield replace(one, entries=one.entries[:-1]) if isinstance(one, Frontiers) else one
+
+    patch(together, "_frontiers", without)
+
+
+def zooms_overtake() -> None:
+    """What is said of a frontier goes out ahead of it."""
+    at_once = together.together
+
+    def sorted_by_kind(messages: Iterable[Any]) -> Iterator[Any]:
+        return at_once(sorted(messages, key=lambda one: not isinstance(one, Zoom)))
+
+    for module in (together, asking):
+        patch(module, "together", sorted_by_kind)
+
+
+def hear_the_first_frontier() -> None:
+    """Of several that come together."""
+    receive = Receiving.receive
+
+    def heard(self: Receiving, message: Any, *rest: Any, **options: Any) -> None:
+        if isinstance(message, Frontiers):
+            message = replace(message, entries=message.entries[:1])
+        receive(self, message, *rest, **options)
+
+    patch(Receiving, "receive", heard)
+
+
+def hear_the_first_zoom() -> None:
+    receive = BetweenRegions.receive
+
+    def heard(self: BetweenRegions, message: Any) -> None:
+        if isinstance(message, Zooms):
+            message = replace(message, entries=message.entries[:1])
+        receive(self, message)
+
+    patch(BetweenRegions, "receive", heard)
+
+
+# ---- acknowledging --------------------------------------------------------------------------
+
+
+def gather_over_gaps() -> None:
+    """What is gathered acknowledges what lies between, too."""
+
+    def all_in_one(self: Acks) -> list[Ack]:
+        taken = take(self)
+        return [replace(taken[-1], first=taken[0].first)] if taken else []
+
+    take = Acks.take
+    patch(Acks, "take", all_in_one)
+
+
+def acknowledge_what_waits() -> None:
+    """Parked records count as journaled."""
+    admitted = Incoming.admitted
+
+    def closed(self: Incoming, serial: int, outcome: Any) -> Any:
+        wants = admitted(self, serial, outcome)
+        self._open[serial].left.clear()
+        return wants
+
+    patch(Incoming, "admitted", closed)
+
+
+def say_part_is_stored() -> None:
+    """A Yjs client's update comes back although a part of it waits for something."""
+    take_one = Room._take_one
+
+    async def taken(self: Room, offer: Any) -> Any:
+        made = await take_one(self, offer)
+        return () if made is None else made
+
+    patch(Room, "_take_one", taken)
+
+
+def confirm_early() -> None:
+    """An erasure is confirmed to who does not hold its eraser."""
+    take = confirming.Confirming.take
+
+    def at_once(self: Any, read: Any, durable: Position | None) -> Any:
+        return take(self, read, Position(1 << 60))
+
+    patch(confirming.Confirming, "take", at_once)
+
+
+# ---- cursors, tickets, rounds ---------------------------------------------------------------
+
+
+def forget_what_came_from_elsewhere() -> None:
+    """A client that got something over another link goes on as if the peer held that."""
+
+    def all_of_it(connection: Any, place: Any, theirs: Any, covers: Any) -> Position:
+        rows = connection.execute(
+            "SELECT max(position) FROM (SELECT position FROM records WHERE position >= ?"
+            " ORDER BY position LIMIT ?)",
+            (place.met, CURSOR_TAIL_RECORDS_MAX),
+        )
+        (last,) = rows.fetchone()
+        return Position(last or place.met)
+
+    patch(cursors, "met", all_of_it)
+
+
+def keep_cursors_of_another() -> None:
+    """A store that goes by another id keeps what it knew under the former one."""
+    patch(LinkCursors, "renewed", lambda self: None)
+    patch(cursors, "forget", lambda connection: None)
+
+
+def send_before_the_ticket() -> None:
+    greeted = Tickets.greeted
+
+    def at_once(self: Tickets, peer: Any) -> None:
+        greeted(self, peer)
+        self.may_send = True
+
+    patch(Tickets, "greeted", at_once)
+
+
+def count_before_the_lists() -> None:
+    """Positions count that were told of what the link was about before."""
+    receive = Reaching.receive
+    patch(Reaching, "receive", lambda self, message, *, counts: receive(self, message, counts=True))
+
+
+# ---- regions --------------------------------------------------------------------------------
+
+
+def let_nobody_wait_in_vain() -> None:
+    """Who is asked for something keeps it, whether it brings that or not."""
+    patch(Claims, "tick", lambda self, claimant, now_ms, *, passed_ms, is_slow: None)
+    patch(Claims, "give_way", lambda self, claimant: None)
+
+
+def keep_what_was_lost() -> None:
+    """A region that comes back with another store is said to hold what the former one held."""
+    patch(Reach, "lost", lambda self, region: None)
+
+
+def forget_regions() -> None:
+    """A relay that begins anew knows of no region."""
+    patch(mesh, "load_regions", lambda connection, *, store: [])
+
+
+def share_an_id() -> None:
+    """Two regions of one store id stay as they are."""
+    patch(relay, "takes_another_id", lambda ours, theirs: False)
+
+
+def link_with_any_region() -> None:
+    """Whoever says to be a region is one."""
+    patch(region_links, "why_wrong", lambda ours, theirs, **_: None)
+
+
+def take_from_readers() -> None:
+    """Who may only read may write."""
+    patch(Offers, "permit", lambda self, offered: None)
