@@ -127,6 +127,9 @@ SAMPLE_RECORDS_FACTOR: Final = 8
 """How far back the first of these looks, and how many times as far each next one."""
 ZOOM_BYTES_MAX: Final = FRONTIER_HASHES_MAX // 8
 """A bit for each hash of a list."""
+ANNOUNCED_AT_ONCE: Final = 4096
+"""Contexts that differ of which a region tells its frontier before it knows what the other lacks of
+those that it told first. So joining takes memory for so many, not for all."""
 ASKED_CONTEXTS_MAX: Final = 1024
 ASKED_SHARED_MAX: Final = 64
 """Contexts whose records one link is asked for at a time; and that where other links could be

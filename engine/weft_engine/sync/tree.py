@@ -81,6 +81,28 @@ def row_of(one: Entry) -> int:
     return int.from_bytes(one[_LEAF_BYTES:], "big")
 
 
+def key_of(one: Entry) -> int:
+    return int.from_bytes(one[:_KEY_BYTES], "big")
+
+
+def key_of_name(name: str) -> int:
+    """Of the leaf of a context."""
+    made = _NAME.copy()
+    made.update(name.encode())
+    return int.from_bytes(made.digest(), "big")
+
+
+def first_key(path: Path) -> int:
+    """The least key below it."""
+    depth = depth_of(path)
+    return (path ^ 1 << depth) << (8 * _KEY_BYTES - depth)
+
+
+def path_above(key: int, depth: int) -> Path:
+    """The node at this depth that the key is below."""
+    return 1 << depth | key >> (8 * _KEY_BYTES - depth)
+
+
 def depth_of(path: Path) -> int:
     """In bits."""
     return path.bit_length() - 1

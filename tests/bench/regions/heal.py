@@ -95,7 +95,7 @@ class Author:
         return found
 
 
-async def _filled(folder: Path, written: Sequence[Sequence[tuple[Record, Store]]]) -> None:
+async def filled(folder: Path, written: Sequence[Sequence[tuple[Record, Store]]]) -> None:
     """The store of a relay that holds these."""
     rng = random.Random(folder.name)
     journal = SqliteJournal.open(
@@ -145,7 +145,7 @@ def _fill(folders: Sequence[Path], case: Case, writing: Sequence[Sequence[int]])
             await journal.close()
         for folder, some in zip(folders, made, strict=True):
             folder.mkdir()
-            await _filled(folder, some)
+            await filled(folder, some)
 
     asyncio.run(fill())
     return MISSING // case.contexts // len(writing) * case.contexts
@@ -176,7 +176,7 @@ def _run(folder: Path, names: Sequence[str], lacking: dict[str, int]) -> Healed:
     with ExitStack() as stack:
         stack.enter_context(carried(list(lines.values())))
         relays: dict[str, RunningRelay] = {}
-        before = {name: _last(folder / name / "relay.db") for name in names}
+        before = {name: last_position(folder / name / "relay.db") for name in names}
         # Who is dialled is up before who dials.
         for name in sorted(names, reverse=True):
             relays[name] = dialling(folder, name, ports, lines)
@@ -186,7 +186,7 @@ def _run(folder: Path, names: Sequence[str], lacking: dict[str, int]) -> Healed:
         began_s = _wait(folder, before, dict.fromkeys(lacking, 1), any_of=True)
         wanted = {name: before[name] + count for name, count in lacking.items()}
         ended_s = _wait(folder, before, lacking, any_of=False)
-        assert {name: _last(folder / name / "relay.db") for name in wanted} == wanted
+        assert {name: last_position(folder / name / "relay.db") for name in wanted} == wanted
         time.sleep(1.0)
         cpu = {name: server.cpu_s() - cpu_s[name] for name, server in servers.items()}
     return _healed(lines, lacking, ended_s - began_s, cpu)
@@ -216,9 +216,9 @@ def _healed(
     return Healed(missing / took_s, wire / own, records - missing, dict(sent), wire, cpu)
 
 
-def _last(path: Path) -> int:
+def last_position(path: Path) -> int:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-        return int(connection.execute("SELECT max(position) FROM records").fetchone()[0])
+        return int(connection.execute("SELECT max(position) FROM records").fetchone()[0] or 0)
 
 
 def _wait(folder: Path, before: dict[str, int], more: dict[str, int], *, any_of: bool) -> float:
@@ -227,7 +227,8 @@ def _wait(folder: Path, before: dict[str, int], more: dict[str, int], *, any_of:
     while True:
         now_s = time.monotonic()
         reached = [
-            _last(folder / name / "relay.db") - before[name] >= n for name, n in more.items()
+            last_position(folder / name / "relay.db") - before[name] >= n
+            for name, n in more.items()
         ]
         if any(reached) if any_of else all(reached):
             return now_s

@@ -86,7 +86,7 @@ class Following:
                     context,
                     one.position,
                     from_peer=one.record.hash in self.came,
-                    is_held=subject.is_held(context),
+                    is_held=subject.moves(context),
                 )
 
     def handed_out(self) -> None:

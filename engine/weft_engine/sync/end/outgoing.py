@@ -104,6 +104,7 @@ class Outgoing:
     def differs(self, context: ContextName, position: Position) -> None:
         """The peer has other records of it: nothing is sent before `lacking` says what."""
         pending = self._pending.setdefault(context, Pending(position, position))
+        pending.held = False
         pending.comparing = True
         self._comparing += 1
         self._settle(context, pending)
@@ -145,6 +146,10 @@ class Outgoing:
         pending.after = after
         pending.lacks(positions)
         self._settle(context, pending)
+
+    def moved(self) -> list[ContextName]:
+        """Contexts of which something is to be sent, or may be."""
+        return list(self._pending)
 
     def release(self) -> None:
         """What was held because its comparison had not begun is held no longer."""

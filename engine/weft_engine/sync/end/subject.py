@@ -95,7 +95,15 @@ class Subject:
 
     def is_held(self, context: ContextName) -> bool:
         """Whether it is being compared for the first time, and not to be sent before that."""
+        if isinstance(self.comparison, Reconciling):
+            return self.comparison.is_held(context)
         return self.was_listed and not self.is_listed and not self.before.covers(context)
+
+    def moves(self, context: ContextName) -> bool:
+        """There is something new of it; whether it `is_held`."""
+        if isinstance(self.comparison, Reconciling):
+            return self.comparison.hasten(context)
+        return self.is_held(context)
 
     # ---- beginning ----------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ Must never know: frames' bytes, the store, contexts' names.
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass
 from math import log2
@@ -30,7 +31,7 @@ from weft_engine.limits import (
 )
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import Branches
-from weft_engine.sync.tree import ROOT, Path, Salted, Tree, depth_of, row_of
+from weft_engine.sync.tree import ROOT, Entry, Path, Salted, Tree, depth_of, key_of, row_of
 
 _NODE_BYTES = 9
 """What a node takes in a message beside its digests."""
@@ -66,14 +67,16 @@ class Descent:
         """Nodes that differ and are to be answered."""
         self._lacking: list[tuple[Path, bytes]] = []
         self._told: dict[Path, _Told] = {} if leads else {ROOT: _Told(0)}
-        self._leaves: dict[Path, dict[bytes, int]] = {}
-        """The leaves that the peer was told of below a path: their rows, by digests."""
+        self._leaves: dict[Path, dict[bytes, Entry]] = {}
+        """The leaves that the peer was told of below a path, by digests."""
         self._dense = False
         self.is_over = False
         self.nodes: list[Path] = []
         """The peer has nothing below these: all that we have there differs."""
-        self.rows: list[int] = []
-        """Contexts that differ, by where our store has them."""
+        self.rows = array("I")
+        """Contexts that differ, by where our store has them,"""
+        self.keys = array("Q")
+        """and their keys."""
 
     # ---- what comes ---------------------------------------------------------------------------
 
@@ -96,10 +99,10 @@ class Descent:
             if leaves is None:
                 raise ProtocolViolation("leaves are lacking that were not told")
             for one in _split(digests):
-                row = leaves.pop(one, None)
-                if row is None:
+                leaf = leaves.pop(one, None)
+                if leaf is None:
                     raise ProtocolViolation("a leaf is lacking that was not told")
-                self.rows.append(row)
+                self._differs(leaf)
         self._dense = differ > _DENSE * seen
         if not message.more:
             # All that we told was looked at.
@@ -115,8 +118,9 @@ class Descent:
         self.is_over = True
 
     def forget(self) -> None:
-        """All that was found is taken: let go of the tree."""
+        """All that was found is taken: let go of it, and of the tree."""
         self._tree = Tree()
+        self.nodes, self.rows, self.keys = [], array("I"), array("Q")
 
     def _answered(self, path: Path) -> None:
         for levels in range(TREE_LEVELS_MAX + 1):
@@ -152,9 +156,13 @@ class Descent:
             if our in theirs:
                 del theirs[our]
             else:
-                self.rows.append(row_of(one))
+                self._differs(one)
         if theirs:
             self._lacking.append((path, b"".join(theirs)))
+
+    def _differs(self, leaf: Entry) -> None:
+        self.keys.append(key_of(leaf))
+        self.rows.append(row_of(leaf))
 
     # ---- what is said -------------------------------------------------------------------------
 
@@ -193,7 +201,7 @@ class Descent:
 
     def _list(self, path: Path) -> bytes:
         entries = self._tree.entries(path)
-        found = {self._salted.leaf(one): row_of(one) for one in entries}
+        found = {self._salted.leaf(one): one for one in entries}
         self._leaves[path] = found
         return b"".join(sorted(found))
 

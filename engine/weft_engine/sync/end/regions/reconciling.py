@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from weft_engine.limits import (
+    ANNOUNCED_AT_ONCE,
     CONTEXTS_PER_QUESTION,
     HELD_ENTRY_BYTES,
     TREE_CONTEXT_BYTES,
-    TREE_DEPTH_MAX,
     TREE_SALT_BYTES,
 )
 from weft_engine.names import ContextName
@@ -26,11 +26,12 @@ from weft_engine.sync.end.outgoing import Outgoing
 from weft_engine.sync.end.questions import ReadFrontiers, ReadLacking
 from weft_engine.sync.end.regions.descent import Descent
 from weft_engine.sync.end.regions.tree_questions import NamesRead, ReadNames, TreeRead
+from weft_engine.sync.end.regions.unannounced import NOTHING_LEFT, Unannounced
 from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.framing.messages import Branches, Compared, Frontier, Hello, Message, Tree
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.tree import ROOT, Path, depth_of, root_digest, row_of
+from weft_engine.sync.tree import ROOT, key_of_name, root_digest
 
 T = TypeVar("T")
 Say = Callable[[Message], None]
@@ -59,17 +60,15 @@ class Reconciling:
         self._ours: Tree | None = None
         self._theirs: Tree | None = None
         self._descent: Descent | None = None
-        self._nodes: deque[Path] = deque()
-        """All of our contexts below these differ, and the others in these rows."""
-        self._rows: deque[int] = deque()
-        self._is_naming = False
+        self._left: Unannounced | None = None
+        """Once the trees are compared."""
         self._to_announce: deque[ContextName] = deque()
         self._is_released = False
         self._count = 0
         """Of contexts that we announce."""
         self._has_announced = False
-        self._announced: set[ContextName] = set()
-        """By the peer."""
+        self._announced = 0
+        """Contexts, by the peer."""
         self._peer_has_announced = False
         self._asked = 0
 
@@ -78,8 +77,7 @@ class Reconciling:
     @property
     def held_bytes(self) -> int:
         """About what is kept of what differs."""
-        contexts = len(self._announced) + len(self._to_announce)
-        held = HELD_ENTRY_BYTES * contexts + self._zooming.held_bytes
+        held = HELD_ENTRY_BYTES * len(self._to_announce) + self._zooming.held_bytes
         if self._read is not None and self._interest != EVERYTHING:
             held += TREE_CONTEXT_BYTES * self._read.tree.count
         return held
@@ -92,7 +90,7 @@ class Reconciling:
     @property
     def is_listed(self) -> bool:
         """It is known which of our contexts differ: what is not in comparison may be sent."""
-        return self.was_listed and not (self._nodes or self._rows or self._is_naming)
+        return self._left is not None and self._left.is_empty
 
     @property
     def is_done(self) -> bool:
@@ -124,14 +122,13 @@ class Reconciling:
                 self._go_on()
             case Compared(count):
                 self._end_descent()
-                if self._peer_has_announced or count != len(self._announced):
+                if self._peer_has_announced or count != self._announced:
                     raise ProtocolViolation(
-                        f"a compared of {count} contexts came where {len(self._announced)} were"
+                        f"a compared of {count} contexts came where {self._announced} were"
                         " announced"
                     )
                 self._peer_has_announced = True
                 self._zooming.heard_all()
-                self._settle()
 
     def _begin(self) -> None:
         ours, theirs, read = self._ours, self._theirs, self._read
@@ -147,8 +144,8 @@ class Reconciling:
         if is_equal or not (ours.count and theirs.count):
             self._descent.is_over = True
             if not is_equal and ours.count:
-                self._nodes.append(ROOT)
-            self._found()
+                self._descent.nodes.append(ROOT)
+            self._collect(self._descent)
         else:
             self._go_on()
 
@@ -175,8 +172,12 @@ class Reconciling:
         return self._descent
 
     def _collect(self, descent: Descent) -> None:
-        self._nodes.extend(descent.nodes)
-        self._rows.extend(descent.rows)
+        assert self._read is not None, "it was compared"
+        self._left = Unannounced(self._read.tree, descent.nodes, descent.keys, descent.rows)
+        descent.forget()
+        # What has moved since the tree was read is to be sent, and nothing was sent yet.
+        for context in self._outgoing.moved():
+            self.hasten(context)
         self._found()
 
     # ---- what differs -------------------------------------------------------------------------
@@ -185,44 +186,45 @@ class Reconciling:
         """PeerError if it has no place here."""
         self._end_descent()
         context = message.context
-        if self._peer_has_announced or context in self._announced:
+        if self._peer_has_announced or self._zooming.has_heard(context):
             self._zooming.heard(message, is_due=False)
             return
         if not self._interest.covers(context):
             raise OutsideInterest(f"context {context!r} was announced, outside the interest")
-        self._announced.add(context)
+        self._announced += 1
+        self.hasten(context)
         self._zooming.heard(message, is_due=True)
 
+    def is_held(self, context: ContextName) -> bool:
+        """Whether it differs, as far as is known, and is still to be announced."""
+        left = self._left
+        return left is not None and not left.is_empty and left.holds(key_of_name(context))
+
+    def hasten(self, context: ContextName) -> bool:
+        """It is announced next if it is still to be announced; whether it is."""
+        left = self._left
+        return left is not None and not left.is_empty and left.hasten(key_of_name(context))
+
     def to_announce(self) -> ReadNames | ReadFrontiers | None:
-        """What to read next so that our frontiers can be announced. They all go out before the
-        first record."""
-        if not self.was_listed:
+        """What to read next so that our frontiers can be announced. What is hastened goes before
+        everything else, the rest when there is room for it."""
+        if self._left is None:
             return None
         contexts = _take(self._to_announce)
         if contexts:
             self._asked += 1
             return ReadFrontiers(tuple(contexts), samples=False)
-        rows = self._next_rows()
-        if not rows:
-            return None
-        self._is_naming = True
-        return ReadNames(tuple(rows))
-
-    def _next_rows(self) -> list[int]:
-        if self._read is None:
-            return []  # All that differs is known.
-        tree = self._read.tree
-        while self._nodes and len(self._rows) < CONTEXTS_PER_QUESTION:
-            path = self._nodes.popleft()
-            if tree.count_below(path) > CONTEXTS_PER_QUESTION and depth_of(path) < TREE_DEPTH_MAX:
-                self._nodes.extendleft((2 * path + 1, 2 * path))
-            else:
-                self._rows.extend(map(row_of, tree.entries(path)))
-        return _take(self._rows)
+        has_room = self._zooming.led + CONTEXTS_PER_QUESTION <= ANNOUNCED_AT_ONCE
+        rows = self._left.next(hastened_only=not has_room)
+        if rows:
+            return ReadNames(tuple(rows))
+        self._found()
+        return None
 
     def named(self, answer: NamesRead) -> None:
         """These contexts differ."""
-        self._is_naming = False
+        assert self._left is not None, "it was asked for their names"
+        self._left.named()
         for context, position in answer.contexts:
             self._outgoing.differs(context, position)
             self._to_announce.append(context)
@@ -252,16 +254,10 @@ class Reconciling:
             self._outgoing.release()
             # A tree over less than everything is there for this link only, and goes now.
             self._read = None
-            self._descended().forget()
+            self._left = NOTHING_LEFT
         if not (self._has_announced or self._to_announce or self._asked):
             self._has_announced = True
             self._say(Compared(self._count))
-        self._settle()
-
-    def _settle(self) -> None:
-        """Forget what was only there to be counted."""
-        if self._has_announced and self._peer_has_announced:
-            self._announced.clear()
 
 
 def _take(queue: deque[T]) -> list[T]:

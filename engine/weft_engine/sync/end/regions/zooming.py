@@ -83,6 +83,8 @@ class _Zoomed:
 
     ours: _List | None = None
     """Our last list; None before our frontier was told."""
+    leads: bool = False
+    """It was told when we had not heard the peer's."""
     theirs: _List | None = None
     frontier: tuple[RecordHash, ...] = ()
     """Ours, that was told."""
@@ -149,6 +151,8 @@ class Zooming:
         """Of these it has come."""
         self._messages: deque[Frontier | Zoom | Sample] = deque()
         self._has_heard_all = False
+        self.led = 0
+        """Contexts that we announced first and that are not found out."""
         self._idle_ms = 0
         """For how long nothing came, as far as anything could be heard."""
         self._slow_ms = 0
@@ -177,18 +181,28 @@ class Zooming:
     def announced(self, context: ContextName, frontier: tuple[RecordHash, ...]) -> None:
         """Our frontier is told now."""
         one = self._contexts.setdefault(context, _Zoomed())
-        one.contains = one.contains or (self._has_heard_all and one.theirs is None)
+        if one.theirs is None:
+            one.leads = True
+            self.led += 1
+            one.contains = one.contains or self._has_heard_all
         one.frontier = frontier
         self._tell(one, frontier, 0)
+
+    def has_heard(self, context: ContextName) -> bool:
+        """The peer has announced it, and it is not found out what is different."""
+        one = self._contexts.get(context)
+        return one is not None and one.theirs is not None
 
     def heard(self, message: Frontier, *, is_due: bool) -> None:
         """The peer's frontier came: the first (`is_due`), or a newer one of a context for which it
         asks only now. ProtocolViolation if it is neither."""
         self.progressed()
         one = self._contexts.get(message.context)
-        if not is_due and (
-            one is None or one.theirs is None or not one.is_put_off or one.has_newer
-        ):
+        if is_due:
+            is_wrong = one is not None and one.ours is not None and one.is_answered
+        else:
+            is_wrong = one is None or one.theirs is None or not one.is_put_off or one.has_newer
+        if is_wrong:
             raise ProtocolViolation(f"no frontier of context {message.context!r} is due")
         if one is None:
             one = self._contexts[message.context] = _Zoomed()
@@ -240,8 +254,9 @@ class Zooming:
                     f"a zoom of context {context!r} has {len(message.held)} bytes for"
                     f" {len(asked.hashes)} hashes"
                 )
-            held = []
-            one.contains = True  # Nothing of it is there, and we hold all of nothing.
+            held = []  # Nothing of it is there.
+        if one.theirs is None:
+            one.contains = True  # Who answers does not announce it any more.
         one.shared.update(held)
         is_covered = one.shared.issuperset(asked.hashes[asked.floor :])
         if is_first:
@@ -392,6 +407,7 @@ class Zooming:
     def end(self) -> None:
         """The link is over."""
         self._contexts.clear()
+        self.led = 0
         for names in (self._settled, self._rest, self._again):
             names.clear()
         for queue in (self._looks, self._asks, self._late, self._walks, self._messages):
@@ -491,7 +507,8 @@ class Zooming:
         is_known = one.covers or one.is_contained or one.ours is None
         has_heard = one.theirs is None or (one.has_answered and not one.asks_later and is_known)
         if has_told and has_heard and not (one.looking or one.is_walking):
-            self._contexts.pop(context, None)
+            if self._contexts.pop(context, None) is not None:
+                self.led -= one.leads
             if not self._contexts:
                 self._claims.rest(self)
 
