@@ -17,7 +17,7 @@ from weft_engine.names import ContextName, RecordHash
 from weft_engine.sync.driving.kept_tree import KeptTree, Read
 from weft_engine.sync.end.regions.tree_questions import ReadTree
 from weft_engine.sync.framing.frames import encode
-from weft_engine.sync.framing.messages import Branches, Compared, Contexts, Frontier, Tree
+from weft_engine.sync.framing.messages import Branches, Compared, Contexts, Frontier, Tree, Zoom
 from weft_engine.sync.framing.messages import Message as Frame
 from weft_engine.sync.interest import EVERYTHING, Interest
 
@@ -334,5 +334,143 @@ def test_random_trees_end_the_link_or_are_bounded_work(data: st.DataObject) -> N
                 end.receive(encode(message))
             assert end.session.end is None or end.session.end.code == "malformed"
             end.stop()
+
+    asyncio.run(run())
+
+
+# ---- in windows -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """So many contexts are announced at once."""
+    for module in ("reconciling", "unannounced"):
+        monkeypatch.setattr(f"weft_engine.sync.end.regions.{module}.CONTEXTS_PER_QUESTION", 2)
+    monkeypatch.setattr("weft_engine.sync.end.regions.reconciling.ANNOUNCED_AT_ONCE", 6)
+    return 6
+
+
+async def watched(pair: tuple[End, End], seed: int) -> int:
+    """Move both until nothing moves; the most contexts that one had announced and was not through
+    with."""
+    rng, most = random.Random(seed), 0
+    for _ in range(20_000):
+        is_moving = False
+        for end, other in rng.sample([pair, pair[::-1]], 2):
+            end.flush(other)
+            is_moving |= end.read_one() or await end.ask_one()
+            zooming = end.session.between._subject.zooming
+            most = max(most, 0 if zooming is None else zooming.led)
+        if not is_moving:
+            break
+    await settle(pair)
+    assert [end.session.end for end in pair] == [None, None]
+    assert all(end.session.progress.is_synced for end in pair)
+    return most
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_many_that_differ_a_few_are_announced_at_once(few: int, seed: int) -> None:
+    """Whatever is at which end: what one has only, what both have, and what both have written."""
+
+    async def run() -> None:
+        rng = random.Random(seed)
+        async with stores(2, seed=seed) as (a, b):
+            for index in range(60):
+                await a.write(f"acme/{index}", "hello")
+            part(await compared(a, b))
+            for index in range(90):
+                for store in (a, b):
+                    if rng.random() < (0.2, 0.5, 0.5, 1.0)[seed]:
+                        await store.write(f"acme/{index}", "more")
+            pair = regions(a, b)
+            assert 2 <= await watched(pair, seed) <= few
+            assert await a.fingerprints() == await b.fingerprints()
+            for end in pair:
+                names = [m.context for m in end.sent if isinstance(m, Frontier)]
+                assert len(names) == len(set(names)), "each is announced once"
+
+    asyncio.run(run())
+
+
+def test_a_region_joins_in_windows(few: int) -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            for index in range(120):
+                await a.write(f"acme/{index}", "hello")
+            assert await watched(regions(a, b), 1) == few
+            assert await a.fingerprints() == await b.fingerprints()
+
+    asyncio.run(run())
+
+
+def test_what_moves_before_it_is_announced_is_announced_next(few: int) -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            for index in range(120):
+                await a.write(f"acme/{index}", "hello")
+            pair = regions(a, b)
+            while not any(isinstance(m, Frontier) for m in pair[0].sent):
+                for end, other in (pair, pair[::-1]):
+                    end.flush(other)
+                    if not end.read_one():
+                        await end.ask_one()
+            told = {m.context for m in pair[0].sent if isinstance(m, Frontier)}
+            late = [f"acme/{i}" for i in range(120) if f"acme/{i}" not in told]
+            await a.write(late[-1], "more")
+            await a.write("acme/new", "hello")
+            while await pair[0].ask_one():
+                pass
+            pair[0].flush(pair[1])
+            told = {m.context for m in pair[0].sent if isinstance(m, Frontier)}
+            assert late[-1] in told
+            assert len(told) <= few + 1, "beside what there was room for"
+            await settle(pair)
+            assert [end.session.end for end in pair] == [None, None]
+            assert await a.fingerprints() == await b.fingerprints()
+
+    asyncio.run(run())
+
+
+def test_what_is_written_meanwhile_arrives_in_windows(few: int) -> None:
+    async def run(seed: int) -> None:
+        rng = random.Random(seed)
+        async with stores(2, seed=seed) as (a, b):
+            for index in range(40):
+                await a.write(f"acme/{index}", "hello")
+            part(await compared(a, b))
+            for index in range(60):
+                await rng.choice((a, b)).write(f"acme/{index}", "more")
+            pair = regions(a, b)
+            for step in range(80):
+                await wander(rng, 2, pair)
+                await rng.choice((a, b)).write(f"acme/{rng.randrange(70)}", f"at {step}")
+            await settle(pair)
+            assert [end.session.end for end in pair] == [None, None]
+            assert all(end.session.progress.is_synced for end in pair)
+            assert await a.fingerprints() == await b.fingerprints()
+
+    for seed in range(6):
+        asyncio.run(run(seed))
+
+
+def test_who_answers_does_not_announce_any_more() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            await a.write("c/1", "hello")
+            pair = regions(a, b)
+            while not any(isinstance(m, Frontier) for m in pair[0].sent):
+                for end, other in (pair, pair[::-1]):
+                    end.flush(other)
+                    if not end.read_one():
+                        await end.ask_one()
+            name = ContextName("c/1")
+            session = pair[0].session
+            session.receive(encode(Zoom(name, 1, b"\x00", False)))
+            assert session.end is None
+            session.receive(encode(Frontier(name, (RecordHash(bytes(32)),), ())))
+            assert session.end is not None
+            assert "no frontier of context 'c/1' is due" in session.end.reason
+            part(pair)
 
     asyncio.run(run())
