@@ -76,6 +76,10 @@ class Author:
         """A native record with an update that takes up so many of its clocks."""
         return self._write(lambda *_: payload, structs, Kind.NATIVE, None, None)
 
+    def write_payload(self, payload: bytes, kind: Kind) -> Record:
+        """A record with an update that takes up none of its clocks."""
+        return self._write(lambda *_: payload, 0, kind, None, None)
+
     def add_to_streams(self, entries: list[tuple[str, bytes]]) -> Record:
         """A record with these pieces."""
         encode = partial(encode_stream_append, entries=entries)

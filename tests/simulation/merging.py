@@ -1,59 +1,79 @@
 """All that records say, merged into one update before a document sees any of it.
 
-A blank repeats clocks that came before it, with nothing in them, when a Yjs client had said again
-what was erased and more. A document in journal order has those already and passes over them;
-`merge_updates` knows no order and may take the nothing instead of the words. So of a blank only
-those clocks are merged that no record before it gave out.
+A stand-in repeats clocks that another record gives, with nothing in them, when a Yjs client had
+said again what was erased and more, or two relays heard the same. `merge_updates` knows no order
+and may take the nothing instead of the words. So of where a record holds nothing only those clocks
+are merged at which no other holds more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pycrdt
 
 from weft_engine.names import ClientId
 from weft_engine.records.envelope import Record
-from weft_engine.yjs.lib0 import var_uint
 from weft_engine.yjs.stand_in import Anatomy
-from weft_engine.yjs.update import Kind, ranges
+from weft_engine.yjs.update import Id, Kind
+
+_NOTHING, _PLACE, _WORDS = range(3)
 
 
 def merged(records: Iterable[Record]) -> bytes:
-    """Of records of updates, in journal order."""
-    known: dict[ClientId, int] = {}
+    """Of records of updates, in whatever order."""
+    return pycrdt.merge_updates(*without_hollow(records))
+
+
+def without_hollow(records: Iterable[Record]) -> list[bytes]:
+    """The payloads; those that give clocks again at which others hold more, without these."""
+    some = [Anatomy.of(record.payload) for record in records]
+    seams = _seams(some)
+    holds: dict[Id, int] = {}
+    for anatomy in some:
+        for client, clock, _, much in _held(anatomy, seams):
+            holds[client, clock] = max(much, holds.get((client, clock), 0))
     payloads: list[bytes] = []
-    for record in records:
-        anatomy = Anatomy.of(record.payload)
-        given = ranges(anatomy.update)
-        is_blank = record.is_erased and record.payload == anatomy.blank()
-        payloads.append(_beyond(known, given) if is_blank else record.payload)
-        for client, spans in given.items():
-            for start, end in spans:
-                if start <= known.get(client, 0):
-                    known[client] = max(end, known.get(client, 0))
-    return pycrdt.merge_updates(*payloads)
+    for anatomy in some:
+        hollow: dict[ClientId, list[tuple[int, int]]] = {}
+        for client, clock, end, much in _held(anatomy, seams):
+            if much < holds[client, clock]:
+                hollow.setdefault(client, []).append((clock, end))
+        payloads.append(anatomy.skipping(hollow) if hollow else anatomy.data)
+    return payloads
 
 
-def _beyond(
-    known: Mapping[ClientId, int], given: Mapping[ClientId, tuple[tuple[int, int], ...]]
-) -> bytes:
-    """A blank of what is given and not known."""
-    sections: list[bytes] = []
-    for client, spans in given.items():
-        runs: list[tuple[Kind, int]] = []
-        first = at = max(spans[0][0], known.get(client, 0))
-        for start, end in spans:
-            if end <= at:
-                continue
-            if start > at:
-                runs.append((Kind.SKIP, start - at))
-            at = max(start, at)
-            runs.append((Kind.GC, end - at))
-            at = end
-        if runs:
-            sections.append(
-                var_uint(len(runs)) + var_uint(client) + var_uint(first)
-                + b"".join(bytes((kind.value,)) + var_uint(length) for kind, length in runs)
-            )  # fmt: skip
-    return var_uint(len(sections)) + b"".join(sections) + b"\x00"
+def _seams(some: Sequence[Anatomy]) -> dict[ClientId, list[int]]:
+    """Per client the clocks at which anything begins or ends, ascending."""
+    found: dict[ClientId, set[int]] = {}
+    for anatomy in some:
+        for struct in anatomy.update.structs:
+            ends = (struct.clock, struct.clock + struct.length)
+            found.setdefault(struct.client, set()).update(ends)
+        for client, clock, length in anatomy.update.deletes:
+            found.setdefault(client, set()).update((clock, clock + length))
+    return {client: sorted(clocks) for client, clocks in found.items()}
+
+
+def _held(
+    anatomy: Anatomy, seams: Mapping[ClientId, list[int]]
+) -> Iterator[tuple[ClientId, int, int, int]]:
+    """What an update holds from seam to seam: (client, first clock, end, how much)."""
+    update = anatomy.update
+    for struct in update.structs:
+        client, kind = struct.client, struct.kind
+        if kind is Kind.SKIP:
+            continue
+        clocks = seams[client]
+        at = bisect_left(clocks, struct.clock)
+        while clocks[at] < struct.clock + struct.length:
+            first, end = clocks[at], clocks[at + 1]
+            much = _NOTHING if kind is Kind.GC else _WORDS
+            if kind is Kind.DELETED and not any(
+                whose == client and start <= first < start + length
+                for whose, start, length in update.deletes
+            ):
+                much = _PLACE
+            yield client, first, end, much
+            at += 1

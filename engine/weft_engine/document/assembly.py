@@ -5,25 +5,31 @@ or in no type at all, records that point to what no record brings, and records a
 panics. For the first and the last, GC structs take the clocks, so that what builds on them finds
 its place. What was left out is listed under `problems`.
 
-Invariant: as long as nothing panics, the document is that of the records in the order of their
-journal. Once one has panicked, it is made anew from all records in an order that follows from the
-records alone, and the culprits are those at which that panics: so replicas with the same records
-and the same pycrdt leave the same out. Must never know: storage, tasks.
+Invariant: as long as nothing panics, the document follows from the set of the records. It is that
+of the records in the order of their journal, and that order is no matter, because what others
+outweigh (`claims`) is left out. Once one has panicked, or something waits where some outweigh
+others, it is made anew from all records in an order that follows from the records alone; the
+culprits are those at which that panics, and who says something first in it is right. So replicas
+with the same records and the same pycrdt have the same. Must never know: storage, tasks.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
+from weft_engine.document.claims import Claims
 from weft_engine.document.replay import Replay
-from weft_engine.document.waiting import WaitingRoom
+from weft_engine.document.waiting import Waiting, WaitingRoom
 from weft_engine.errors import StoreError
 from weft_engine.names import ClientId, Incarnation, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.yjs.levels import Levels, stand_in
 from weft_engine.yjs.reader import read_update
+from weft_engine.yjs.stand_in import Anatomy
+from weft_engine.yjs.update import Kind as StructKind
 from weft_engine.yjs.update import Update
 
 MISPLACED: Final = "types nest too deep, or it stands in no type: left out of the document"
@@ -61,6 +67,10 @@ class Assembly(Generic[D]):
         """Tells what of an equivocation holds; None without one, and if there is a culprit."""
         self._levels = Levels()
         self._room = WaitingRoom()
+        self._claims: Claims | None = Claims()
+        """None once they are of no matter."""
+        self._restored: dict[ClientId, int] = {}
+        """Where the clocks end of which a checkpoint does not say who gave them."""
 
     @property
     def problems(self) -> dict[RecordHash, str]:
@@ -84,16 +94,18 @@ class Assembly(Generic[D]):
 
     def take(self, records: Iterable[Record]) -> bool:
         """Apply records that continue their chains. False if one of them is a side of an
-        equivocation or makes the document fail: then make it anew, with `take_all`."""
+        equivocation, outweighs what came before, or makes the document fail: then make it anew,
+        with `take_all`."""
         return all(self.take_one(record) for record in records)
 
     def take_one(self, record: Record, update: Update | None = None) -> bool:
         """The same for one, whose payload has been read already if `update` is given."""
-        if not self.pass_over(record):
+        if record.envelope.kind in _UPDATES and update is None:
+            update = read_update(record.payload)
+        if not self.pass_over(record, update):
             return False
-        if self._try(record, update=update) is not None:
-            self.is_whole_only = True
-            self._replay = None
+        if self._try(record, update=update) is not None or self._waits_in_vain:
+            self._give_up()
             return False
         return True
 
@@ -110,9 +122,9 @@ class Assembly(Generic[D]):
             self._apply(free.record, free.update)
         return answer
 
-    def pass_over(self, record: Record) -> bool:
+    def pass_over(self, record: Record, update: Update | None = None) -> bool:
         """A record continues its chain, and its update was offered or is applied next. False if it
-        does not."""
+        does not, or outweighs what came before."""
         if self._replay is not None:
             if not self._replay.holds(record):
                 self._replay = None
@@ -120,6 +132,11 @@ class Assembly(Generic[D]):
         elif self.is_whole_only or record.envelope.prev != self.tips.get(record.envelope.origin):
             self.is_whole_only = True
             return False
+        if record.envelope.kind in _UPDATES:
+            update = update or read_update(record.payload)
+            if _gives_below(update, self._restored) or self._claim(record, update):
+                self._give_up()
+                return False
         self.tips[record.envelope.origin] = record.hash
         return True
 
@@ -134,16 +151,14 @@ class Assembly(Generic[D]):
     ) -> Iterator[None]:
         """As `take_all`, a record a step; `held` is what `replay` began with. Until the last step
         it is no document of anything."""
-        self.is_whole_only = True
-        self._replay = None
-        self._begin()
-        for record in held:
-            if self._try(record) is not None:
-                break
-            yield
-        else:
+        self._give_up()
+        self._restored = {}
+        self._claims = Claims()
+        is_whole = yield from self._in_turn(held)
+        if is_whole:
             self._replay = replay
             return
+        self._claims = None
         wanted = {record.hash for record in held}
         ordered = [record for record in _in_own_order(records) if record.hash in wanted]
         culprits: set[RecordHash] = set()
@@ -168,7 +183,8 @@ class Assembly(Generic[D]):
                 raise
             return False
         self.tips = tips
-        self._room = WaitingRoom(self.document.clocks())
+        self._restored = self.document.clocks()
+        self._room = WaitingRoom(dict(self._restored))
         return True
 
     # ---- inside -------------------------------------------------------------------------------
@@ -178,6 +194,48 @@ class Assembly(Generic[D]):
         self._problems = {}
         self._levels = Levels()
         self._room = WaitingRoom()
+
+    def _give_up(self) -> None:
+        self.is_whole_only = True
+        self._replay = None
+
+    def _in_turn(self, held: Sequence[Record]) -> Generator[None, None, bool]:
+        """Apply records in the order of the journal, once all is known that outweighs what came
+        before. False if the document fails, or something waits in vain."""
+        self._begin()
+        is_late = False
+        for record in held:
+            update = read_update(record.payload)
+            is_late = self._claim(record, update) or is_late
+            if not is_late and self._try(record, update=update) is not None:
+                return False
+            yield
+        if is_late:
+            self._begin()
+            for record in held:
+                if self._try(record) is not None:
+                    return False
+                yield
+        return not self._waits_in_vain
+
+    @property
+    def _waits_in_vain(self) -> bool:
+        """Something waits, and that may be because what it waits for was outweighed."""
+        is_contested = self._claims is not None and self._claims.is_contested
+        return bool(self._room.waiting) and (is_contested or bool(self._restored))
+
+    def _claim(self, record: Record, update: Update) -> bool:
+        """Whether a record outweighs what was there before."""
+        return self._claims is not None and self._claims.add(record, update)
+
+    def _enter(self, record: Record, update: Update) -> list[Waiting]:
+        outweighed = self._claims and self._claims.outweighed(record, update)
+        if not outweighed:
+            return self._room.enter(record, update)
+        if outweighed.hollow:
+            record = replace(record, payload=Anatomy.of(record.payload).skipping(outweighed.hollow))
+            update = read_update(record.payload)
+        return self._room.enter(record, update, behind=outweighed.words)
 
     def _try(
         self,
@@ -189,7 +247,7 @@ class Assembly(Generic[D]):
         """Apply a record and what waited for it; the one that the document fails at."""
         if record.envelope.kind not in _UPDATES:
             return None
-        for free in self._room.enter(record, update or read_update(record.payload)):
+        for free in self._enter(record, update or read_update(record.payload)):
             hash_ = free.record.hash
             if hash_ in culprits:
                 self._problems[hash_] = PANICKED
@@ -221,6 +279,14 @@ class Assembly(Generic[D]):
                 f" it fails even without record {record.hash.hex()[:16]}",
                 hint="events and views of the context are not touched by this",
             ) from None
+
+
+def _gives_below(update: Update, ends: Mapping[ClientId, int]) -> bool:
+    """Whether it gives clocks again that end there."""
+    return bool(ends) and any(
+        struct.clock < ends.get(struct.client, 0) and struct.kind is not StructKind.SKIP
+        for struct in update.structs
+    )
 
 
 def _in_own_order(records: Sequence[Record]) -> list[Record]:

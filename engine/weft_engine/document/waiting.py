@@ -11,12 +11,15 @@ order in which updates came. Must never know: records' envelopes, documents.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 
 from weft_engine.names import ClientId
 from weft_engine.records.envelope import Record
 from weft_engine.yjs.update import Update, ranges, references
+
+_NOTHING: Mapping[ClientId, int] = {}
 
 
 @dataclass(slots=True)
@@ -36,12 +39,17 @@ class WaitingRoom:
     """Heaps of (needed clock, number in `waiting`)."""
     _numbers: count[int] = field(default_factory=count)
 
-    def enter(self, record: Record, update: Update) -> list[Waiting]:
+    def enter(
+        self, record: Record, update: Update, *, behind: Mapping[ClientId, int] = _NOTHING
+    ) -> list[Waiting]:
         """What can be applied now, in this order: `record` and what waited for it; nothing if it
-        has to wait itself."""
+        has to wait itself. It also waits for all clocks below those of `behind`."""
         new = Waiting(record, update)
         number = next(self._numbers)
-        for client, needed in needs(update).items():
+        wanted = needs(update)
+        for client, end in behind.items():
+            wanted[client] = max(end, wanted.get(client, 0))
+        for client, needed in wanted.items():
             if self.known.get(client, 0) < needed:
                 heapq.heappush(self._by_client.setdefault(client, []), (needed, number))
                 new.open += 1

@@ -140,7 +140,7 @@ class LiveDocument:
             is_update = record.envelope.kind in _UPDATES
             if was_offered:
                 self._count(record)
-                is_taken = self._assembly.pass_over(record)
+                is_taken = self._assembly.pass_over(record, await _read(record))
             else:
                 is_taken = await self._take(record)
                 if is_update:
@@ -249,11 +249,7 @@ class LiveDocument:
     async def _take(self, record: Record) -> bool:
         await self.turn()
         self._count(record)
-        update = None
-        if record.envelope.kind in _UPDATES and len(record.payload) > YJS_INLINE_BYTES:
-            # The reader lets others have their turn when it has a thread of its own.
-            update = await asyncio.to_thread(read_update, record.payload)
-        return self._assembly.take_one(record, update)
+        return self._assembly.take_one(record, await _read(record))
 
     def _count(self, record: Record) -> None:
         self._since += 1
@@ -336,6 +332,14 @@ class LiveDocument:
 
 def _empty() -> Assembly[Document]:
     return Assembly(partial(Document, ClientId(0)), is_panic)
+
+
+async def _read(record: Record) -> Update | None:
+    """What a large one says; None if it is read as quickly by whoever needs it."""
+    if record.envelope.kind not in _UPDATES or len(record.payload) <= YJS_INLINE_BYTES:
+        return None
+    # The reader lets others have their turn when it has a thread of its own.
+    return await asyncio.to_thread(read_update, record.payload)
 
 
 def _left_out_twice(records: Sequence[Record], replay: Replay) -> set[ClientId]:

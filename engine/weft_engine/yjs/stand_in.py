@@ -9,13 +9,17 @@ A blank keeps the clock ranges alone, as GC structs. Must never know: records, w
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Final, Self
 
+from weft_engine.names import ClientId
 from weft_engine.yjs.lib0 import read_string_span, read_var_uint, var_uint
 from weft_engine.yjs.reader import read_update, struct_spans
-from weft_engine.yjs.update import Kind, Update
+from weft_engine.yjs.update import Kind, Struct, Update
 
 _HAS_ORIGIN: Final = 0x80
 _HAS_RIGHT_ORIGIN: Final = 0x40
@@ -97,6 +101,47 @@ class Anatomy:
             )  # fmt: skip
         return var_uint(len(sections)) + b"".join(sections) + b"\x00"
 
+    def skipping(self, ranges: Mapping[ClientId, Sequence[tuple[int, int]]]) -> bytes:
+        """The update without these clocks, (first, end) per client, ascending and apart, where it
+        holds nothing: what comes behind them waits for them."""
+        sections: list[bytes] = []
+        structs = self.update.structs
+        for client, indices in groupby(range(len(structs)), lambda index: structs[index].client):
+            pieces: list[bytes] = []
+            begin = missing = 0
+            for index in indices:
+                for first, end, is_kept in _cut(structs[index], ranges.get(client, ())):
+                    if not is_kept or structs[index].kind is Kind.SKIP:
+                        missing += end - first
+                        continue
+                    if not pieces:
+                        begin = first
+                    elif missing:
+                        pieces.append(bytes((Kind.SKIP.value,)) + var_uint(missing))
+                    missing = 0
+                    pieces.append(self._part(index, first, end))
+            if pieces:
+                head = var_uint(len(pieces)) + var_uint(client) + var_uint(begin)
+                sections.append(head + b"".join(pieces))
+        deletes = self.data[self.spans[-1][1] :] if self.spans else self.data[1:]
+        return var_uint(len(sections)) + b"".join(sections) + deletes
+
+    def _part(self, index: int, first: int, end: int) -> bytes:
+        """What a struct gives between these clocks: all, or of an empty one, some."""
+        struct = self.update.structs[index]
+        if end - first == struct.length:
+            return self.struct(index)
+        if struct.kind is Kind.GC:
+            return bytes((Kind.GC.value,)) + var_uint(end - first)
+        whole = self.struct(index)
+        if first == struct.clock:
+            return whole[: self._links_end(index) - self.spans[index][0]] + var_uint(end - first)
+        info = Kind.DELETED.value | _HAS_ORIGIN | (whole[0] & _HAS_RIGHT_ORIGIN)
+        links = var_uint(struct.client) + var_uint(first - 1)
+        if struct.right_origin is not None:
+            links += var_uint(struct.right_origin[0]) + var_uint(struct.right_origin[1])
+        return bytes((info,)) + links + var_uint(end - first)
+
     def _links_end(self, index: int) -> int:
         """Where in a struct its content begins."""
         data, at = self.data, self.spans[index][0]
@@ -114,3 +159,18 @@ class Anatomy:
             if info & _HAS_KEY:
                 at = read_string_span(data, at)[1]
         return at
+
+
+def _cut(struct: Struct, ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
+    """A struct in pieces, (first clock, end, whether it is outside of `ranges`)."""
+    at, end = struct.clock, struct.clock + struct.length
+    place = bisect_right(ranges, at, key=itemgetter(1))
+    while at < end:
+        first, stop = ranges[place] if place < len(ranges) else (end, end)
+        if at < first:
+            yield at, min(first, end), True
+        at = max(at, min(first, end))
+        if at < end:
+            yield at, min(stop, end), False
+            at = min(stop, end)
+        place += 1
