@@ -16,14 +16,20 @@ from tests.erasing import until
 from tests.stores import Clock, all_records, folder, open_replica
 from tests.worlds import CONTEXT, Author
 from weft_engine.errors import StoreError
-from weft_engine.names import ContextName
+from weft_engine.events.codec import encode_event
+from weft_engine.events.event import Event, Message, Role
+from weft_engine.events.part import Text
+from weft_engine.names import ContextName, Hlc, event_id
 from weft_engine.records.certificate import RegionKey
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.envelope import Kind
 from weft_engine.records.identity import WriterKey, client_id
+from weft_engine.records.sound import read_record
 from weft_engine.replica.replica import Replica
+from weft_engine.replica.scribe import Native, Standpoint
 from weft_engine.storage.machine import Machine
 from weft_engine.storage.verify import verify
+from weft_engine.yjs.encoder import encode_event_append
 
 CHAT = ContextName("a/b")
 HOME = Machine("home", "boot-1")
@@ -66,6 +72,28 @@ async def test_what_was_refused_with_its_lease_is_no_link_of_a_chain(place: Path
         await chat.append("two")
         assert [r.record.envelope.seq for r in await all_records(replica)] == [1, 1]
     assert_sound(path)
+
+
+async def test_what_no_other_replica_would_take_is_an_error_and_is_not_written(place: Path) -> None:
+    def ahead(at: Standpoint) -> Native:
+        """An event that is stamped after its record."""
+        id_ = event_id(Hlc(at.hlc + (1 << 16)), at.incarnation)
+        body = encode_event(Event("t", Message(Role.USER, (Text("too soon"),))))
+        return Native(encode_event_append(at.client, at.clock, [(id_, body)]).payload, 1)
+
+    async with open_replica(place / "s.db", seed=1) as replica:
+        chat = replica.context(CHAT)
+        await chat.append("one")
+        writer = replica.scribe.incarnation
+        with pytest.raises(StoreError, match=r"nothing was written: .* stamped after its record"):
+            await replica.scribe.append_native(CHAT, ahead)
+        assert replica.scribe.incarnation != writer
+        await chat.append("two")
+        records = await all_records(replica)
+        assert [one.record.envelope.seq for one in records] == [1, 1]
+        for one in records:
+            read_record(one.record.envelope_bytes, one.record.payload)
+    assert_sound(place / "s.db")
 
 
 async def test_those_who_wait_behind_callers_that_left_are_served(place: Path) -> None:

@@ -23,6 +23,7 @@ from tests.simulation.machine import STORE, Clock, Machine, Snapshot, start_or_s
 from tests.simulation.marks import MARK, Marks
 from tests.simulation.mesh import Mesh, Plan
 from tests.simulation.network import Network, WireEnd
+from tests.simulation.own import OwnRecords
 from tests.simulation.streams import Streams
 from tests.simulation.tabs import Tab
 from tests.simulation.tenures import Tenures
@@ -89,6 +90,7 @@ class World:
         """Acknowledged, and then lost by what no engine can help: lying disks, old copies."""
         self.views = Views(self)
         self.streams = Streams()
+        self.own = OwnRecords()
         self.beside: list[tuple[ContextName, EventId | None, EventId]] = []
         """What was said beside messages, on which branch: it can be revoked."""
         self.has_branches = False
@@ -438,6 +440,9 @@ class World:
         if session:
             return
         for one in stored:
+            refusal = self.own.refusal(one.record)
+            if refusal is not None:
+                self.fail(f"{machine.name} has journaled what others don't take: {refusal}")
             self.marks.journaled(one.record)
             if one.record.envelope.kind is Kind.FOREIGN:
                 self.contexts_of[one.record.hash] = one.record.envelope.context

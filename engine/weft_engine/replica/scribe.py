@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from weft_engine.errors import StoreClosed
+from weft_engine.errors import MalformedRecord, StoreClosed, StoreError
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event
 from weft_engine.limits import BATCH_ITEMS_MAX, RECORD_PAYLOAD_BYTES
@@ -31,6 +31,7 @@ from weft_engine.records.clock import HybridClock, hlc_ms
 from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import EMPTY, Frontier
 from weft_engine.records.identity import WriterKey
+from weft_engine.records.sound import read_record
 from weft_engine.replica.head import Head
 from weft_engine.replica.wall_clock import WallClock
 from weft_engine.storage import reading
@@ -167,7 +168,7 @@ class Scribe:
         key = self._writer()  # Before the head moves: a record that is not submitted is none.
         now = self._wall.now_ms()
         records = [head.join(self._clock.tick(now)) for _ in range(head.joins_needed)]
-        records.append(head.append(payload, structs, self._clock.tick(now)))
+        records.append(self._sound(head.append(payload, structs, self._clock.tick(now))))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._journal.submit(records, key, lambda error: settle(future, None, error))
         await future
@@ -180,7 +181,8 @@ class Scribe:
         not_before: Hlc = LONG_AGO,
     ) -> bool:
         """Write the update that `make` gives for where it will stand, durably; False if it gives
-        none. What `make` raises is raised, and nothing is written. It is stamped not before
+        none. What `make` raises is raised, and nothing is written; StoreError if no other replica
+        would take what it makes. It is stamped not before
         `not_before`, even if our clock was found to run ahead since that one was given."""
         self._journal.check_process()
         if self._journal.is_full:
@@ -199,9 +201,11 @@ class Scribe:
                 Standpoint(key.incarnation, head.client, head.client_clock, head.frontier, hlc)
             )
             if native is not None:
-                records.append(head.append(native.payload, native.structs, hlc))
+                record = head.append(native.payload, native.structs, hlc)
+                # Pieces of streams are many, and made in one way, as appended events are.
+                records.append(record if native.is_quiet else self._sound(record))
                 if native.is_quiet and self._wanted(name):
-                    self._written[records[-1].hash] = ()
+                    self._written[record.hash] = ()
         finally:
             # Records that were made are part of the chain, whatever becomes of the rest.
             if records:
@@ -246,7 +250,7 @@ class Scribe:
         records = [head.join(self._clock.tick(now)) for _ in range(joins)]
         for payload in payloads:
             past = head.frontier if after is None else after
-            records.append(head.erase(payload, past, self._clock.tick(now)))
+            records.append(self._sound(head.erase(payload, past, self._clock.tick(now))))
             # Those that follow have it behind the first one.
             after = EMPTY if after is not None else None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -369,6 +373,19 @@ class Scribe:
             head.observe(stored.record)
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _sound(self, record: Record) -> Record:
+        """A record that was made, as it is. StoreError if others would refuse it: in the journal
+        it would keep its writer from syncing for good."""
+        try:
+            read_record(record.envelope_bytes, record.payload)
+        except MalformedRecord as error:
+            self.retire()  # Its chain ends before this one.
+            raise StoreError(
+                f"nothing was written: {error.message}",
+                hint="this is a fault in Weft itself; please report it",
+            ) from error
+        return record
 
     async def _head(self, name: ContextName) -> Head:
         """The head of a context, to be written with before anything is awaited."""
