@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from unittest.mock import patch
 
 import pytest
 
 from tests.linked import NOW_MS, End, Store, cut, settle, stores, wander
 from weft_engine.errors import CallerError
-from weft_engine.names import ContextName
+from weft_engine.limits import CURSOR_QUIET_MS
+from weft_engine.names import ContextName, Position
 from weft_engine.sync.end.session import Session
 from weft_engine.sync.framing.frames import encode
-from weft_engine.sync.framing.messages import Contexts, Message, Resume, Subscribe
+from weft_engine.sync.framing.messages import Contexts, Cursor, Message, Resume, Subscribe
 from weft_engine.sync.interest import EVERYTHING, Interest
 
 Pair = tuple[End, End]
@@ -130,6 +132,30 @@ def test_what_is_asked_for_again_sends_nothing_twice() -> None:
             assert await a.fingerprints() == await relay.fingerprints()
             assert len(end.records_sent) == 11 + 3
             assert len(other.records_sent) == 12 + 2
+
+    asyncio.run(run())
+
+
+def test_no_cursor_tells_of_what_links_have_not_been_told_of() -> None:
+    """The list of a round is read when something of a context that stays was just committed."""
+
+    async def run() -> None:
+        async with stores(2) as (a, relay):
+            await relay.write("c/1", "one")
+            await relay.write("c/2", "two")
+            end, other = pair = await live(a, relay, asks=about("c/1"))
+            before = len(other.sent)
+            other.session.tick(NOW_MS + CURSOR_QUIET_MS)
+            with patch.object(relay.hub, "flush", lambda: None):
+                end.session.ask(about("c/1", "c/2"))
+                await relay.write("c/1", "late")
+                await settle(pair)
+            told = [f.position for f in other.sent[before:] if isinstance(f, Cursor)]
+            assert told == [Position(2)]
+            relay.hub.flush()
+            await settle(pair)
+            assert_synced(pair)
+            assert await a.fingerprints() == await relay.fingerprints()
 
     asyncio.run(run())
 

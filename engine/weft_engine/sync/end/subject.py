@@ -181,7 +181,10 @@ class Subject:
         """A page of our own contexts was read; how the peer hears of it. LimitBroken if there are
         too many."""
         assert isinstance(self.comparison, Comparison), "a list was asked for"
-        self._outgoing.head = answer.position
+        if self.before.is_empty:
+            # Later rounds leave out what goes on: of that more may be committed than was told of,
+            # and a cursor says that all up to `head` was sent.
+            self._outgoing.head = answer.position
         self.listing = answer.next
         return self.comparison.listed(answer.entries, last=answer.next is None)
 
