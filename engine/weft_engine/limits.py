@@ -405,6 +405,13 @@ thousandths. Beside these YJS_BYTE_S for each byte."""
 YJS_BYTE_S: Final = 2e-8
 YJS_INLINE_BYTES: Final = 4 * KIB
 """An update of more bytes is read and tried on a thread of its own."""
+YJS_READ_INLINE_BYTES: Final = 16 * KIB
+"""A message or an awareness of more bytes is taken apart on a thread: as many small numbers as a
+state vector may have take half a second."""
+YJS_STEP_WEIGHT: Final = 4 * KIB
+YJS_MESSAGE_WEIGHT: Final = 64
+"""What a client says in half a millisecond, in bytes, of which each message counts for so many
+beside its own; then others get their turn."""
 YJS_TURN_S: Final = 0.01
 """Seconds for which a room works before others get their turn."""
 YJS_QUEUED_BYTES_MAX: Final = MIB

@@ -17,6 +17,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from weft_engine.sync.driving.turns import Turns
 from weft_server.door.guests import Guests, Knock, TurnedAway
 from weft_server.operator_log import LOGGER
 
@@ -25,6 +26,9 @@ LINE_BYTES_MAX: Final = 8192
 """One header, or the request line, of an upgrade: the websocket library reads no more."""
 AGAIN_S: Final = 5
 """When who was turned away for want of room may try again."""
+_READ_PER_TURN: Final = 8
+"""Of a third of a millisecond each, in a turn of the event loop: a thousand connections that come
+at once are upgraded one after the other, and who is inside is heard in between."""
 _LINGER_S: Final = 1.0
 """What who was turned away has to read why. Closing at once would reset the connection, and the
 answer with it, if anything has come that nobody read."""
@@ -36,6 +40,7 @@ class Doorstep(HttpToolsProtocol):
     def __init__(
         self,
         guests: Guests,
+        turns: Turns,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -43,6 +48,9 @@ class Doorstep(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._guests = guests
+        self._turns = turns
+        self._unread = b""
+        """What waits for its turn; nothing more is taken from the system meanwhile."""
         self._knock: Knock | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
@@ -63,26 +71,17 @@ class Doorstep(HttpToolsProtocol):
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:
-        limit = self._guests.limits.unauthenticated_bytes
-        while data and not self._is_refused:
-            some, data = data, b""
-            if self._is_in_head:
-                room = limit - self._head_bytes
-                if room <= 0:
-                    self._refuse(
-                        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                        f"the head of a request has at most {limit} bytes"
-                        " (limit unauthenticated_bytes)",
-                    )
-                    return
-                # No more is parsed than a head may have.
-                some, data = some[:room], some[room:]
-                self._head_bytes += len(some)
-            super().data_received(some)
-            if self.transport.is_closing() or self.transport.get_protocol() is not self:
-                return
+        if self._is_refused:
+            return
+        if self._turns.may_step():
+            self._read(data)
+        else:
+            self._unread += data
+            self.transport.pause_reading()
+            self._turns.later(self._take_turn)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._unread = b""
         self._leave()
         super().connection_lost(exc)
 
@@ -131,6 +130,32 @@ class Doorstep(HttpToolsProtocol):
             super().send_400_response(msg)
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _take_turn(self) -> None:
+        data, self._unread = self._unread, b""
+        if data and not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        limit = self._guests.limits.unauthenticated_bytes
+        while data and not self._is_refused:
+            some, data = data, b""
+            if self._is_in_head:
+                room = limit - self._head_bytes
+                if room <= 0:
+                    self._refuse(
+                        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                        f"the head of a request has at most {limit} bytes"
+                        " (limit unauthenticated_bytes)",
+                    )
+                    return
+                # No more is parsed than a head may have.
+                some, data = some[:room], some[room:]
+                self._head_bytes += len(some)
+            super().data_received(some)
+            if self.transport.is_closing() or self.transport.get_protocol() is not self:
+                return
 
     def _start_clock(self) -> None:
         if self._deadline is None:
@@ -187,6 +212,7 @@ class Doorstep(HttpToolsProtocol):
 
 def doorstep_of(guests: Guests) -> type[Doorstep]:
     """The class that uvicorn makes connections of: it passes no more than its own arguments."""
+    turns = Turns(steps=_READ_PER_TURN)
 
     class OfGuests(Doorstep):
         def __init__(
@@ -196,6 +222,6 @@ def doorstep_of(guests: Guests) -> type[Doorstep]:
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
-            super().__init__(guests, config, server_state, app_state, _loop)
+            super().__init__(guests, turns, config, server_state, app_state, _loop)
 
     return OfGuests

@@ -22,7 +22,8 @@ from weft_engine.sync.framing.messages import PresenceState
 from weft_engine.sync.interest import Interest
 from weft_engine.sync.presence import Presence
 from weft_server.yjs import wire
-from weft_server.yjs.awareness import awareness_messages
+from weft_server.yjs.awareness import NOBODY, awareness_messages
+from weft_server.yjs.everybody import Everybody
 from weft_server.yjs.first_state import FirstState
 from weft_server.yjs.framing import fragments, frame
 from weft_server.yjs.member import Member
@@ -47,9 +48,7 @@ class Circle:
         *,
         ask: Callable[[Member, bytes, Making], None],
     ) -> None:
-        self._name = name
         self._live = live
-        self._presence = presence
         self._ask = ask
         self._members: dict[Member, bool] = {}
         """With whether each was asked for what is not known here."""
@@ -58,6 +57,7 @@ class Circle:
         self._told = wire.EMPTY_STATE
         self._told_bytes = 0
         self._news: dict[int, PresenceState] = {}
+        self._everybody = Everybody(partial(presence.of, name))
         self._end_listening = presence.listen(self._aware_of, Interest.of(contexts=[name]))
 
     def __len__(self) -> int:
@@ -78,6 +78,7 @@ class Circle:
         """It, its room and the document go with the last word of them, without being collected."""
         self._end_listening()
         self._end_listening = _end_nothing
+        self._everybody.forget()
         self._ask = _ask_nobody
 
     # ---- who is in it -------------------------------------------------------------------------
@@ -155,8 +156,10 @@ class Circle:
             update = self._live.encoded()
         if update is not None and len(update) <= YJS_FRAGMENT_BYTES:
             member.write(frame(making(update)))
-            self._in_step[member] = None
-            self._show_others(member)
+            if member not in self._in_step:
+                # Who was in step has heard of everybody.
+                self._in_step[member] = None
+                self._show_others(member)
             return
         self._in_step.pop(member, None)
         if update is None or len(update) > YJS_UNSENT_BYTES_MAX:
@@ -217,22 +220,25 @@ class Circle:
 
     def show_awareness(self, member: Member) -> None:
         """Tell a member who asks who is here."""
-        self.show(member, self._presence.of(self._name))
+        frames = self._everybody.frames()
+        self._write(member, frames or [frame(wire.aware(NOBODY))])
 
     def show(self, member: Member, states: Sequence[PresenceState]) -> None:
         """Tell one member of these; of whom it does not read it hears when they say it anew."""
-        for message in awareness_messages(states):
+        self._write(member, [frame(wire.aware(one)) for one in awareness_messages(states)])
+
+    def _write(self, member: Member, frames: Sequence[bytes]) -> None:
+        for one in frames:
             if member.is_pouring or not member.keeps_up:
                 return
-            member.write(frame(wire.aware(message)))
+            member.write(one)
 
     def _show_others(self, member: Member) -> None:
         """Tell a member of those who are here, if anybody is."""
-        states = self._presence.of(self._name)
-        if states:
-            self.show(member, states)
+        self._write(member, self._everybody.frames())
 
     def _aware_of(self, _: ContextName, states: tuple[PresenceState, ...], __: object) -> None:
+        self._everybody.change(states)
         if not self._news:
             asyncio.get_running_loop().call_soon(self._tell_news)
         self._news.update((one.client, one) for one in states)

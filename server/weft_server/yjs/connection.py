@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from weft_engine.document.offered import Offered, read_offered
 from weft_engine.errors import LinkRefused, MalformedFrame, MalformedUpdate, PeerError, WeftError
@@ -22,13 +23,17 @@ from weft_engine.limits import (
     YJS_AWARENESS_STATE_BYTES,
     YJS_INLINE_BYTES,
     YJS_LISTEN_S,
+    YJS_MESSAGE_WEIGHT,
     YJS_QUEUED_BYTES_MAX,
+    YJS_READ_INLINE_BYTES,
+    YJS_STEP_WEIGHT,
 )
 from weft_engine.replica.live import LiveDocument
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import quarantine
 from weft_engine.storage.quarantine import Refused
 from weft_engine.sync.binding import UNAUTHORISED, close_reason
+from weft_engine.sync.driving.turns import Turns
 from weft_engine.yjs.lib0 import read_var_uint
 from weft_server.context_sizes import ContextSizes
 from weft_server.door.guests import Guest
@@ -46,11 +51,13 @@ REFUSED: Final = 4400
 FORBIDDEN: Final = 4403
 TRY_AGAIN: Final = 1013
 _LOG: Final = logging.getLogger("weft.relay")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 class Connection:
     """Run it with `serve`; `reading` bounds how many large updates are read at once, `turns`
-    how many large messages are written."""
+    how many large messages are written, `hearing` how much is heard in a turn of the event loop."""
 
     def __init__(
         self,
@@ -61,6 +68,7 @@ class Connection:
         sizes: ContextSizes,
         reading: asyncio.Semaphore,
         turns: asyncio.Semaphore,
+        hearing: Turns,
         *,
         record_bytes: int,
     ) -> None:
@@ -73,6 +81,9 @@ class Connection:
         self._sizes = sizes
         self._record_bytes = record_bytes
         self._reading = reading
+        self._hearing = hearing
+        self._heard = 0
+        """What was said since the last step, by weight."""
         self._queued_bytes = 0
         self._is_full = False
         """There was no room for what it offered last."""
@@ -148,11 +159,20 @@ class Connection:
     # ---- what it says -------------------------------------------------------------------------
 
     async def _hear(self, data: bytes) -> None:
+        """Others get their turn before all of many messages are heard, and while what is long to
+        read is read."""
+        is_long = len(data) > YJS_READ_INLINE_BYTES
+        reading = wire.messages(data)
+        self._heard += min(len(data), YJS_READ_INLINE_BYTES)
         try:
-            for message in wire.messages(data):
-                if self._ending is not None:
-                    return
+            while self._ending is None:
+                if is_long:
+                    message = await self._on_a_thread(next, reading, None)
+                else:
+                    message = next(reading, None)
                 match message:
+                    case None:
+                        break
                     case wire.Step1():
                         self._room.ask(self.member, message.state_vector)
                     case wire.Step2():
@@ -160,9 +180,13 @@ class Connection:
                     case wire.Edited():
                         await self._offer(message.update, is_step2=False)
                     case wire.Aware():
-                        self._aware(message.data)
+                        await self._aware(message.data)
                     case wire.QueryAwareness():
                         self._show_awareness()
+                self._heard += YJS_MESSAGE_WEIGHT
+                while self._heard >= YJS_STEP_WEIGHT:
+                    self._heard -= YJS_STEP_WEIGHT
+                    await self._hearing.step()
         except LinkRefused as error:
             self._deny(error)
         except (MalformedFrame, MalformedUpdate) as error:
@@ -184,8 +208,7 @@ class Connection:
         if len(update) <= YJS_INLINE_BYTES:
             offered = read_offered(update, time.thread_time)
         else:
-            async with self._reading:
-                offered = await asyncio.to_thread(read_offered, update, time.thread_time)
+            offered = await self._on_a_thread(read_offered, update, time.thread_time)
         if self._ending is not None or not self.member.is_here:
             # It was sent before it left, but nobody waits for it; the client has it still.
             return
@@ -194,11 +217,16 @@ class Connection:
             self._has_room.clear()
         self._room.offer(self, offered, is_step2=is_step2)
 
-    def _aware(self, data: bytes) -> None:
+    async def _aware(self, data: bytes) -> None:
         weighs = len(data) + read_var_uint(data, 0)[0] * YJS_AWARENESS_STATE_BYTES
         if not self._awareness.try_take(weighs, asyncio.get_running_loop().time()):
             return
-        states = read_awareness(data)
+        if len(data) <= YJS_READ_INLINE_BYTES:
+            states = read_awareness(data)
+        else:
+            states = await self._on_a_thread(read_awareness, data)
+            if not self.member.is_here:
+                return  # Nobody would take back what is told for it now.
         presence, name = self._replica.presence, self._room.name
         now_ms = int(asyncio.get_running_loop().time() * 1000)
         presence.tell(
@@ -283,6 +311,12 @@ class Connection:
             self._has_room.set()
 
     # ---- inside -------------------------------------------------------------------------------
+
+    async def _on_a_thread(
+        self, work: Callable[Arguments, Result], *given: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        async with self._reading:
+            return await asyncio.to_thread(work, *given, **named)
 
     def _deny(self, error: LinkRefused) -> None:
         """It may not do that."""

@@ -24,6 +24,7 @@ from weft_engine.records.envelope import Kind
 from weft_engine.replica.replica import Replica
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.binding import GOING_AWAY
+from weft_engine.sync.driving.turns import Turns
 from weft_server.context_sizes import ContextSizes
 from weft_server.door.guests import Guest
 from weft_server.heap import trim_heap
@@ -36,6 +37,8 @@ from weft_server.yjs.room import Room
 
 _LARGE_READ_AT_ONCE: Final = 2
 _POURED_AT_ONCE: Final = 16
+_HEARD_PER_TURN: Final = 8
+"""Of half a millisecond each, in a turn of the event loop."""
 _TICK_S: Final = 1.0
 _GOODBYE_S: Final = 2.0
 """What clients may take to go when the relay stops."""
@@ -60,6 +63,7 @@ class Rooms:
         self._loading = asyncio.Semaphore(YJS_ROOMS_LOADING_MAX)
         self._reading = asyncio.Semaphore(_LARGE_READ_AT_ONCE)
         self._pouring = asyncio.Semaphore(_POURED_AT_ONCE)
+        self._hearing = Turns(steps=_HEARD_PER_TURN)
         self._ended = 0
         self._is_closing = False
         self._are_many = asyncio.Event()
@@ -100,6 +104,7 @@ class Rooms:
             self._sizes,
             self._reading,
             self._pouring,
+            self._hearing,
             record_bytes=self._record_bytes,
         )
         self._connections[connection] = name
