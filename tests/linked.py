@@ -232,7 +232,7 @@ class End:
     def push(self, body: Body, /) -> bool:
         if not body.shared:
             return body.shared is not None and self.session.following.is_settled
-        head = None if self.is_congested else self.session.push(body)
+        head = None if self.is_congested else self.session.following.push(body)
         if head is not None:
             self.session.sending.outbox.put_encoded(head + body.shared)
             self.pushed += 1

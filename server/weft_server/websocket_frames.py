@@ -5,6 +5,7 @@ Must never know: connections, what a payload means.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from os import urandom
 from typing import Final
 
@@ -23,6 +24,8 @@ PIECES_MAX: Final = 1024
 HEAD_MIN: Final = 2
 _SHORT_MAX: Final = 125
 _MEDIUM: Final = 126
+_HEADERS_KEPT: Final = 1024
+"""Sizes: what goes to many connections has few."""
 
 
 def read_head(data: bytes, at: int) -> tuple[int, int]:
@@ -36,6 +39,7 @@ def read_head(data: bytes, at: int) -> tuple[int, int]:
     return int.from_bytes(data[at + HEAD_MIN : at + head], "big"), head
 
 
+@lru_cache(_HEADERS_KEPT)
 def binary_header(size: int, *, masked: int = 0) -> bytes:
     """The head of a binary message of `size` bytes in one frame; `masked`: MASKED, if it is."""
     if size <= _SHORT_MAX:

@@ -95,13 +95,14 @@ class Carrying:
         session, direct, shared = self._session, self._direct, body.shared
         if not shared:
             return shared is not None and session.following.is_settled
-        if session.sending.has_frames:
+        sending = session.sending
+        if sending.has_frames:
             self.flush()
-            if direct is not None and session.sending.has_frames:
+            if direct is not None and sending.has_frames:
                 return False
-        if session.sending.is_full if direct is None else direct.is_congested:
+        if sending.is_full if direct is None else direct.is_congested:
             return False
-        head = session.push(body)
+        head = session.following.push(body)
         if head is None:
             return False
         if direct is None:

@@ -255,7 +255,10 @@ class Hub:
                     continue
                 if bodies is None:
                     bodies = _composed(composed, some, head)
-                _give(ear, bodies)
+                try:
+                    give(ear, bodies)
+                except Exception as error:  # noqa: BLE001 - it ends this link, and no other
+                    ear.failed(error)
         for ear in self._came:
             ear.session.following.handed_out()
         self._came.clear()

@@ -106,6 +106,8 @@ class Link:
         """There will be a look at what there is to do, behind what happens now."""
         self.traffic = Traffic()
         self._carrying = Carrying(transport, self.session, self.traffic, begin=self.begin)
+        self.push: Callable[[Body], bool] = self._carrying.push
+        """As the hub asks for it (`sync.driving.hub.Ear`), at the cost of one call."""
         self._waiting = Waiting(
             lambda: self.session.end, lambda is_so: store.hub.wait(self, is_waiting=is_so)
         )
@@ -267,11 +269,6 @@ class Link:
     def transport_drained(self) -> None:
         if not self._answering.go_on():
             self.changed()
-
-    def push(self, body: Body, /) -> bool:
-        """Send what is new, as it was made ready for many links; False if something is in front
-        of it or there is no room (`sync.driving.hub.Ear`)."""
-        return self._carrying.push(body)
 
     def tick(self, now_ms: int, /) -> None:
         session = self.session

@@ -17,10 +17,7 @@ class Acks:
         self._runs: list[tuple[int, int]] = []
         """Ascending, with a gap between each two."""
         self._regions: dict[str, Position] = {}
-
-    @property
-    def is_empty(self) -> bool:
-        return not self._runs
+        self.is_empty = True
 
     def add(self, ack: Ack) -> None:
         """To be sent; of serials of which none is here."""
@@ -33,6 +30,7 @@ class Acks:
             at -= 1
             first = self._runs.pop(at)[0]
         self._runs.insert(at, (first, last))
+        self.is_empty = False
 
     def take(self) -> list[Ack]:
         """All of them, with the newest position of each region; they leave now."""
@@ -44,3 +42,4 @@ class Acks:
     def clear(self) -> None:
         self._runs = []
         self._regions = {}
+        self.is_empty = True

@@ -13,6 +13,7 @@ from weft_engine.storage.ledger import Stored
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
 from weft_engine.sync.end.live import Body
+from weft_engine.sync.end.pulse import Pulse
 from weft_engine.sync.end.regions.neighbour import Neighbour
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.subject import Subject
@@ -27,12 +28,14 @@ class Following:
         incoming: Incoming,
         cursors: LinkCursors,
         tickets: Tickets,
+        pulse: Pulse,
     ) -> None:
         self._subject = subject
         self._sending = sending
         self._incoming = incoming
         self._cursors = cursors
         self._tickets = tickets
+        self._pulse = pulse
         self._has_ended = False
         self.gathers_acks = False
         """Acknowledgements wait for `acknowledge`, or until there are many of them."""
@@ -108,9 +111,11 @@ class Following:
     @property
     def is_settled(self) -> bool:
         """Nothing is left to be sent or looked at, so what is new may go out as it is."""
+        comparison = self._subject.comparison
         return (
             self._sending.is_settled
-            and self._subject.is_compared
+            and comparison is not None
+            and comparison.is_done
             and self._tickets.may_send
             and not self._has_ended
         )
@@ -121,6 +126,7 @@ class Following:
         head = self._sending.push(body) if self.is_settled else None
         if head is not None:
             self._cursors.moved(body.upto)
+            self._pulse.has_sent = True
         return head
 
     # ---- acknowledgements ---------------------------------------------------------------------

@@ -6,6 +6,8 @@ Must never know: frames' bytes, the store, what time it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from weft_engine.names import Position
 from weft_engine.storage.cursors import Place
 from weft_engine.storage.ledger import Stored
@@ -30,6 +32,8 @@ class LinkCursors:
         self._outgoing = outgoing
         self._keeps_cursors = keeps_cursors
         self._telling = Telling()
+        self.moved: Callable[[Position], None] = self._telling.moved
+        """A record of the link's contexts was journaled, or sent."""
         self._keeping = Keeping()
         self._peer_has_region = False
         self._row: ReadRow | None = None
@@ -82,10 +86,6 @@ class LinkCursors:
         """The peer's, journaled just now."""
         self._keeping.came(one.position for one in stored)
         self._telling.moved(stored[-1].position)
-
-    def moved(self, position: Position) -> None:
-        """A record of the link's contexts was journaled, or sent."""
-        self._telling.moved(position)
 
     def want(self, position: Position) -> None:
         """The peer is to know when it has everything up to there."""

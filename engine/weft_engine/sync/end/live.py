@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgpack
@@ -32,6 +33,8 @@ from weft_engine.sync.framing.frames import VERSION
 
 _HEAD = bytes((VERSION, 0x96, 4))
 """Version, an array of six, type 4: the beginning of a Records message."""
+_HEADS_KEPT = 1024
+"""Serials: what goes to many links has few."""
 _NO_ERASERS = b"\x90"
 _ROOM_BYTES = 64
 """Of a frame beside what is shared: head, counts, position."""
@@ -218,6 +221,7 @@ def nothing_of(news: Sequence[News], upto: Position) -> Body:
     return Body(tuple(news), upto, b"", b"", _sent(news))
 
 
+@lru_cache(_HEADS_KEPT)
 def head_of(serial: int) -> bytes:
     """What stands before the position of a body."""
     if serial < 0x80:

@@ -22,6 +22,8 @@ class Outbox:
     def __init__(self) -> None:
         self.size = 0
         """Bytes that have not begun to leave, those that overtake left out: they are small."""
+        self.is_empty = True
+        """Nothing is left to be taken."""
         self._urgent: list[bytes] = []
         self._ordered: deque[Pieces] | None = None  # An empty one takes 600 bytes.
         self._cutting: Iterator[bytes] | None = None
@@ -43,22 +45,20 @@ class Outbox:
         if self._ordered is None:
             self._ordered = deque()
         self._ordered.append(message)
+        self.is_empty = False
         self.size += sum(map(len, message))
 
     def put_first(self, message: Message) -> None:
         """Behind other urgent ones, before everything else, even between two fragments."""
         self._urgent.append(encode(message))
-
-    @property
-    def is_empty(self) -> bool:
-        """Nothing is left to be taken."""
-        return not self._urgent and self._ordered is None and self._cutting is None
+        self.is_empty = False
 
     def clear(self) -> None:
         self._urgent.clear()
         self._ordered = None
         self._cutting = None
         self.size = 0
+        self.is_empty = True
 
     def take(self, *, bytes_max: int) -> list[Pieces]:
         """The next frames, about so many bytes of them, urgent ones aside."""
@@ -68,6 +68,7 @@ class Outbox:
         while size < bytes_max and (frame := self._next()) is not None:
             frames.append(frame)
             size += sum(map(len, frame))
+        self.is_empty = self._ordered is None and self._cutting is None
         return frames
 
     def _next(self) -> Pieces | None:

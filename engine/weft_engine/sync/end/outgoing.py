@@ -51,7 +51,8 @@ class Outgoing:
         """Where the first record of each context stands that waits to be announced."""
         self._unacked_bytes = 0
         self.records_sent = 0
-        self._pending: dict[ContextName, Pending] = {}
+        self.unsettled: dict[ContextName, Pending] = {}
+        """What is left to be sent, or to be looked at, of each context of which something is."""
         self._ready: dict[ContextName, None] = {}
         self._comparing = 0
 
@@ -84,17 +85,17 @@ class Outgoing:
 
     def listed(self, context: ContextName, position: Position) -> None:
         """The fingerprint that the peer will see covers everything up to `position`."""
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         if pending is None:
             if position <= self.head:
                 return
-            pending = self._pending[context] = Pending(position, position)
+            pending = self.unsettled[context] = Pending(position, position)
         pending.after = max(pending.after, position)
         self._settle(context, pending)
 
     def absent(self, context: ContextName, position: Position) -> None:
         """The peer has nothing of a context that was listed, or found different, at `position`."""
-        pending = self._pending.setdefault(context, Pending(position, position))
+        pending = self.unsettled.setdefault(context, Pending(position, position))
         self._comparing -= pending.comparing
         pending.comparing = False
         pending.newest = max(pending.newest, position)
@@ -103,7 +104,7 @@ class Outgoing:
 
     def differs(self, context: ContextName, position: Position) -> None:
         """The peer has other records of it: nothing is sent before `lacking` says what."""
-        pending = self._pending.setdefault(context, Pending(position, position))
+        pending = self.unsettled.setdefault(context, Pending(position, position))
         pending.held = False
         pending.comparing = True
         self._comparing += 1
@@ -121,7 +122,7 @@ class Outgoing:
         """The peer lacks these and all behind `after`, of which there is something up to `newest`.
         `waits`: of what comes behind that it is said later what it lacks, by calling this again
         once nothing is `ready`."""
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         if pending is None or not (pending.comparing or pending.limit is not None):
             return  # It was not here when the lists were made: all of it is new.
         self._comparing -= pending.comparing
@@ -141,7 +142,7 @@ class Outgoing:
     ) -> None:
         """The link resumes: the peer may lack what stands at these positions and what comes after
         `after`, up to `newest` and beyond."""
-        pending = self._pending.setdefault(context, Pending(after, newest))
+        pending = self.unsettled.setdefault(context, Pending(after, newest))
         pending.newest = max(pending.newest, newest)
         pending.after = after
         pending.lacks(positions)
@@ -149,18 +150,18 @@ class Outgoing:
 
     def moved(self) -> list[ContextName]:
         """Contexts of which something is to be sent, or may be."""
-        return list(self._pending)
+        return list(self.unsettled)
 
     def release(self) -> None:
         """What was held because its comparison had not begun is held no longer."""
-        for context in [name for name, pending in self._pending.items() if pending.held]:
-            self._pending[context].held = False
-            self._settle(context, self._pending[context])
+        for context in [name for name, pending in self.unsettled.items() if pending.held]:
+            self.unsettled[context].held = False
+            self._settle(context, self.unsettled[context])
 
     def narrow(self, interest: Interest) -> None:
         """Forget what is not covered any more."""
-        for context in [name for name in self._pending if not interest.covers(name)]:
-            self._comparing -= self._pending.pop(context).comparing
+        for context in [name for name in self.unsettled if not interest.covers(name)]:
+            self._comparing -= self.unsettled.pop(context).comparing
             self._ready.pop(context, None)
 
     # ---- what is new --------------------------------------------------------------------------
@@ -175,12 +176,12 @@ class Outgoing:
     ) -> None:
         """A record of the interest is in the journal; `head` is at or behind it already.
         `is_held`: its context is not compared yet."""
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         if pending is None:
             if from_peer:
                 return
             pending = Pending(Position(position - 1), position, held=is_held)
-            self._pending[context] = pending
+            self.unsettled[context] = pending
         elif position > pending.after:
             if not from_peer:
                 pending.newest = position
@@ -201,7 +202,7 @@ class Outgoing:
 
     def spare(self, context: ContextName, position: Position) -> None:
         """It is announced instead of being sent."""
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         if pending is None or position <= pending.after:
             return
         if len(pending.spared) >= KNOWN_POSITIONS_MAX:
@@ -211,7 +212,7 @@ class Outgoing:
 
     def unspare(self, context: ContextName, position: Position) -> None:
         """It is to be sent after all, and something before it is, too."""
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         assert pending is not None, "something of it is to be sent"
         pending.unspare(position)
         if position > pending.after:
@@ -222,17 +223,12 @@ class Outgoing:
 
     def sent_upto(self, context: ContextName) -> Position | None:
         """Up to where all of a context was sent, but for what waits to be announced; None: all."""
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         if pending is None:
             return None
         return Position(0) if pending.comparing or pending.held else pending.floor
 
     # ---- reading ------------------------------------------------------------------------------
-
-    @property
-    def is_settled(self) -> bool:
-        """All that we were told of was sent, or is at the peer."""
-        return not self._pending
 
     @property
     def ready(self) -> int:
@@ -249,7 +245,7 @@ class Outgoing:
         parts: list[Part] = []
         again_records = again_bytes = 0
         for context in self._ready:
-            pending = self._pending[context]
+            pending = self.unsettled[context]
             # What is withheld is read again, beside one more frame of what may cover it.
             again_records += len(pending.withheld)
             again_bytes += pending.withheld_bytes
@@ -266,13 +262,13 @@ class Outgoing:
         it is. False if it has to be composed."""
         reached = list(zip(question.parts, whole.lasts, strict=False))
         for part, _ in reached:
-            pending = self._pending.get(part.context)
+            pending = self.unsettled.get(part.context)
             if pending is None or not pending.goes_on_from(part.after):
                 return False
         if not whole.hashes.isdisjoint(known):
             return False
         for part, last in reached:
-            pending = self._pending[part.context]
+            pending = self.unsettled[part.context]
             pending.after = last
             self._ready.pop(part.context, None)
             self._settle(part.context, pending)
@@ -301,7 +297,7 @@ class Outgoing:
         known: Container[RecordHash],
     ) -> list[Stored]:
         context = part.context
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         if pending is None:
             return []  # It is not the link's any more.
         again, new = stored[: len(part.again)], stored[len(part.again) :]
@@ -330,6 +326,15 @@ class Outgoing:
 
     # ---- sent and acknowledged ----------------------------------------------------------------
 
+    def push(self, serial: int, sent: Sent, window: Window) -> bool:
+        """As `sent`, if there is room for it: whether that was so."""
+        if len(self.unacked) >= window.frames or self._unacked_bytes >= window.bytes:
+            return False
+        self.unacked[serial] = sent
+        self._unacked_bytes += sent.size
+        self.records_sent += sent.records
+        return True
+
     def sent(self, serial: int, sent: Sent) -> None:
         self.unacked[serial] = sent
         self._unacked_bytes += sent.size
@@ -346,7 +351,7 @@ class Outgoing:
     def stated(self) -> Position | None:
         """Up to where everything was sent or announced, or None while that can't be said
         cheaply."""
-        if self._comparing or len(self._pending) > _FLOOR_CONTEXTS_MAX:
+        if self._comparing or len(self.unsettled) > _FLOOR_CONTEXTS_MAX:
             return None
         return self._floor()
 
@@ -358,7 +363,7 @@ class Outgoing:
 
     def saved_of(self, context: ContextName) -> Position | None:
         """As `durable_upto`, for what one context has; None before that is compared."""
-        pending = self._pending.get(context)
+        pending = self.unsettled.get(context)
         if pending is not None and (pending.comparing or pending.held):
             return None
         floor = None if pending is None else pending.floor
@@ -370,7 +375,7 @@ class Outgoing:
     def lagging(self) -> dict[ContextName, Position]:
         """The contexts of which not everything up to `head` is durable at the peer, and up to where
         it is; 0 of those that are not compared yet."""
-        contexts = dict.fromkeys((*self._pending, *self.gathered))
+        contexts = dict.fromkeys((*self.unsettled, *self.gathered))
         for sent in self.unacked.values():
             contexts.update(dict.fromkeys(sent.firsts))
         found = {context: self.saved_of(context) or Position(0) for context in contexts}
@@ -383,7 +388,7 @@ class Outgoing:
 
     def _floor(self) -> Position:
         least = self.head
-        for pending in self._pending.values():
+        for pending in self.unsettled.values():
             floor = pending.floor
             if floor is not None and floor < least:
                 least = floor
@@ -400,4 +405,4 @@ class Outgoing:
         waits = pending.comparing or pending.held or pending.limit is not None
         # Read ahead of what we were told: kept, so that being told sends nothing twice.
         if not (waits or pending.withheld or pending.after > self.head):
-            del self._pending[context]
+            del self.unsettled[context]

@@ -64,7 +64,7 @@ class Sending:
     @property
     def is_settled(self) -> bool:
         """Nothing is left to be sent or looked at."""
-        return self.outgoing.is_settled and not self._wanted
+        return not (self.outgoing.unsettled or self._wanted)
 
     @property
     def is_full(self) -> bool:
@@ -176,15 +176,15 @@ class Sending:
     def push(self, body: Body) -> bytes | None:
         """What stands before the shared bytes of `body`, which is sent with it now; None if there
         is no room for it."""
-        if not self.outgoing.has_room(self.window):
+        outgoing, serial = self.outgoing, self._serial + 1
+        if not outgoing.push(serial, body.sent, self.window):
             return None
-        self._serial += 1
-        self.outgoing.sent(self._serial, body.sent)
+        self._serial = serial
         said = body.said
-        if self.outgoing.gathered:
+        if outgoing.gathered:
             # What was spared before is neither sent nor announced yet.
-            said = said_of(min(body.upto, Position(min(self.outgoing.gathered.values()) - 1)))
-        return head_of(self._serial) + said
+            said = said_of(min(body.upto, Position(min(outgoing.gathered.values()) - 1)))
+        return head_of(serial) + said
 
     def announce(self) -> None:
         """Tell the peer of what others send it, as far as there is room: announcements take a

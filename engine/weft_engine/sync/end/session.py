@@ -53,7 +53,6 @@ from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.head import Head
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
-from weft_engine.sync.end.live import Body
 from weft_engine.sync.end.outbox import Pieces
 from weft_engine.sync.end.progress import Progress
 from weft_engine.sync.end.pulse import Beat, Pulse
@@ -145,13 +144,13 @@ class Session:
             doubts=doubts,
         )
         self.cursors = LinkCursors(self.hello, self.incoming, outgoing, keeps_cursors=keeps_cursors)
+        self._pulse = Pulse()
         self.following = Following(
-            self._subject, self.sending, self.incoming, self.cursors, self.tickets
+            self._subject, self.sending, self.incoming, self.cursors, self.tickets, self._pulse
         )
         if zooming is not None:
             self.following.on_came = zooming.came
         self.progress = Progress(self._subject, outgoing, self.incoming, self.cursors)
-        self._pulse = Pulse()
         self.between = BetweenRegions(
             self._subject,
             self.sending,
@@ -273,13 +272,6 @@ class Session:
                 frames.append((encode(shown),))
         self._pulse.has_sent = self._pulse.has_sent or bool(frames)
         return frames
-
-    def push(self, body: Body) -> bytes | None:
-        """As `Following.push`."""
-        head = self.following.push(body)
-        if head is not None:
-            self._pulse.has_sent = True
-        return head
 
     # ---- questions ----------------------------------------------------------------------------
 
