@@ -21,7 +21,12 @@ def begin(
     """Run `work` as a task that its owner keeps, and cancels in the end. If it fails, `failed` is
     called with the error in that moment; without one, the event loop's exception handler, which
     logs it with where it happened."""
-    task = asyncio.get_running_loop().create_task(work, name=name)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        work.close()  # Or Python would complain of it, and not of what is wrong.
+        raise
+    task = loop.create_task(work, name=name)
     task.add_done_callback(partial(_ended, failed))
     return task
 

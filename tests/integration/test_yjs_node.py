@@ -16,6 +16,7 @@ import weft
 from tests.running_relay import RunningRelay, running_relay
 from tests.yjs_client import yjs_client
 from tests.yjs_clients.browser import FAMILIES, Family, browser
+from tests.yjs_clients.cutting_line import cutting_line
 from tests.yjs_clients.slow_line import slow_line
 from weft_server.door.token_keys import make_key_file, read_keys
 from weft_server.door.tokens import mint
@@ -179,6 +180,52 @@ async def test_a_restart_of_the_relay_loses_nothing(tmp_path: Path, family: Fami
                 await a.until(note="n", text="before. offline. after.", synced=True)
             finally:
                 again.end()
+
+
+MUCH = 300_000
+CUTS = (1, 3, 60_000, 250_000)
+"""Bytes behind the handshake: in the header of the first frame, in its message, and in a message
+of MUCH, in its first fragment and in a later one."""
+
+
+@families
+async def test_what_a_connection_was_cut_in_arrives_over_the_next(
+    relay: RunningRelay, family: Family
+) -> None:
+    """Within a message, each way: of a first state, of what was written offline, of an edit."""
+    room = f"cut/{family}"
+    async with browser(family) as node, cutting_line(relay.url) as line:
+        near = await node.open(relay.url, room)
+        await near.insert("n", -1, "0123456789", times=MUCH // 10)
+        await near.synced()
+        line.cuts.extend(("down", after_bytes) for after_bytes in CUTS)
+        far = await node.open(line.url, room, backoff=50)
+        await far.until(synced=True, note="n", letters=MUCH)
+        assert line.made == len(CUTS)
+
+        await far.do("disconnect")
+        await far.until(connected=False)
+        await far.insert("m", -1, "9876543210", times=MUCH // 10)
+        line.cuts.extend(("up", after_bytes) for after_bytes in CUTS)
+        await far.do("connect")
+        await near.until(note="m", letters=MUCH)
+        assert line.made == 2 * len(CUTS)
+
+        await far.synced()
+        line.cut_soon("down", CUTS[-1])
+        await near.insert("n", -1, "abcdefghij", times=MUCH // 10)
+        await far.until(note="n", letters=2 * MUCH)
+        line.cut_soon("up", CUTS[-1])
+        await far.insert("m", -1, "jihgfedcba", times=MUCH // 10)
+        await near.until(note="m", letters=2 * MUCH)
+        assert line.made == 2 * len(CUTS) + 2
+
+        found = await far.until(connected=True, synced=True, pending=False)
+        assert found["closed"] not in range(4400, 4500), "it was never told to stay away"
+        async with yjs_client(relay.url, room) as plain:
+            await plain.synced()
+            assert plain.text("n") == "0123456789" * (MUCH // 10) + "abcdefghij" * (MUCH // 10)
+            assert plain.text("m") == "9876543210" * (MUCH // 10) + "jihgfedcba" * (MUCH // 10)
 
 
 @pytest.fixture(scope="module")

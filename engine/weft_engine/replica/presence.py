@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from weft_engine.background import begin
 from weft_engine.errors import CallerError, LimitExceeded, StoreClosed
 from weft_engine.limits import PRESENCE_BYTES_MAX, PRESENCE_LASTS_MS
 from weft_engine.names import ClientId, ContextName
@@ -99,7 +100,7 @@ class Showings:
         if self._listening is None:
             self._listening = self.board.listen(self._told)
         if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew(), name="weft-presence")
+            self._renewing = begin(self._renew(), name="weft-presence")
 
     def take_back(self, name: ContextName) -> None:
         own = self._own.pop(name, None)

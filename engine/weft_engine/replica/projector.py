@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from weft_engine.background import begin
 from weft_engine.errors import MachineError
 from weft_engine.events.event import Message
 from weft_engine.limits import CHECK_FOLD_BYTES, CHECK_FOLD_RECORDS
@@ -167,7 +168,7 @@ class Projector:
     def _lags(self, context: ContextName) -> None:
         self._lagging.add(context)
         if self._background is None and not self._closed:
-            self._background = asyncio.get_running_loop().create_task(self._follow())
+            self._background = begin(self._follow(), name="weft-projector")
 
     async def _step(self, context: ContextName) -> bool:
         branches = self._branches_in_use(context)

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from weft_engine.background import begin
 from weft_engine.errors import MachineError, NotFound
 from weft_engine.records.frontier import pack, unpack
 from weft_engine.storage.journal import SqliteJournal
@@ -71,7 +72,7 @@ class ReceiptBook:
 
     def _start(self) -> None:
         if self._pending and self._writing is None and not self._closed:
-            self._writing = asyncio.get_running_loop().create_task(self._write_soon())
+            self._writing = begin(self._write_soon(), name="weft-receipts")
 
     async def _write_soon(self) -> None:
         while self._pending:

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from weft_engine.background import begin
 from weft_engine.errors import MachineError
 from weft_engine.events.codec import decode_event
 from weft_engine.events.event import Message
@@ -107,9 +108,7 @@ class Searching:
             self._is_busy = True
             self._lagging.add(context)
             if self._background is None:
-                self._background = asyncio.get_running_loop().create_task(
-                    self._follow(), name="weft-search"
-                )
+                self._background = begin(self._follow(), name="weft-search")
 
     async def close(self) -> None:
         """Stop; what is not indexed is left to the next search."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
+from weft_engine.background import begin
 from weft_engine.errors import (
     CallerError,
     InvalidMessage,
@@ -101,7 +102,7 @@ class Stream:
         await self._allowed()
         await self._writer.open()
         self._opened(self)
-        self._pump = asyncio.get_running_loop().create_task(self._run(), name="weft-stream")
+        self._pump = begin(self._run(), name="weft-stream")
         return self
 
     async def __aexit__(

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from weft_engine.background import begin
 from weft_engine.errors import MachineError, NotFound, StoreClosed
 from weft_engine.events.event import Interrupted, Message, Role
 from weft_engine.events.part import Part
@@ -83,9 +84,7 @@ class Streams:
         self._left = replica.journal.streams_left
         self._ending: asyncio.Task[None] | None = None
         if self._left:
-            self._ending = asyncio.get_running_loop().create_task(
-                self._end_left(), name="weft-streams"
-            )
+            self._ending = begin(self._end_left(), name="weft-streams")
 
     def make(self, plan: Plan, *, allowed: Callable[[], Awaitable[None]]) -> Stream:
         """A stream that is not open yet. `allowed` raises if it can't be opened."""
