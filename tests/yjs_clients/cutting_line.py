@@ -45,6 +45,10 @@ class CuttingLine:
         for one in self._open:
             one.left[way] = after_bytes
 
+    def cut_all(self) -> None:
+        for one in tuple(self._open):
+            one.cut()
+
     async def carry(
         self,
         connection: _Connection,
@@ -116,7 +120,6 @@ async def cutting_line(url: str) -> AsyncIterator[CuttingLine]:
         yield line
     finally:
         server.close()
-        for task in tuple(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        line.cut_all()
+        await asyncio.gather(*tasks)
         await server.wait_closed()
