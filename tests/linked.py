@@ -47,6 +47,8 @@ from weft_engine.yjs.encoder import encode_event_append
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 NOW_MS = 1_700_000_000_000
+SETTLE_TURNS_MAX = 20_000
+"""Far more than anything takes to come to rest."""
 
 
 class Store:
@@ -352,9 +354,11 @@ def check_closed(message: Records) -> None:
 
 async def settle(*pairs: tuple[End, End]) -> None:
     """Move everything until nothing moves any more."""
-    moved = True
+    moved, turns = True, 0
     while moved:
         moved = False
+        turns += 1
+        assert turns < SETTLE_TURNS_MAX, "they never come to rest"
         for pair in pairs:
             for end, other in (pair, pair[::-1]):
                 end.store.hub.flush()

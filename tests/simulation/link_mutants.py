@@ -11,6 +11,7 @@ from tests.simulation.breaking import patch
 from weft_engine.limits import CURSOR_TAIL_RECORDS_MAX
 from weft_engine.names import Position
 from weft_engine.storage import cursors
+from weft_engine.sync.driving import inspection
 from weft_engine.sync.end import asking, confirming
 from weft_engine.sync.end.acks import Acks
 from weft_engine.sync.end.incoming import Incoming
@@ -21,14 +22,12 @@ from weft_engine.sync.end.regions import repeating, together
 from weft_engine.sync.end.regions.between_regions import BetweenRegions
 from weft_engine.sync.end.regions.claims import Claims
 from weft_engine.sync.end.regions.repeating import Doubts, Repeating
+from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.tickets import Tickets
 from weft_engine.sync.framing.messages import Ack, Frontiers, Zoom, Zooms
+from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.reach import Reach
 from weft_engine.sync.tree import root_digest
-from weft_server import relay
-from weft_server.door.offers import Offers
-from weft_server.mesh import mesh, region_links
-from weft_server.yjs.room import Room
 
 # ---- comparing again ------------------------------------------------------------------------
 
@@ -163,17 +162,6 @@ def acknowledge_what_waits() -> None:
     patch(Incoming, "admitted", closed)
 
 
-def say_part_is_stored() -> None:
-    """A Yjs client's update comes back although a part of it waits for something."""
-    take_one = Room._take_one
-
-    async def taken(self: Room, offer: Any) -> Any:
-        made = await take_one(self, offer)
-        return () if made is None else made
-
-    patch(Room, "_take_one", taken)
-
-
 def confirm_early() -> None:
     """An erasure is confirmed to who does not hold its eraser."""
     take = confirming.Confirming.take
@@ -238,21 +226,29 @@ def keep_what_was_lost() -> None:
     patch(Reach, "lost", lambda self, region: None)
 
 
-def forget_regions() -> None:
-    """A relay that begins anew knows of no region."""
-    patch(mesh, "load_regions", lambda connection, *, store: [])
+# ---- what a link is about -------------------------------------------------------------------
 
 
-def share_an_id() -> None:
-    """Two regions of one store id stay as they are."""
-    patch(relay, "takes_another_id", lambda ours, theirs: False)
+def answer_any_want() -> None:
+    """What is asked for is sent, whatever the link is about."""
+    read = Sending.wanted_read
+
+    def sent(self: Sending, answer: Any, question: Any, interest: Interest) -> None:
+        read(self, answer, question, EVERYTHING)
+
+    patch(Sending, "wanted_read", sent)
 
 
-def link_with_any_region() -> None:
-    """Whoever says to be a region is one."""
-    patch(region_links, "why_wrong", lambda ours, theirs, **_: None)
+def take_any_context() -> None:
+    """What comes is taken, whatever the link is about."""
+    inspected = inspection._inspected
+
+    def taken(envelope: bytes, payload: bytes, erasures: Any, interest: Interest) -> Any:
+        return inspected(envelope, payload, erasures, EVERYTHING)
+
+    patch(inspection, "_inspected", taken)
 
 
-def take_from_readers() -> None:
-    """Who may only read may write."""
-    patch(Offers, "permit", lambda self, offered: None)
+def ask_for_everything() -> None:
+    """A link is about what one end asks for, and not only what the other end permits."""
+    patch(Interest, "intersection", lambda self, other: self.union(other))

@@ -32,6 +32,8 @@ from tests.simulation.kinds import Kind as SimKind
 from tests.simulation.link_mutants import (
     acknowledge_what_waits,
     answer_answers,
+    answer_any_want,
+    ask_for_everything,
     compare_any_interest_again,
     compare_nothing_again,
     compare_what_was_read_meanwhile,
@@ -39,7 +41,6 @@ from tests.simulation.link_mutants import (
     confirm_early,
     count_before_the_lists,
     end_at_the_first_difference,
-    forget_regions,
     forget_what_came_from_elsewhere,
     gather_over_gaps,
     hear_the_first_frontier,
@@ -47,13 +48,10 @@ from tests.simulation.link_mutants import (
     keep_cursors_of_another,
     keep_what_was_lost,
     let_nobody_wait_in_vain,
-    link_with_any_region,
     lose_the_last_frontier,
     never_doubt,
-    say_part_is_stored,
     send_before_the_ticket,
-    share_an_id,
-    take_from_readers,
+    take_any_context,
     zooms_overtake,
 )
 from tests.simulation.mesh_mutants import (
@@ -69,6 +67,20 @@ from tests.simulation.mesh_mutants import (
     never_pull,
     skip_a_stretch,
     trust_any_ticket,
+)
+from tests.simulation.relay_mutants import (
+    forget_regions,
+    let_anybody_edit,
+    let_anybody_erase,
+    let_readers_edit,
+    link_with_any_region,
+    never_send_away,
+    say_part_is_stored,
+    share_an_id,
+    show_what_was_not_stored,
+    take_from_readers,
+    trust_any_region,
+    write_for_stores,
 )
 from weft_engine.document import door
 from weft_engine.document.document import Document
@@ -898,7 +910,7 @@ MUTANTS: Final = (
         "a ticket is kept before records are sent",
         "records go first",
         send_before_the_ticket,
-        "tests/unit/test_tickets.py::test_a_ticket_is_kept_before_the_first_record_is_sent",
+        "tests/unit/test_tickets.py::test_nothing_is_sent_while_the_fresh_ticket_has_not_come",
     ),
     Mutant(
         "what is told before the lists counts for nothing",
@@ -944,6 +956,61 @@ MUTANTS: Final = (
         take_from_readers,
         "tests/integration/test_relay.py"
         "::test_without_the_right_to_append_a_link_reads_and_no_more",
+    ),
+    Mutant(
+        "what is asked for is sent if the link is about it",
+        "whatever is asked for",
+        answer_any_want,
+        "tests/unit/test_session.py::test_what_is_asked_for_is_sent_if_the_link_is_about_it",
+    ),
+    Mutant(
+        "what comes is taken if the link is about it",
+        "whatever comes",
+        take_any_context,
+        "tests/unit/test_session.py::test_records_outside_the_interest_end_the_link",
+    ),
+    Mutant(
+        "a link is about what both ends name",
+        "what one of them names",
+        ask_for_everything,
+        "tests/unit/test_subscribing.py::test_what_is_not_permitted_is_not_carried",
+    ),
+    Mutant("a room shows what is stored", "what could not be, too", show_what_was_not_stored),
+    Mutant(
+        "a store's Yjs client id is its own",
+        "Yjs clients use it",
+        write_for_stores,
+        "tests/integration/test_yjs_hostile.py::test_nobody_gives_out_the_clocks_of_a_store",
+    ),
+    Mutant(
+        "a Yjs client does what its token says",
+        "readers edit",
+        let_readers_edit,
+        "tests/integration/test_yjs.py::test_who_may_only_read_may_say_nothing_new",
+    ),
+    Mutant(
+        "foreign records need a trusted certificate",
+        "any region's will do",
+        trust_any_region,
+        "tests/integration/test_trust.py",
+    ),
+    Mutant(
+        "erasing needs its right",
+        "anybody may",
+        let_anybody_erase,
+        "tests/integration/test_erasure_rights.py",
+    ),
+    Mutant(
+        "editing needs its right",
+        "who may append may edit",
+        let_anybody_edit,
+        "tests/integration/test_note_rights.py::test_a_note_does_not",
+    ),
+    Mutant(
+        "who has lost its token is sent away",
+        "who has entered stays",
+        never_send_away,
+        "tests/integration/test_doors.py::test_a_revoked_token_ends_its_links_and_no_others",
     ),
 )
 
