@@ -916,7 +916,7 @@ MUTANTS: Final = (
         "what is told before the lists counts for nothing",
         "it counts",
         count_before_the_lists,
-        "tests/unit/test_reach.py::test_a_round_begins_anew",
+        "tests/unit/test_reach.py::test_what_is_told_before_the_lists_of_a_round_counts_for_nothing",
     ),
     Mutant(
         "who is asked and brings nothing makes way",
@@ -1038,8 +1038,7 @@ def _inside(name: str, seeds: range) -> int:
     mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
     break_one(name)
     if mutant.test is not None:
-        with _broken_children(mutant.name):
-            return _tested(mutant.test)
+        return _tested(mutant)
     for seed in seeds:
         broken = run(seed, kind=mutant.kind).broken
         if broken is not None and _holds(seed, mutant.kind):
@@ -1068,15 +1067,21 @@ def break_one(name: str) -> None:
         mutant.break_it()
 
 
-def _tested(test: str) -> int:
+def _tested(mutant: Mutant) -> int:
     """Whether a test that passes without the mutant fails."""
     failed = _Failed()
     imported = "ignore::pytest.PytestAssertRewriteWarning"
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-W", imported, test]
-    status = pytest.main(options, plugins=[failed])
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-W", imported]
+    assert mutant.test is not None
+    with _broken_children(mutant.name):
+        status = pytest.main([*options, mutant.test], plugins=[failed])
     if status is not pytest.ExitCode.TESTS_FAILED:
         return int(status)
     print()
+    unbroken = [sys.executable, "-m", "pytest", *options, failed.name]
+    if subprocess.run(unbroken, stdout=subprocess.DEVNULL, check=False).returncode:
+        print(f"{failed.name} fails without the mutant, too")
+        return 1
     return _say("test", failed.name, failed.why)
 
 

@@ -332,6 +332,31 @@ def test_a_round_begins_anew() -> None:
     asyncio.run(run())
 
 
+def test_what_is_told_before_the_lists_of_a_round_counts_for_nothing() -> None:
+    """It is about what the link was about before."""
+
+    async def run() -> None:
+        async with stores(3) as (client, eu, us):
+            one, two = Interest.of(prefixes=["one/"]), Interest.of(prefixes=["one/", "two/"])
+            pairs = [joined((eu, "eu"), (us, "us")), joined((client, None), (eu, "eu"), about=one)]
+            await client.write("two/a", "x")
+            await client.write("one/a", "y")
+            await settled(pairs, 1_000)
+            end, other = pairs[1]
+            end.session.ask(two)
+            while end.session.interest != two:
+                assert await end.ask_one()
+            other.session.sending.outbox.put(Reach((("us", Position(2)),)))
+            other.flush(end)
+            while end.read_one():
+                pass
+            assert client.reach.holders(two) == {"eu": 0, "us": 0}
+            await settled(pairs, 10_000)
+            assert client.reach.holders(two) == {"eu": 2, "us": 2}
+
+    asyncio.run(run())
+
+
 def test_an_end_without_a_region_tells_nothing() -> None:
     async def run() -> None:
         async with stores(2) as (client, eu):
