@@ -147,7 +147,7 @@ SEEDS_MAX: Final = 400
 _FOUND: Final = 3
 """Exit status of a process in which a history failed."""
 _MISFIT: Final = 4
-_OF_A_MISFIT: Final = re.compile(r"<locals>.*(takes|missing|got an unexpected)")
+_OF_A_MISFIT: Final = re.compile(r"<locals>\.[\w<>]+\(\) (takes|missing|got) ")
 """What a function that stands in for another one says if it is called as that never was."""
 
 
