@@ -15,7 +15,7 @@ import pytest
 from tests.erasing import until
 from tests.stores import Clock, all_records, folder, open_replica
 from tests.worlds import CONTEXT, Author
-from weft_engine.errors import StoreError
+from weft_engine.errors import StoreClosed, StoreError
 from weft_engine.events.codec import encode_event
 from weft_engine.events.event import Event, Message, Role
 from weft_engine.events.part import Text
@@ -94,6 +94,23 @@ async def test_what_no_other_replica_would_take_is_an_error_and_is_not_written(p
         for one in records:
             read_record(one.record.envelope_bytes, one.record.payload)
     assert_sound(place / "s.db")
+
+
+async def test_what_is_turned_down_at_the_end_is_no_link_of_a_chain(place: Path) -> None:
+    """The next session goes on where this one has ended."""
+    path = place / "s.db"
+    async with open_at_home(path) as replica:
+        await replica.context(CHAT).append("one")
+        (stored,) = await all_records(replica)
+        await replica.scribe.close()
+        with pytest.raises(StoreClosed):
+            await replica.scribe.append_update(CHAT, stored.record.payload, 1)
+    async with open_at_home(path) as replica:
+        await replica.context(CHAT).append("two")
+        one, two = [stored.record for stored in await all_records(replica)]
+        assert two.envelope.origin == one.envelope.origin
+        assert (two.envelope.seq, two.envelope.prev) == (2, one.hash)
+    assert_sound(path)
 
 
 async def test_those_who_wait_behind_callers_that_left_are_served(place: Path) -> None:
