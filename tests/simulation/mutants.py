@@ -744,7 +744,12 @@ MUTANTS: Final = (
         take_what_another_says_of_a_stream,
         "tests/unit/test_stream_pieces.py",
     ),
-    Mutant("who tells of a stream is erased with it", "that stays", lose_who_tells_of_a_stream),
+    Mutant(
+        "who tells of a stream is erased with it",
+        "that stays",
+        lose_who_tells_of_a_stream,
+        "tests/integration/test_streams.py::test_who_tells_of_an_erased_stream_later_is_not_heard",
+    ),
     Mutant("what is flushed is on disk", "it is not yet", flush_later),
     Mutant("a broken stream is ended at the next open", "it stays open", leave_streams_open),
     Mutant("a branch shares what its `from` holds", "it shares everything", borrow_everything),
