@@ -285,6 +285,8 @@ REPEAT_PEERS_MAX: Final = 64
 """Stores of which a store remembers that."""
 STILL_MS: Final = 2_000
 """Nothing has moved for so long where roots are compared."""
+REST_MS: Final = 10_000
+"""What has not changed for so long is compared on links on which something moves."""
 LIVE_REGIONS_MAX: Final = 64
 """Regions with which one is linked, and of which one knows how far they are."""
 VOUCHED_REGIONS_MAX: Final = 256

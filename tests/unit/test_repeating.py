@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.linked import End, Store, cut, link, settle, stores
 from weft_engine.limits import (
     REPEAT_AGAIN_MS,
@@ -11,14 +13,16 @@ from weft_engine.limits import (
     REPEAT_MS,
     REPEAT_PEERS_MAX,
     STILL_MS,
+    TREE_DIGEST_BYTES,
 )
 from weft_engine.names import ContextName, Position
 from weft_engine.sync import tree
 from weft_engine.sync.end.regions.repeating import Doubts, Repeating
-from weft_engine.sync.end.regions.tree_questions import TreeRead
+from weft_engine.sync.end.regions.tree_questions import ReadTree, TreeRead
 from weft_engine.sync.framing.frames import encode
-from weft_engine.sync.framing.messages import ByeCode, Tree
+from weft_engine.sync.framing.messages import Branches, ByeCode, Tree
 from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.tree import ROOT
 
 STEP_MS = 1_000
 LONGEST_MS = REPEAT_MS * 3 // 2 + STEP_MS
@@ -129,7 +133,8 @@ def test_nothing_is_compared_while_something_moves() -> None:
             held, pair[1].inbox = list(pair[1].inbox), pair[1].inbox.__class__()
             for now_ms in range(2 * LONGEST_MS, 4 * LONGEST_MS, STEP_MS):
                 pair[0].session.tick(now_ms)
-                assert not await pair[0].ask_one()
+                while await pair[0].ask_one():
+                    pass  # It looks at its tree, to compare what rests.
             pair[1].inbox.extend(held)
             await settle(pair)
             assert len(trees(pair)) == 2
@@ -246,5 +251,104 @@ def test_a_context_name_is_all_that_differs() -> None:
                 await lose(pair[index % 2], ContextName(f"acme/{index}"))
             await pass_time(pair, 2 * LONGEST_MS)
             assert all(end.session.end is not None for end in pair)
+
+    asyncio.run(run())
+
+
+# ---- while something moves --------------------------------------------------------------------
+
+
+async def busy_time(pair: Pair, span_ms: int, *, since_ms: int = 0) -> int:
+    """As `pass_time`, and one of a few contexts moves in each second, until the link ends."""
+    for now_ms in range(since_ms, since_ms + span_ms, STEP_MS):
+        if any(end.session.end is not None for end in pair):
+            return now_ms
+        writer = pair[now_ms // STEP_MS % 2].store
+        await writer.write(f"busy/{now_ms // STEP_MS % 3}", "more")
+        await pass_time(pair, STEP_MS, since_ms=now_ms)
+    return since_ms + span_ms
+
+
+def rested(pair: Pair) -> list[Branches]:
+    return [message for end in pair for message in end.sent if isinstance(message, Branches)]
+
+
+def test_a_link_on_which_something_always_moves_compares_what_rests() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            for index in range(40):
+                await a.write(f"acme/{index}", "hello")
+            pair = await linked(a, b)
+            before = len(rested(pair))
+            await busy_time(pair, 2 * LONGEST_MS)
+            assert [end.session.end for end in pair] == [None, None]
+            assert len(trees(pair)) == 2, "nobody was still"
+            again = rested(pair)[before:]
+            assert 2 <= len(again) <= 6
+            # Of 64 ranges, in which 43 contexts are.
+            assert all(len(encode(message)) <= 64 * TREE_DIGEST_BYTES + 20 for message in again)
+            empty = bytes(TREE_DIGEST_BYTES)
+            for message in again:
+                [(_, levels, digests)] = message.opened
+                some = [digests[i : i + 5] for i in range(0, len(digests), TREE_DIGEST_BYTES)]
+                assert len(some) == 1 << levels == 64
+                assert 20 <= 64 - some.count(empty) < 40, "most contexts rest"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("context", ["acme/7", "acme/new"])
+@pytest.mark.parametrize("loser", [0, 1])
+def test_what_got_lost_where_something_moves_is_found(loser: int, context: str) -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            for index in range(40):
+                await a.write(f"acme/{index}", "hello")
+            pair = await linked(a, b)
+            now_ms = await busy_time(pair, 20 * STEP_MS)
+            await lose(pair[loser], context)
+            await busy_time(pair, 3 * LONGEST_MS, since_ms=now_ms)
+            ends = [end.session.end for end in pair]
+            assert all(one is not None and one.code == ByeCode.CLOSED for one in ends)
+            cut(pair)
+            await linked(a, b)
+            assert await a.fingerprints() == await b.fingerprints()
+
+    asyncio.run(run())
+
+
+def test_what_is_late_once_is_no_reason_to_link_anew() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            for index in range(40):
+                await a.write(f"acme/{index}", "hello")
+            pair = await linked(a, b)
+            before = len(rested(pair))
+            now_ms = await busy_time(pair, 20 * STEP_MS)
+            await lose(pair[0], "acme/7")
+            while len(rested(pair)) == before:
+                now_ms = await busy_time(pair, STEP_MS, since_ms=now_ms)
+            other = link(a, b, regions=("eu", "us"))
+            await settle(pair, other)
+            cut(other)
+            await busy_time(pair, 3 * LONGEST_MS, since_ms=now_ms)
+            assert [end.session.end for end in pair] == [None, None]
+
+    asyncio.run(run())
+
+
+def test_what_a_peer_says_of_its_ranges_takes_one_look_at_a_time() -> None:
+    async def run() -> None:
+        async with stores(2) as (a, b):
+            pair = await linked(a, b)
+            for levels in (1, 12, 3):
+                digests = b"\x01" * (TREE_DIGEST_BYTES << levels)
+                pair[1].session.receive(encode(Branches(((ROOT, levels, digests),), (), ())))
+            assert isinstance(pair[1].next_question(), ReadTree)
+            assert pair[1].session.end is None
+            pair[0].session.receive(encode(Branches(((2, 1, bytes(10)),), (), ())))
+            end = pair[0].session.end
+            assert end is not None
+            assert "out of turn" in end.reason
 
     asyncio.run(run())

@@ -19,6 +19,7 @@ Must never know: the store, links, whose tree it is compared with.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -29,6 +30,7 @@ from weft_engine.limits import (
     TREE_DEPTH_MAX,
     TREE_DIGEST_BYTES,
     TREE_LEAVES_MAX,
+    TREE_LEVELS_MAX,
     TREE_ROOT_BYTES,
     TREE_SALT_BYTES,
 )
@@ -167,6 +169,9 @@ class Tree:
 
     def __init__(self) -> None:
         self._root: _Node = EMPTY
+        self._changes = 0
+        self._changed: array[int] | None = None
+        """Which change came last below each node TREE_LEVELS_MAX bits deep, once that is asked."""
 
     @property
     def count(self) -> int:
@@ -177,6 +182,24 @@ class Tree:
         some = list(entries)
         if some:
             self._root = _merged(self._root, some, 0)
+            if self._changed is not None:
+                self._changes += 1
+                for one in some:
+                    self._changed[key_of(one) >> 8 * _KEY_BYTES - TREE_LEVELS_MAX] = self._changes
+
+    def mark(self) -> int:
+        """For `rests`: what changes from now on comes after this."""
+        if self._changed is None:
+            self._changed = array("Q", bytes(8 << TREE_LEVELS_MAX))
+        return self._changes
+
+    def rests(self, mark: int, levels: int) -> list[bool]:
+        """Of the nodes so deep, TREE_LEVELS_MAX at most, whether nothing has changed there since
+        the mark."""
+        assert self._changed is not None, "it was marked"
+        step = 1 << TREE_LEVELS_MAX - levels
+        changed = self._changed
+        return [max(changed[at : at + step]) <= mark for at in range(0, len(changed), step)]
 
     def value(self, path: Path = ROOT) -> bytes:
         """EMPTY if nothing is below it."""

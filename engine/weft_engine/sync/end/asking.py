@@ -99,9 +99,9 @@ class Asking:
             or self.incoming.next_held()
             or sending.next_wanted()
             or (comparison.to_settle() if not sending.outgoing.ready else None)
+            or self._repeated()
             or sending.next_read()
             or self._confirmations()
-            or self._repeated()
         )
 
     def _repeated(self) -> Question | None:

@@ -148,9 +148,9 @@ class Outgoing:
         pending.lacks(positions)
         self._settle(context, pending)
 
-    def moved(self) -> list[ContextName]:
-        """Contexts of which something is to be sent, or may be."""
-        return list(self.unsettled)
+    def moving(self) -> set[ContextName]:
+        """Contexts of which not everything is durable at the peer, as far as we were told."""
+        return {*self.unsettled, *self.gathered}.union(*(s.firsts for s in self.unacked.values()))
 
     def release(self) -> None:
         """What was held because its comparison had not begun is held no longer."""

@@ -332,7 +332,10 @@ class Session:
         self.between.tick(now_ms)
         if self._subject.repeating is not None:
             self._subject.repeating.tick(
-                now_ms, head=self.sending.outgoing.head, is_idle=self.progress.is_synced
+                now_ms,
+                head=self.sending.outgoing.head,
+                is_compared=self._subject.is_compared,
+                is_idle=self.progress.is_synced,
             )
         if self.reaching is not None:
             self.reaching.tick(now_ms)

@@ -18,6 +18,7 @@ from weft_engine.sync.end.questions import ListContexts, Listed
 from weft_engine.sync.end.regions.cost import Cost
 from weft_engine.sync.end.regions.reconciling import Reconciling
 from weft_engine.sync.end.regions.repeating import Doubts, Repeating
+from weft_engine.sync.end.regions.resting import Resting
 from weft_engine.sync.end.regions.tree_questions import NamesRead, ReadTree, TreeRead
 from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.end.resuming import Resuming
@@ -111,7 +112,7 @@ class Subject:
         self.interest = self.accepts = peer.interest.intersection(self._hello.interest)
         if self._salt is not None and self._zooming is not None and peer.region is not None:
             self.zooming = self._zooming
-            self.comparison = Reconciling(
+            comparison = self.comparison = Reconciling(
                 self.interest,
                 self._outgoing,
                 ours=self._hello,
@@ -120,7 +121,8 @@ class Subject:
                 say=self.say,
                 zooming=self._zooming,
             )
-            self.repeating = Repeating(self._doubts, self._salt)
+            resting = Resting(lambda: comparison.salted, self._outgoing.moving)
+            self.repeating = Repeating(self._doubts, self._salt, resting)
             self.repeating.greeted(peer.store, self.interest)
         else:
             self._zooming = None
@@ -171,9 +173,12 @@ class Subject:
         """PeerError if it has no place here."""
         if not isinstance(self.comparison, Reconciling):
             raise ProtocolViolation("a part of a tree came, and only regions compare trees")
+        repeating = self.repeating
+        assert repeating is not None, "there is one where trees are compared"
         if isinstance(message, Tree) and self.comparison.was_listed:
-            assert self.repeating is not None, "there is one where trees are compared"
-            self.repeating.receive(message, head=self._outgoing.head)
+            repeating.receive(message, head=self._outgoing.head)
+        elif isinstance(message, Branches) and self.comparison.was_listed:
+            repeating.rested(message)
         else:
             self.comparison.receive(message)
 

@@ -31,7 +31,7 @@ from weft_engine.sync.end.regions.zooming import Zooming
 from weft_engine.sync.faults import OutsideInterest, ProtocolViolation
 from weft_engine.sync.framing.messages import Branches, Compared, Frontier, Hello, Message, Tree
 from weft_engine.sync.interest import EVERYTHING, Interest
-from weft_engine.sync.tree import ROOT, key_of_name, root_digest
+from weft_engine.sync.tree import ROOT, Salted, key_of_name, root_digest
 
 T = TypeVar("T")
 Say = Callable[[Message], None]
@@ -59,6 +59,8 @@ class Reconciling:
         """Of our tree, when we told it."""
         self._ours: Tree | None = None
         self._theirs: Tree | None = None
+        self.salted: Salted | None = None
+        """What the wire has of nodes, once both have told their trees."""
         self._descent: Descent | None = None
         self._left: Unannounced | None = None
         """Once the trees are compared."""
@@ -138,6 +140,7 @@ class Reconciling:
         is_equal = root_digest(self._root, theirs.salt) == theirs.digest
         leads = (self._stores[0], ours.salt) < (self._stores[1], theirs.salt)
         salts = ours.salt + theirs.salt if leads else theirs.salt + ours.salt
+        self.salted = Salted(salts)
         self._descent = Descent(read.tree, salts, leads=leads, is_far=self.is_far)
         if is_equal:
             self._has_announced = self._peer_has_announced = True
@@ -176,7 +179,7 @@ class Reconciling:
         self._left = Unannounced(self._read.tree, descent.nodes, descent.keys, descent.rows)
         descent.forget()
         # What has moved since the tree was read is to be sent, and nothing was sent yet.
-        for context in self._outgoing.moved():
+        for context in self._outgoing.moving():
             self.hasten(context)
         self._found()
 

@@ -3,7 +3,8 @@
 What was sent and acknowledged is the same at both ends, as far as either can know. Whether it is
 so shows when both have had nothing to do for a while: then one tells the root of its tree, the
 other its own. If they are equal, that is all. If they differ twice in a row, something was lost in
-silence: the link is ended, and the next one begins with the comparison that finds it.
+silence: the link is ended, and the next one begins with the comparison that finds it. When it is
+time and something moves, what rests is compared instead (`end.regions.resting`).
 
 Roots say nothing while something is on its way. So an end tells or compares one only when it has
 been *still*: all that its journal holds is durable at the peer, all that the peer announced is
@@ -26,8 +27,9 @@ from weft_engine.limits import (
     STILL_MS,
 )
 from weft_engine.names import Position
+from weft_engine.sync.end.regions.resting import Resting
 from weft_engine.sync.end.regions.tree_questions import ReadTree, TreeRead
-from weft_engine.sync.framing.messages import Tree
+from weft_engine.sync.framing.messages import Branches, Tree
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.tree import root_digest
 
@@ -58,8 +60,9 @@ class Doubts:
 class Repeating:
     """One end's share. `salt`: 8 random bytes."""
 
-    def __init__(self, doubts: Doubts, salt: bytes) -> None:
+    def __init__(self, doubts: Doubts, salt: bytes, resting: Resting) -> None:
         self._doubts = doubts
+        self._resting = resting
         self._salt = salt
         self._peer = b""
         self._interest: Interest | None = None
@@ -91,9 +94,9 @@ class Repeating:
     @property
     def is_different(self) -> bool:
         """Both ends hold different things and do not know which."""
-        return self._differed >= _DIFFERENT_TWICE
+        return self._differed >= _DIFFERENT_TWICE or self._resting.is_different
 
-    def tick(self, now_ms: int, *, head: Position, is_idle: bool) -> None:
+    def tick(self, now_ms: int, *, head: Position, is_compared: bool, is_idle: bool) -> None:
         """By any clock that never steps back. `head`: where our journal ends. `is_idle`: compared,
         nothing is left to be sent, acknowledged or waited for."""
         self._now_ms = now_ms
@@ -102,14 +105,17 @@ class Repeating:
         self._head = head
         since_ms = self._still_since_ms
         self._is_still = since_ms is not None and now_ms - since_ms >= STILL_MS
-        if self._interest is None or not is_idle:
+        if self._interest is None or not is_compared:
             return
         if self._due_ms is None:
             self._due_ms = now_ms + self._pause_ms()
-        if now_ms >= self._due_ms and self._is_still:
-            self._due_ms = now_ms + self._pause_ms()
+        is_due = now_ms >= self._due_ms
+        if is_due and self._is_still:
             self._theirs = self._told = None
             self._is_wanted = True
+        elif self._is_still or not self._resting.tick(now_ms, is_due=is_due):
+            return
+        self._due_ms = now_ms + self._pause_ms()
 
     def receive(self, message: Tree, *, head: Position) -> None:
         """The peer has been still, and tells its root. Passed over if we have not."""
@@ -123,9 +129,15 @@ class Repeating:
             self._theirs = message
             self._is_wanted = True
 
+    def rested(self, message: Branches) -> None:
+        """The peer tells what rests there. ProtocolViolation if it does not."""
+        self._resting.receive(message)
+
     def next_question(self, *, head: Position) -> ReadTree | None:
-        if not self._is_wanted or self._interest is None:
+        if self._interest is None:
             return None
+        if not self._is_wanted:
+            return self._resting.next_question()
         self._is_wanted = False
         self._asked = head
         return ReadTree(self._interest)
@@ -133,10 +145,18 @@ class Repeating:
     @property
     def is_asking(self) -> bool:
         """The tree that is being read is for this."""
-        return self._asked is not None
+        return self._asked is not None or self._resting.is_asking
 
-    def supply(self, answer: TreeRead, *, head: Position, is_idle: bool) -> Tree | None:
-        """Our tree. What to tell the peer, if nothing has moved since it was asked for."""
+    def supply(self, answer: TreeRead, *, head: Position, is_idle: bool) -> Tree | Branches | None:
+        """Our tree. What to tell the peer, if nothing has moved since it was asked for, or of what
+        rests."""
+        if self._asked is None:
+            told = self._resting.supply(answer)
+            if self._resting.is_different:
+                self._doubts.differ(self._peer)
+            elif self._resting.has_suspects and self._due_ms is not None:
+                self._due_ms = min(self._due_ms, self._now_ms + REPEAT_AGAIN_MS)
+            return told
         asked, self._asked = self._asked, None
         theirs, self._theirs = self._theirs, None
         if not is_idle or asked != head:
