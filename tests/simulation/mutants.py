@@ -860,7 +860,7 @@ MUTANTS: Final = (
         "only what is still is compared again",
         "at any time",
         compare_while_something_moves,
-        "tests/unit/test_repeating.py::test_nothing_is_asked_before_it_has_been_still_for_a_while",
+        "tests/unit/test_repeating.py::test_no_root_is_told_before_it_has_been_still_for_a_while",
     ),
     Mutant(
         "a tree that moved meanwhile is not told",

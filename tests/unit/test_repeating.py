@@ -18,6 +18,7 @@ from weft_engine.limits import (
 from weft_engine.names import ContextName, Position
 from weft_engine.sync import tree
 from weft_engine.sync.end.regions.repeating import Doubts, Repeating
+from weft_engine.sync.end.regions.resting import Resting
 from weft_engine.sync.end.regions.tree_questions import ReadTree, TreeRead
 from weft_engine.sync.framing.frames import encode
 from weft_engine.sync.framing.messages import Branches, ByeCode, Tree
@@ -142,26 +143,40 @@ def test_nothing_is_compared_while_something_moves() -> None:
     asyncio.run(run())
 
 
-def test_nothing_is_asked_before_it_has_been_still_for_a_while() -> None:
-    repeating = Repeating(Doubts(), bytes(8))
+def nothing_rests() -> Resting:
+    return Resting(lambda: None, list)
+
+
+def tells_its_root(repeating: Repeating, head: Position) -> bool:
+    if repeating.next_question(head=head) is None:
+        return False
+    told = repeating.supply(TreeRead(tree.Tree(), head), head=head, is_idle=True)
+    return isinstance(told, Tree)
+
+
+def test_no_root_is_told_before_it_has_been_still_for_a_while() -> None:
+    repeating = Repeating(Doubts(), bytes(8), nothing_rests())
     repeating.greeted(b"p", EVERYTHING)
     for now_ms in range(0, 2 * LONGEST_MS, STEP_MS):
         # Each record is acknowledged before the next one comes.
         head = Position(1 + now_ms)
-        repeating.tick(now_ms, head=head, is_idle=True)
-        assert repeating.next_question(head=head) is None
-    repeating.tick(now_ms + STILL_MS - 1, head=head, is_idle=True)
-    assert repeating.next_question(head=head) is None
-    repeating.tick(now_ms + STILL_MS, head=head, is_idle=True)
-    assert repeating.next_question(head=head) is not None
+        repeating.tick(now_ms, head=head, is_compared=True, is_idle=True)
+        assert not tells_its_root(repeating, head)
+    repeating.tick(now_ms + STILL_MS - 1, head=head, is_compared=True, is_idle=True)
+    assert not tells_its_root(repeating, head)
+    told = 0
+    for later_ms in range(now_ms + STILL_MS, now_ms + STILL_MS + LONGEST_MS, STEP_MS):
+        repeating.tick(later_ms, head=head, is_compared=True, is_idle=True)
+        told += tells_its_root(repeating, head)
+    assert told == 1
 
 
 def test_a_tree_says_nothing_if_something_came_while_it_was_read() -> None:
     for came, is_idle in ((1, True), (0, False), (0, True)):
-        repeating, head = Repeating(Doubts(), bytes(8)), Position(7)
+        repeating, head = Repeating(Doubts(), bytes(8), nothing_rests()), Position(7)
         repeating.greeted(b"p", EVERYTHING)
-        repeating.tick(0, head=head, is_idle=True)
-        repeating.tick(LONGEST_MS, head=head, is_idle=True)
+        repeating.tick(0, head=head, is_compared=True, is_idle=True)
+        repeating.tick(LONGEST_MS, head=head, is_compared=True, is_idle=True)
         assert repeating.next_question(head=head) is not None
         read = TreeRead(tree.Tree(), head)
         told = repeating.supply(read, head=Position(head + came), is_idle=is_idle)
