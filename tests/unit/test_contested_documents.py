@@ -1,0 +1,110 @@
+"""Records that give the same clocks: what the document makes of them, record by record."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from itertools import permutations
+from typing import Any
+
+import pycrdt
+import pytest
+
+from tests.worlds import Author
+from weft_engine.document.assembly import WAITS, Assembly
+from weft_engine.document.document import Document, is_panic
+from weft_engine.document.rebuild import Rebuild
+from weft_engine.names import ClientId, NoteName
+from weft_engine.records.clock import HybridClock
+from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.identity import WriterKey
+from weft_engine.yjs.stand_in import Anatomy
+
+PLAN, IDEAS = NoteName("plan"), NoteName("ideas")
+LACKING = bytes.fromhex("01010700" + "84" + "6300" + "05") + b"liars" + b"\x00"
+"""Five letters of client 7, behind one of client 99 that nobody has written."""
+
+
+def empty() -> Assembly[Document]:
+    return Assembly(partial(Document, ClientId(0)), is_panic)
+
+
+def anew(records: list[Record]) -> Assembly[Document]:
+    assembly = empty()
+    assembly.take_all(records)
+    return assembly
+
+
+def written(payload: bytes, number: int, *parents: Record) -> Record:
+    """By a relay of its own, which knows `parents`."""
+    author = Author(WriterKey(number.to_bytes(32, "big")), HybridClock(), wall_ms=9)
+    for record in parents:
+        author.receive(record)
+    return author.write_payload(payload, Kind.FOREIGN)
+
+
+def blank(record: Record) -> Record:
+    return replace(record, payload=Anatomy.of(record.payload).blank())
+
+
+@pytest.fixture
+def tab() -> pycrdt.Doc[Any]:
+    found: pycrdt.Doc[Any] = pycrdt.Doc(client_id=7)
+    found.get("note:plan", type=pycrdt.Text).insert(0, "words")
+    return found
+
+
+def test_what_waits_takes_no_place_from_what_was_said(tab: pycrdt.Doc[Any]) -> None:
+    """It claims to hold more than a blank, and can't be applied itself."""
+    erased = blank(written(tab.get_update(), 1))
+    known = tab.get_state()
+    tab.get("note:ideas", type=pycrdt.Text).insert(0, "more")
+    behind = written(tab.get_update(known), 2, erased)
+    liar = written(LACKING, 3)
+    for first, then, last in permutations((erased, behind, liar)):
+        if first is behind or last is erased:
+            continue
+        records = [first, then, last]
+        assembly = anew(records)
+        assert assembly.document.texts() == {IDEAS: "more"}
+        assert assembly.problems == {liar.hash: WAITS}
+        followed = empty()
+        for number, record in enumerate(records, 1):
+            if not followed.take([record]):
+                followed = anew(records[:number])
+        assert followed.document.texts() == {IDEAS: "more"}
+
+
+def test_what_waits_is_judged_behind_a_checkpoint_too(tab: pycrdt.Doc[Any]) -> None:
+    said = written(tab.get_update(), 1)
+    erased = next(
+        one
+        for number in range(2, 99)
+        if (one := blank(written(tab.get_update(), number))).hash < said.hash
+    )
+    rebuild = Rebuild()
+    rebuild.take([said, erased])
+    assert rebuild.is_sound
+    restored = empty()
+    assert restored.restore(rebuild.encoded(), dict(rebuild.tips))
+    assert restored.document.texts() == {PLAN: "words"}
+    waits = written(LACKING.replace(b"\x01\x01\x07", b"\x01\x01\x08", 1), 100, said, erased)
+    found = restored if restored.take([waits]) else anew([said, erased, waits])
+    assert found.document.texts() == anew([erased, said, waits]).document.texts()
+    assert found.problems == {waits.hash: WAITS}
+
+
+def test_a_blank_that_comes_late_leaves_a_document_that_can_be_kept(
+    tab: pycrdt.Doc[Any],
+) -> None:
+    said = written(tab.get_update(), 1)
+    erased = blank(written(tab.get_update(), 2))
+    followed = empty()
+    assert followed.take([said, erased])
+    assert followed.is_plain
+    assert followed.document.texts() == {PLAN: "words"}
+    early = empty()
+    assert early.take([erased])
+    assert early.is_plain
+    assert not early.take([said]), "it brings what only a blank had given"
+    assert anew([erased, said]).document.texts() == {PLAN: "words"}
