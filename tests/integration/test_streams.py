@@ -217,7 +217,10 @@ async def test_a_store_that_closes_ends_its_streams(place: Path) -> None:
         assert await again.context(NAME).streams() == []
 
 
-async def test_who_leaves_the_block_while_another_one_interrupts_is_told(place: Path) -> None:
+@pytest.mark.parametrize("is_leaving", [False, True])
+async def test_who_flushes_or_leaves_while_another_one_interrupts_is_told(
+    place: Path, is_leaving: bool
+) -> None:
     async with at(place, "a") as a:
         stream = a.context(NAME).stream()
         await stream.__aenter__()
@@ -226,9 +229,11 @@ async def test_who_leaves_the_block_while_another_one_interrupts_is_told(place: 
         interrupting = asyncio.create_task(stream.interrupt())
         while not stream._writing.locked():  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0)
+        await stream.write(" and more")
         with pytest.raises(CallerError, match="was interrupted"):
-            await stream.__aexit__(None, None, None)
+            await (stream.__aexit__(None, None, None) if is_leaving else stream.flush())
         told = await interrupting
+        assert await shown(a.context(NAME)) == [("assistant", "so far")]
         assert [one.id async for one in a.context(NAME).events()] == [told]
 
 

@@ -169,6 +169,8 @@ class Stream:
         """Return when everything written so far is on disk."""
         self._check_open()
         await self._write_down()
+        # While this waited it may have come to its end, or what was being written have failed.
+        self._check_open()
         if not self._is_live:
             # Only an event of who writes here now can hold the rest.
             async with self._writing:
