@@ -185,6 +185,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
     from weft_server.door.doorkeeping import TokenDoorkeeper, let_everybody_in
     from weft_server.door.region_key import key_file_beside, public_key, region_key
     from weft_server.door.revoked import revoked_file
+    from weft_server.heap import keep_large_apart
     from weft_server.interpreter import settle_collector, share_turns
     from weft_server.mesh.peer_config import check_own_name
     from weft_server.open_files import make_room_for
@@ -256,6 +257,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
             )
             settle_collector()
             share_turns()
+            keep_large_apart()
             with told_to(output.note_unlocked):
                 await serve(
                     relay,
