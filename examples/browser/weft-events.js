@@ -12,7 +12,8 @@
  *   | {type: 'file', mediaType: string, url: string, name?: string}
  *   | {type: 'data', name: string, json: string}} Part
  *   `args` is the arguments of a tool call as the provider wrote them, a JSON text. `call` of a
- *   result is the event id of the message that holds the call, and the index of the call in it.
+ *   result is the event id of the message that holds the call, and the index of the call in it; if
+ *   nothing is said, the last call with this id of the provider that nothing has answered yet.
  * @typedef {{role: 'user' | 'assistant' | 'system' | 'developer' | 'tool', parts: Part[] | string,
  *   name?: string, author?: string}} Message
  *   `name` is for the model; `author`, which is `browser` if nothing is said, for people.
@@ -22,6 +23,7 @@
 
 const EVENT_BYTES_MAX = 8 * 1024 * 1024
 const PARTS_MAX = 1024
+const LOOK_BACK_MAX = 16384
 const NOTE_NAME_BYTES_MAX = 128
 const ROLES = ['user', 'assistant', 'system', 'developer', 'tool']
 const EVENT_ID = /^[0-9a-f]{16}-[0-9a-f]{32}$/
@@ -52,7 +54,8 @@ export class WeftError extends Error {}
  * @throws {WeftError} if it is no message that Weft would read
  */
 export function appendMessage (doc, message, nowMs = Date.now()) {
-  const event = { ...eventOf(message), kind: 'message' }
+  const made = eventOf(message)
+  const event = { ...made, parts: answering(eventMap(doc), made.parts), kind: 'message' }
   const json = canonical(event)
   const size = new TextEncoder().encode(json).length
   need(size <= EVENT_BYTES_MAX, `the message has ${size} bytes, ${EVENT_BYTES_MAX} are the most`)
@@ -137,6 +140,35 @@ function newId (map, nowMs) {
   const next = clock < now ? now : hex(BigInt(`0x${clock}`) + 1n, 16)
   const chance = crypto.getRandomValues(new Uint8Array(16))
   return `${next}-${Array.from(chance, byte => hex(byte, 2)).join('')}`
+}
+
+/** The parts, with what each result answers, as a store finds it: providers use ids again. */
+function answering (map, parts) {
+  const taken = new Set()
+  return parts.map(part => {
+    if (part.type !== 'result' || part.call !== undefined) return part
+    const call = openCall(map, part.id, taken)
+    if (call === null) return part
+    taken.add(String(call))
+    return { ...part, call }
+  })
+}
+
+function openCall (map, id, taken) {
+  const answered = new Set(taken)
+  const newest = [...entries(map)].filter(([key]) => EVENT_ID.test(key))
+    .sort(([a], [b]) => (a < b ? 1 : -1)).slice(0, LOOK_BACK_MAX)
+  for (const [key, json] of newest) {
+    const said = typeof json === 'string' ? parsed(json) : null
+    if (said?.kind !== 'message' || !Array.isArray(said.parts)) continue
+    for (const [index, part] of said.parts.entries()) {
+      if (part?.type === 'result' && part.call) answered.add(String(part.call))
+      if (part?.type === 'call' && part.id === id && !answered.has(`${key},${index}`)) {
+        return [key, index]
+      }
+    }
+  }
+  return null
 }
 
 function eventOf (message) {

@@ -17,6 +17,7 @@ from tests.npm import NotInstalled, installed
 from tests.running_relay import RunningRelay, running_relay
 from tests.yjs_clients.browser import FAMILIES, HELPER, Family, Tab, browser
 from weft_engine.events.codec import encode_event
+from weft_engine.events.part import Result
 
 CLIENTS = Path(__file__).parents[1] / "yjs_clients"
 ONE = "0123456789abcdef-0123456789abcdef0123456789abcdef"
@@ -141,6 +142,41 @@ async def test_what_a_page_appends_is_read_as_events(
     lines = [json.loads(line) for line in out.splitlines()]
     assert len(lines) == len(GOOD) + 1
     assert not [line for line in lines if "problem" in line]
+
+
+async def test_results_find_their_calls_as_in_a_store(
+    relay: RunningRelay, tmp_path: Path, tab: Tab, request: pytest.FixtureRequest
+) -> None:
+    """Providers use ids again: the last call that nothing has answered yet is meant."""
+    name = f"chat/{request.node.callspec.params['tab']}/{request.node.originalname}"
+
+    async def call(*ids: str) -> str:
+        parts = [{"type": "call", "id": id_, "name": "find", "args": "{}"} for id_ in ids]
+        told = await tab.do("append", message={"role": "assistant", "parts": parts})
+        assert isinstance(told, str)
+        return told
+
+    async def answer(*ids: str) -> None:
+        parts = [{"type": "result", "id": id_, "out": "42"} for id_ in ids]
+        await tab.do("append", message={"role": "tool", "parts": parts})
+
+    first = await call("a", "b", "a")
+    await answer("b", "a", "a", "a")
+    second = await call("a")
+    await answer("a", "nobody's")
+    async with weft.open(tmp_path / "store.db") as store:
+        store.connect(relay.url, contexts=[name])
+        chat = store.context(name)
+        said = await said_in(chat, 4)
+        answered = [
+            part.call and (part.call.event, part.call.part)
+            for one in said
+            for part in (one.event.body.parts if isinstance(one.event.body, weft.Message) else ())
+            if isinstance(part, Result)
+        ]
+        assert answered == [(first, 1), (first, 0), (first, 2), None, (second, 0), None]
+        view = await chat.view(budget=10_000)
+        assert "interrupted" not in view.text()
 
 
 async def test_what_no_store_would_read_is_refused_in_one_sentence(tab: Tab) -> None:
