@@ -75,6 +75,24 @@ def test_what_waits_takes_no_place_from_what_was_said(tab: pycrdt.Doc[Any]) -> N
         assert followed.document.texts() == {IDEAS: "more"}
 
 
+def test_a_liar_does_not_have_every_record_make_it_anew(tab: pycrdt.Doc[Any]) -> None:
+    erased = blank(written(tab.get_update(), 1))
+    records = [erased, written(LACKING, 3)]
+    assembly = anew(records)
+    for number in range(4, 8):
+        known = tab.get_state()
+        tab.get("note:ideas", type=pycrdt.Text).insert(0, "x")
+        records.append(written(tab.get_update(known), number, *records))
+        assert assembly.take(records[-1:])
+    assert assembly.document.texts() == {IDEAS: "xxxx"} == anew(records).document.texts()
+    # What is given again, or what waited, may have had its turn before others.
+    assert not assembly.take([written(tab.get_update(), 8, *records)])
+    assembly = anew(records)
+    brings = pycrdt.Doc[Any](client_id=99)
+    brings.get("note:ideas", type=pycrdt.Text).insert(0, "y")
+    assert not assembly.take([written(brings.get_update(), 9)])
+
+
 def test_what_waits_is_judged_behind_a_checkpoint_too(tab: pycrdt.Doc[Any]) -> None:
     said = written(tab.get_update(), 1)
     erased = next(

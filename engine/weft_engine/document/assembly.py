@@ -67,8 +67,9 @@ class Assembly(Generic[D]):
         """Tells what of an equivocation holds; None without one, and if there is a culprit."""
         self._levels = Levels()
         self._room = WaitingRoom()
-        self._claims: Claims | None = Claims()
-        """None once they are of no matter."""
+        self._claims = Claims()
+        self._goes_by_claims = True
+        """Else who says something first in the records' own order is right."""
         self._restored: dict[ClientId, int] = {}
         """Where the clocks end of which a checkpoint does not say who gave them."""
 
@@ -104,7 +105,9 @@ class Assembly(Generic[D]):
             update = read_update(record.payload)
         if not self.pass_over(record, update):
             return False
-        if self._try(record, update=update) is not None or self._waits_in_vain:
+        waiting = len(self._room.waiting)
+        is_applied = self._try(record, update=update) is None
+        if not is_applied or self._waits_in_vain or self._frees(waiting):
             self._give_up()
             return False
         return True
@@ -118,8 +121,11 @@ class Assembly(Generic[D]):
         which is given the bytes as the document may have them. Whatever it raises, or if the update
         is not journaled then, the document is ahead of the journal and must be made anew."""
         answer = apply(self._levels.flattened(data, update))
+        waiting = len(self._room.waiting)
         for free in self._room.bring(update):
             self._apply(free.record, free.update)
+        if self._frees(waiting):
+            self._give_up()
         return answer
 
     def pass_over(self, record: Record, update: Update | None = None) -> bool:
@@ -134,7 +140,7 @@ class Assembly(Generic[D]):
             return False
         if record.envelope.kind in _UPDATES:
             update = update or read_update(record.payload)
-            if _gives_below(update, self._restored) or self._claim(record, update):
+            if _gives_below(update, self._restored) or self._reaches_back(record, update):
                 self._give_up()
                 return False
         self.tips[record.envelope.origin] = record.hash
@@ -154,11 +160,12 @@ class Assembly(Generic[D]):
         self._give_up()
         self._restored = {}
         self._claims = Claims()
-        is_whole = yield from self._in_turn(held)
-        if is_whole:
+        self._goes_by_claims = True
+        has_panicked = not (yield from self._in_turn(held))
+        if not has_panicked and not self._waits_in_vain:
             self._replay = replay
             return
-        self._claims = None
+        self._goes_by_claims = False
         wanted = {record.hash for record in held}
         ordered = [record for record in _in_own_order(records) if record.hash in wanted]
         culprits: set[RecordHash] = set()
@@ -173,6 +180,8 @@ class Assembly(Generic[D]):
                     has_failed = True
                     break
                 yield
+        if not has_panicked and not culprits:
+            self._replay = replay
 
     def restore(self, state: bytes, tips: dict[Incarnation, RecordHash]) -> bool:
         """Begin with what a checkpoint says. False if that fails; then begin with another."""
@@ -201,12 +210,12 @@ class Assembly(Generic[D]):
 
     def _in_turn(self, held: Sequence[Record]) -> Generator[None, None, bool]:
         """Apply records in the order of the journal, once all is known that outweighs what came
-        before. False if the document fails, or something waits in vain."""
+        before. False if the document fails."""
         self._begin()
         is_late = False
         for record in held:
             update = read_update(record.payload)
-            is_late = self._claim(record, update) or is_late
+            is_late = self._claims.add(record, update) or is_late
             if not is_late and self._try(record, update=update) is not None:
                 return False
             yield
@@ -216,21 +225,27 @@ class Assembly(Generic[D]):
                 if self._try(record) is not None:
                     return False
                 yield
-        return not self._waits_in_vain
+        return True
 
     @property
     def _waits_in_vain(self) -> bool:
         """Something waits, and that may be because what it waits for was outweighed."""
-        is_contested = self._claims is not None and self._claims.is_contested
-        return bool(self._room.waiting) and (is_contested or bool(self._restored))
+        is_judged = self._goes_by_claims and (self._claims.is_contested or bool(self._restored))
+        return is_judged and bool(self._room.waiting)
 
-    def _claim(self, record: Record, update: Update) -> bool:
-        """Whether a record outweighs what was there before."""
-        return self._claims is not None and self._claims.add(record, update)
+    def _frees(self, waiting: int) -> bool:
+        """So many were waiting, and one of them does not wait any more whose place is another one
+        in the records' own order."""
+        return not self._goes_by_claims and len(self._room.waiting) < waiting
+
+    def _reaches_back(self, record: Record, update: Update) -> bool:
+        """Count a record in. Whether what was there before means something else by it."""
+        is_again = not self._goes_by_claims and self._claims.meets(update)
+        return self._claims.add(record, update) or is_again
 
     def _enter(self, record: Record, update: Update) -> list[Waiting]:
-        outweighed = self._claims and self._claims.outweighed(record, update)
-        if not outweighed:
+        outweighed = self._claims.outweighed(record, update) if self._goes_by_claims else None
+        if outweighed is None:
             return self._room.enter(record, update)
         if outweighed.hollow:
             record = replace(record, payload=Anatomy.of(record.payload).skipping(outweighed.hollow))

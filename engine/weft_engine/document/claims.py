@@ -74,6 +74,16 @@ class Claims:
                     outweighs = True
         return outweighs
 
+    def meets(self, update: Update) -> bool:
+        """Whether an update gives clocks again."""
+        return any(
+            _overlapping(
+                self._runs.get(struct.client, []), struct.clock, struct.clock + struct.length
+            )
+            for struct in update.structs
+            if struct.kind is not Kind.SKIP
+        )
+
     def outweighed(self, record: Record, update: Update) -> Outweighed | None:
         """What of a record, counted in before, others outweigh; None if nothing."""
         if not self.is_contested:
