@@ -201,6 +201,31 @@ async def test_more_messages_in_one_than_anybody_sends(relay: RunningRelay, keys
         assert (await client.closed())[0] == 4400
 
 
+async def test_many_messages_in_one_are_all_heard_in_order(
+    relay: RunningRelay, keys: KeyRing
+) -> None:
+    """Others get their turn in between, and what is long to read is read on a thread."""
+    query = f"?token={token(keys, 'write')}"
+    long = b"".join([var_uint(1 << 40 | number) + var_uint(7) for number in range(4000)])
+    asked = wire.step1(var_uint(4000) + long)
+    async with yjs_client(relay.url, "a/many-in-one", query=query) as client:
+        await client.synced()
+        before = len(client.frames)
+        first, second = (
+            update_of(in_root(4, string(text)), client=99 + number)
+            for number, text in enumerate(("first", "second"))
+        )
+        said = (wire.edited(first), b"\x03" * 500, asked, asked, wire.edited(second))
+        await client.websocket.send(b"".join(said))
+        await client.until(lambda: second in client.updates, "the echo")
+        assert client.updates.index(first) < client.updates.index(second)
+        await client.until(
+            lambda: any(one[:2] == b"\x00\x01" for one in client.frames[before:]), "an answer"
+        )
+        await client.websocket.send(asked + wire.step1(b"\x02\x01\x01"))
+        assert (await client.closed())[0] == 4400
+
+
 async def test_who_says_again_what_it_hears_of_a_crowd_stays(
     relay: RunningRelay, keys: KeyRing
 ) -> None:
