@@ -176,6 +176,10 @@ FLUSH_BYTES: Final = 256 * KIB
 STEPS_PER_PLACE: Final = 64
 """Messages that a link is sent of what it has to catch up with, some 15 MB, before those that came
 later have their turn."""
+LINKS_PER_BURST: Final = 32
+"""Links for which what is new is made ready before it is written to them."""
+BURST_BODY_BYTES: Final = 16 * KIB
+"""What is larger is written at once: whether a link is congested shows after it."""
 LINKS_PER_TURN: Final = 256
 """Links that are looked at in one turn, about every TICK_S."""
 TICK_S: Final = 1.0

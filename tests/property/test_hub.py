@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 from tests.linked import End, Store, cut, link, settle, stores, wander
 from weft_engine.names import RecordHash
 from weft_engine.records.digest import record_digest
+from weft_engine.records.gate import Outcome
+from weft_engine.sync.driving.inspection import inspect
+from weft_engine.sync.end.live import Body
 from weft_engine.sync.framing.messages import Window
 from weft_engine.sync.interest import EVERYTHING, Interest
 
@@ -91,6 +94,59 @@ def test_links_that_have_nothing_else_to_send_are_pushed_to() -> None:
             await settle(*pairs)
             assert [at_relay.pushed for _, at_relay in pairs] == [0, 4, 5]
             assert await readers[0].hashes() == await relay.hashes()
+
+    asyncio.run(run())
+
+
+def test_who_wrote_is_told_before_the_others_are() -> None:
+    happened: list[str] = []
+
+    class Noting(End):
+        def changed(self) -> None:
+            happened.append("told" if self.session.sending.has_frames else "looked")
+            super().changed()
+
+        def push(self, body: Body, /) -> bool:
+            happened.append("pushed" if body.shared else "has it")
+            return super().push(body)
+
+    async def run() -> None:
+        async with stores(3) as (relay, writer, reader):
+            pairs = [
+                (End(writer), Noting(relay, region="eu")),
+                (End(reader), Noting(relay, region="eu")),
+            ]
+            await settle(*pairs)
+            await writer.write("c/1", "it")
+            end, at_relay = pairs[0]
+            end.store.hub.flush()
+            while await end.ask_one():
+                pass
+            end.flush(at_relay)
+            while at_relay.read_one():
+                pass
+            incoming = at_relay.session.incoming
+            admission = incoming.next_admission()
+            assert admission is not None
+            inspected = inspect(admission)
+            hashes = [record.hash for record in inspected.records]
+            incoming.offer(admission.serial, inspected.records)
+            relay.hub.offered(at_relay, hashes)
+            answered = asyncio.Event()
+
+            def done(outcome: Outcome, error: BaseException | None) -> None:
+                assert error is None
+                at_relay.session.admitted(admission.serial, outcome)
+                relay.hub.admitted(at_relay, hashes)
+                relay.hub.answered(at_relay)
+                answered.set()
+
+            happened.clear()
+            relay.journal.offer(
+                inspected.records, inspected.items, session=b"one", now_ms=0, done=done
+            )
+            await answered.wait()
+            assert happened == ["told", "has it", "pushed"]
 
     asyncio.run(run())
 

@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TypeAlias
 
-from weft_engine.limits import CLOSING_S, FLUSH_BYTES
+from weft_engine.limits import BURST_BODY_BYTES, CLOSING_S, FLUSH_BYTES
+from weft_engine.sync.driving.burst import Burst
 from weft_engine.sync.driving.traffic import Traffic
 from weft_engine.sync.driving.transport import DirectTransport, Hearer, Transport
 from weft_engine.sync.end.live import Body
@@ -20,21 +21,26 @@ Lane: TypeAlias = Coroutine[object, object, None]
 
 
 class Carrying:
-    """`begin` runs a lane that ends with the link."""
+    """`begin` runs a lane that ends with the link, `failed` ends it. Links of one store share
+    `burst`."""
 
     def __init__(
         self,
         transport: Transport,
         session: Session,
         traffic: Traffic,
+        burst: Burst,
         *,
         begin: Callable[[Lane], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._transport = transport
         self._direct = transport if isinstance(transport, DirectTransport) else None
         self._session = session
         self._traffic = traffic
+        self._burst = burst
         self._begin = begin
+        self._failed = failed
         self._hearer: Hearer | None = None
         self._is_over = False
         self._is_sending = False
@@ -76,6 +82,7 @@ class Carrying:
                     self._is_sending = True
                     self._begin(self._send(frames, hearer))
             return
+        self._burst.end()
         size = 0
         while not direct.is_congested and size < FLUSH_BYTES:
             pieces = session.pieces_to_send(bytes_max=FLUSH_BYTES)
@@ -90,12 +97,15 @@ class Carrying:
             asyncio.get_running_loop().call_soon(hearer.transport_drained)
 
     def push(self, body: Body) -> bool:
-        """Send what is new, as it was made ready for many links; False if something is in front
-        of it or there is no room (`sync.driving.hub.Ear`)."""
+        """Send what is new, as it was made ready for many links, with the next burst; False if
+        something is in front of it or there is no room (`sync.driving.hub.Ear`)."""
         session, direct, shared = self._session, self._direct, body.shared
         if not shared:
             return shared is not None and session.following.is_settled
         sending = session.sending
+        is_large = len(shared) > BURST_BODY_BYTES
+        if is_large:
+            self._burst.end()
         if sending.has_frames:
             self.flush()
             if direct is not None and sending.has_frames:
@@ -109,7 +119,9 @@ class Carrying:
             session.sending.outbox.put_encoded(head + shared)
             self.flush()
         else:
-            direct.write(head, shared)
+            self._burst.add(direct.write, head, shared, self._failed)
+            if is_large:
+                self._burst.end()
             self._traffic.bytes_out += len(head) + len(shared)
         return True
 

@@ -27,6 +27,7 @@ from weft_engine.records.envelope import Kind
 from weft_engine.records.identity import SignatureItem
 from weft_engine.storage.ledger import Stored
 from weft_engine.sync.audience import Audience
+from weft_engine.sync.driving.burst import Burst
 from weft_engine.sync.driving.forwarding import Forwarding
 from weft_engine.sync.driving.frontiers import Frontiers
 from weft_engine.sync.driving.kept_tree import KeptTree
@@ -49,7 +50,8 @@ class Ear(Protocol):
     def session(self) -> Session: ...
 
     def push(self, body: Body, /) -> bool:
-        """Send it now, if nothing is in front of it and there is room; whether that was so."""
+        """Send it now, at the latest when the hub ends the burst, if nothing is in front of it and
+        there is room; whether that was so."""
 
     def changed(self) -> None:
         """There may be something to do."""
@@ -92,6 +94,8 @@ class Hub:
         """In which order they send it."""
         self.claims = Claims()
         """Which of them was asked for what is missing."""
+        self.burst = Burst()
+        """What they are pushed, in one call of `flush`."""
         self.doubts = Doubts()
         """Which peers differed while they were linked."""
         self._commits = commits
@@ -109,6 +113,8 @@ class Hub:
         """Somebody waits for something to become true of them."""
         self._came: dict[Ear, None] = {}
         """What is new came from these, among others."""
+        self._answered: dict[Ear, None] = {}
+        """The journal has answered what they offered."""
         self._news: list[News] = []
         self._ticking: asyncio.TimerHandle | None = None
 
@@ -143,7 +149,7 @@ class Hub:
         group = self._ears.pop(ear, None)
         if group is not None:
             self._unfollow(ear, group)
-        for ears in (self._attentive, self._waiting, self._came):
+        for ears in (self._attentive, self._waiting, self._came, self._answered):
             ears.pop(ear, None)
         for hash_ in ear.session.incoming.offered:
             self._forget(hash_, ear)
@@ -183,6 +189,21 @@ class Hub:
             if hash_ not in still:
                 self._forget(hash_, ear)
 
+    def answered(self, ear: Ear) -> None:
+        """It may have something to do for that: once for all that one commit brought, and before
+        what is new is handed out, so that it acknowledges first."""
+        if not self._answered and not self._news:
+            asyncio.get_running_loop().call_soon(self._tell_answered)
+        self._answered[ear] = None
+
+    def _tell_answered(self) -> None:
+        ears, self._answered = self._answered, {}
+        for ear in ears:
+            try:
+                ear.changed()
+            except Exception as error:  # noqa: BLE001 - it ends this link, and no other
+                ear.failed(error)
+
     # ---- commits ------------------------------------------------------------------------------
 
     def _committed(self, stored: Sequence[Stored], items: Sequence[SignatureItem]) -> None:
@@ -217,6 +238,7 @@ class Hub:
 
     def flush(self) -> None:
         """Hand out what is new."""
+        self._tell_answered()
         news, self._news = self._news, []
         if not news:
             return
@@ -259,6 +281,7 @@ class Hub:
                     give(ear, bodies)
                 except Exception as error:  # noqa: BLE001 - it ends this link, and no other
                     ear.failed(error)
+        self.burst.end()
         for ear in self._came:
             ear.session.following.handed_out()
         self._came.clear()

@@ -105,7 +105,14 @@ class Link:
         self._will_look = False
         """There will be a look at what there is to do, behind what happens now."""
         self.traffic = Traffic()
-        self._carrying = Carrying(transport, self.session, self.traffic, begin=self.begin)
+        self._carrying = Carrying(
+            transport,
+            self.session,
+            self.traffic,
+            store.hub.burst,
+            begin=self.begin,
+            failed=self.failed,
+        )
         self.push: Callable[[Body], bool] = self._carrying.push
         """As the hub asks for it (`sync.driving.hub.Ear`), at the cost of one call."""
         self._waiting = Waiting(

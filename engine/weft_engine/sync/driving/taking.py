@@ -63,7 +63,6 @@ class Taking:
         """Messages that the gate has and that are not on disk yet."""
         self._is_waiting = False
         """For a turn, or for room in the journal: what comes meanwhile stays where it is."""
-        self._has_news = False
         self._written: asyncio.Future[None] | None = None
 
     def changed(self) -> None:
@@ -232,16 +231,9 @@ class Taking:
                 self._link.traffic.admitted([one.hash for one in inspected.records], outcome)
             self._link.session.admitted(serial, outcome)
             self._store.hub.admitted(self._link, [one.hash for one in inspected.records])
-        if not self._has_news:
-            # Whatever else this commit brought is acknowledged with it.
-            self._has_news = True
-            asyncio.get_running_loop().call_soon(self._tell)
+        self._store.hub.answered(self._link)
         if not self._writing and self._written is not None and not self._written.done():
             self._written.set_result(None)
-
-    def _tell(self) -> None:
-        self._has_news = False
-        self._link.changed()
 
 
 def _next_step(steps: Steps) -> bool | Inspected | PeerError:
