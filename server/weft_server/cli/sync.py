@@ -139,8 +139,9 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
                 try:
                     await link.until_synced(timeout=arguments.timeout)
                     if arguments.regions is not None:
-                        left_s = arguments.timeout - (time.monotonic() - began_s)
-                        await _until_held(link, replica, arguments.regions, left_s)
+                        await _until_held(
+                            link, replica, arguments.regions, began_s, arguments.timeout
+                        )
                 except TimeoutError:
                     raise LinkLost(
                         f"{arguments.store} and {' or '.join(urls)} were not in step after"
@@ -182,13 +183,16 @@ async def _sync(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-async def _until_held(link: KeptLink, replica: Replica, regions: int, left_s: float) -> None:
-    """LinkLost if that takes too long: who is behind."""
+async def _until_held(
+    link: KeptLink, replica: Replica, regions: int, began_s: float, timeout_s: float
+) -> None:
+    """LinkLost if that takes longer than `timeout_s` since it began: who is behind."""
     from weft_engine.sync.driving.held import until_held
     from weft_engine.sync.faults import LinkLost
 
+    left_s = max(began_s + timeout_s - time.monotonic(), 0.0)
     try:
-        await until_held([link], replica, regions=regions, timeout=max(left_s, 0.0))
+        await until_held([link], replica, regions=regions, timeout=left_s, whole_s=timeout_s)
     except TimeoutError as error:
         raise LinkLost(
             str(error), hint="what was sent is kept; give more time, or ask for fewer regions"

@@ -57,13 +57,19 @@ class _Wish:
 
 
 async def until_held(
-    links: Sequence[KeptLink], store: LinkStore, *, regions: int, timeout: float | None = None
+    links: Sequence[KeptLink],
+    store: LinkStore,
+    *,
+    regions: int,
+    timeout: float | None = None,
+    whole_s: float | None = None,
 ) -> None:
     """Wait until at least so many regions hold, durably, everything that `links` carry and that is
     in our journal now. What is known over one link counts for another one that carries no more.
 
     A relay that has just begun may not have heard of all regions yet. CallerError if it still
     knows of fewer when the time is over; without a `timeout`, after REGIONS_KNOWN_S or twice that.
+    `whole_s`: what there was in all, if `timeout` is what is left of it.
     Raises TimeoutError, which says who is behind, too, and what `KeptLink.synced` does when no link
     is left.
     """
@@ -88,8 +94,9 @@ async def until_held(
             if wish.too_few is not None and were_too_few:
                 raise wish.too_few
             if timeout is not None:
+                after_s = timeout if whole_s is None else whole_s
                 raise TimeoutError(
-                    f"not in {regions} region{'s' if regions > 1 else ''} after {timeout:g} s:"
+                    f"not in {regions} region{'s' if regions > 1 else ''} after {after_s:g} s:"
                     f" {wish.how_it_is()}"
                 )
             were_too_few = wish.too_few is not None
