@@ -104,6 +104,11 @@ def test_the_command_waits_for_regions(tmp_path: Path, capsys: pytest.CaptureFix
         assert json.loads(capsys.readouterr().out)["regions"] == ["eu", "us"]
         assert main([*sync, "--regions", "3", "--timeout", "2"]) != 0
         assert "3 regions were asked for, and there are 2" in capsys.readouterr().err
+        relays["us"].kill()
+        assert main(["append", *store, "acme/a", "y"]) == 0
+        assert main([*sync, "--regions", "2", "--timeout", "1.5"]) != 0
+        said = capsys.readouterr().err
+        assert "not in 2 regions after 1.5 s: held by eu and not known to be by us" in said
 
 
 async def test_a_client_goes_on_in_another_region(tmp_path: Path) -> None:
