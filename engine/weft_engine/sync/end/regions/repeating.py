@@ -131,7 +131,7 @@ class Repeating:
 
     def rested(self, message: Branches) -> None:
         """The peer tells what rests there. ProtocolViolation if it does not."""
-        self._resting.receive(message)
+        self._resting.receive(message, now_ms=self._now_ms)
 
     def next_question(self, *, head: Position) -> ReadTree | None:
         if self._interest is None:

@@ -52,6 +52,7 @@ class Resting:
         """The last two."""
         self._wants_mark = False
         self._is_due = False
+        self._deaf_until_ms = 0
         self._theirs: bytes | None = None
         """What the peer told, and was not compared."""
         self._suspects: set[Path] = set()
@@ -71,13 +72,15 @@ class Resting:
         self._is_due = is_due and self._base() is not None
         return self._is_due
 
-    def receive(self, message: Branches) -> None:
-        """What rests at the peer. Passed over if something is to be compared already.
-        ProtocolViolation if it is not that."""
+    def receive(self, message: Branches, *, now_ms: int) -> None:
+        """What rests at the peer. Passed over if that came just now, so that it takes us no more
+        than it may. ProtocolViolation if it is not that."""
         opened = message.opened[0] if len(message.opened) == 1 else None
         if opened is None or opened[0] != ROOT or message.leaves or message.lacking or message.more:
             raise ProtocolViolation("branches came out of turn")
-        self._theirs = self._theirs or opened[2]
+        if now_ms >= self._deaf_until_ms:
+            self._deaf_until_ms = now_ms + REST_MS // 2
+            self._theirs = opened[2]
 
     def next_question(self) -> ReadTree | None:
         if not (self._wants_mark or self._is_due or self._theirs):
