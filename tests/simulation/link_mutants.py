@@ -3,19 +3,34 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from tests.simulation.breaking import patch
 from weft_engine.limits import CURSOR_TAIL_RECORDS_MAX
 from weft_engine.names import Position
-from weft_engine.storage import cursors
-from weft_engine.sync.driving import inspection
-from weft_engine.sync.end import asking, confirming
+from weft_engine.records.envelope import Record
+from weft_engine.records.gate import Outcome
+from weft_engine.storage import (
+    cursors,
+)
+from weft_engine.storage.journal import SqliteJournal
+from weft_engine.storage.ledger import Stored
+from weft_engine.storage.reading import last_position
+from weft_engine.sync.driving import hub, inspection
+from weft_engine.sync.driving.hub import Ear
+from weft_engine.sync.end import asking, confirming, cursor_questions
 from weft_engine.sync.end.acks import Acks
+from weft_engine.sync.end.comparison import Comparison
+from weft_engine.sync.end.cursors import Keeping
+from weft_engine.sync.end.following import Following
 from weft_engine.sync.end.incoming import Incoming
 from weft_engine.sync.end.link_cursors import LinkCursors
+from weft_engine.sync.end.live import Body
+from weft_engine.sync.end.outgoing import Outgoing
+from weft_engine.sync.end.pages import Pages
 from weft_engine.sync.end.reaching import Reaching
 from weft_engine.sync.end.receiving import Receiving
 from weft_engine.sync.end.regions import repeating, together
@@ -24,8 +39,8 @@ from weft_engine.sync.end.regions.claims import Claims
 from weft_engine.sync.end.regions.repeating import Doubts, Repeating
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.tickets import Tickets
-from weft_engine.sync.framing.messages import Ack, Frontiers, Zoom, Zooms
-from weft_engine.sync.interest import EVERYTHING, Interest
+from weft_engine.sync.framing.messages import Ack, Cursor, Frontiers, Zoom, Zooms
+from weft_engine.sync.interest import EVERYTHING, NOTHING, Interest
 from weft_engine.sync.reach import Reach
 from weft_engine.sync.tree import root_digest
 
@@ -252,3 +267,99 @@ def take_any_context() -> None:
 def ask_for_everything() -> None:
     """A link is about what one end asks for, and not only what the other end permits."""
     patch(Interest, "intersection", lambda self, other: self.union(other))
+
+
+# ---- sending, and cursors -------------------------------------------------------------------
+
+
+def pages_outlive() -> None:
+    """What was read for many links is given after something of it was erased."""
+    patch(Pages, "forget", lambda self, context: None)
+
+
+def send_back() -> None:
+    committed = Outgoing.committed
+
+    def always(self: Outgoing, context: Any, position: Any, *_: Any, **__: Any) -> None:
+        committed(self, context, position, from_peer=False)
+
+    patch(Outgoing, "committed", always)
+    patch(Body, "without", lambda self, hashes: self)
+
+
+def overflow_skips() -> None:
+    """Who can't take what is new when it is handed out does not hear of it."""
+
+    def give(ear: Ear, bodies: Sequence[Body]) -> None:
+        for body in bodies:
+            ear.push(body.without(ear.session.following.came))
+
+    patch(hub, "give", give)
+
+
+def push_first() -> None:
+    admit = SqliteJournal.admit
+
+    async def told_before(
+        self: SqliteJournal, records: Sequence[Record], items: Any, **options: Any
+    ) -> Outcome:
+        last = await self.read(last_position)
+        some = [Stored(Position(last + 1 + at), record, 0) for at, record in enumerate(records)]
+        for hear in tuple(self._commit_listeners):
+            hear(some, items)
+        return await admit(self, records, items, **options)
+
+    patch(SqliteJournal, "admit", told_before)
+
+
+def push_to_all() -> None:
+    """What is new goes out in front of what is still to be sent."""
+    settled = property(lambda self: not self._has_ended and self._subject.comparison is not None)
+    patch(Following, "is_settled", settled)
+
+
+def resume_without_the_row() -> None:
+    """A cursor stands if its position does."""
+
+    def any_row(connection: sqlite3.Connection, interest: Any, cursor: Cursor) -> Any:
+        row = cursors.row_at(connection, cursor.position)
+        return behind(connection, interest, cursor if row is None else replace(cursor, row=row))
+
+    behind = cursor_questions._behind
+    patch(cursor_questions, "_behind", any_row)
+
+
+def outlive_epochs() -> None:
+    """A cursor is good for ever, although positions may have been used again since."""
+
+    def ever(connection: sqlite3.Connection, between: Any) -> Any:
+        if not cursors._is_made(connection):
+            return None
+        row = connection.execute(
+            "SELECT position, row, sent, met FROM cursors WHERE peer = ? AND interest = ?",
+            (between.peer, between.interest),
+        ).fetchone()
+        return None if row is None else cursors.Place(*row)
+
+    patch(cursors, "held", ever)
+
+
+def join_without_catching_up() -> None:
+    """What is newly covered is pushed from then on, and what was there before is not compared."""
+
+    def joined(self: Comparison, interest: Any, without: Any) -> None:
+        begin(self, interest, without)
+        self._without = interest
+
+    def nothing(*_: Any) -> Any:
+        return NOTHING
+
+    begin = Comparison.begin
+    patch(Comparison, "begin", joined)
+    patch(Interest, "beyond", nothing)
+
+
+def keep_cursors_at_once() -> None:
+    """Before the records that came before them are durable."""
+    move = Keeping._move
+    patch(Keeping, "_move", lambda self, oldest: move(self, 1 << 60))

@@ -3,10 +3,15 @@ them."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from tests.simulation.breaking import patch
+from weft_engine.names import ContextName
+from weft_engine.replica import live
 from weft_engine.replica.live import LiveDocument
+from weft_engine.replica.scribe import Scribe
 from weft_server import relay
 from weft_server.door import erasure_rights, offers
 from weft_server.door.guests import Guests
@@ -100,3 +105,52 @@ def share_an_id() -> None:
 def link_with_any_region() -> None:
     """Whoever says to be a region is one."""
     patch(region_links, "why_wrong", lambda ours, theirs, **_: None)
+
+
+# ---- what Yjs clients send ------------------------------------------------------------------
+
+
+def author_nothing_again() -> None:
+    """What changes nothing in the document is not written, whatever it says."""
+    patch(live, "unchanged", lambda sent, update, held, erased: None)
+
+
+def author_without_what_is_needed() -> None:
+    async def nothing(self: LiveDocument, offered: Any) -> bool:
+        return False
+
+    patch(LiveDocument, "lacks", nothing)
+
+
+def echo_before_commit() -> None:
+    append = Scribe.append_foreign
+
+    async def at_once(self: Scribe, name: ContextName, payloads: Sequence[bytes]) -> None:
+        asyncio.get_running_loop().create_task(append(self, name, payloads))
+
+    patch(Scribe, "append_foreign", at_once)
+
+
+def echo_what_comes_again_at_once() -> None:
+    """Also what is being committed."""
+    take_one = Room._take_one
+
+    async def taken(self: Room, offer: Any) -> Any:
+        made = await take_one(self, offer)
+        if made is not None and not made:
+            self._say_stored([offer])
+            return None
+        return made
+
+    patch(Room, "_take_one", taken)
+
+
+def serve_while_loading() -> None:
+    load = LiveDocument.load
+
+    async def begun(self: LiveDocument) -> None:
+        asyncio.get_running_loop().create_task(load(self))
+        await asyncio.sleep(0)
+        self.is_torn = False
+
+    patch(LiveDocument, "load", begun)

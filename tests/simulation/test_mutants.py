@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.breaking import take_back
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.mutant_list import MUTANTS, Mutant
 
 _ROOT = Path(__file__).parents[2]
 
