@@ -150,7 +150,7 @@ MUTANTS: Final = (
         "a cursor names its row",
         "its position is enough",
         link.resume_without_the_row,
-        "tests/unit/test_resuming.py",
+        "tests/unit/test_resuming.py::test_a_cursor_is_refused_for_its_row_alone",
     ),
     Mutant(
         "a cursor is of one epoch",
@@ -372,7 +372,9 @@ MUTANTS: Final = (
         "foreign records need a trusted certificate",
         "any region's will do",
         relay.trust_any_region,
-        "tests/integration/test_trust.py",
+        "tests/integration/test_trust.py"
+        "::test_a_forgery_ends_its_link_with_the_reason_and_nothing_else"
+        "[foreign_mark_by_a_region_of_his_own]",
     ),
     Mutant(
         "erasing needs its right",

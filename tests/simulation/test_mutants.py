@@ -25,7 +25,7 @@ def test_a_mutant_can_be_made(mutant: Mutant) -> None:
     if mutant.break_it is not None:
         mutant.break_it()
     if mutant.test is not None:
-        path, _, test = mutant.test.partition("::")
+        path, _, test = mutant.test.partition("[")[0].partition("::")
         assert f"def {test}(" in (_ROOT / path).read_text() or not test
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.linked import NOW_MS, End, Store, cut, settle, stores
 from weft_engine.names import ContextName, Position
+from weft_engine.storage import tickets
 from weft_engine.storage.identity import renew
 from weft_engine.sync.end.questions import answer
 from weft_engine.sync.end.session import Session
@@ -260,6 +261,34 @@ def test_a_cursor_of_a_past_that_is_no_more_is_refused(records: int) -> None:
             await set_back(relay, other)
             pair = await again(a, other)
             assert of(Resume, pair[0].sent) != [Resume(None)]
+            assert of(Resumed, pair[1].sent) == [Resumed(False)]
+            assert len(await other.hashes()) == 2 + records
+
+    asyncio.run(run())
+
+
+async def know(relay: Store, client: Store) -> None:
+    """A relay knows the ticket that the client holds of it."""
+    store, peer = client.identity.store, relay.journal.identity.store
+    ticket = await client.journal.read(lambda connection: tickets.held(connection, peer))
+    assert ticket is not None
+    await relay.journal.write(lambda connection: tickets.confirm(connection, store, ticket))
+
+
+@pytest.mark.parametrize("records", [2, 3])
+def test_a_cursor_is_refused_for_its_row_alone(records: int) -> None:
+    """A running machine was set back to after the ticket of the link and before its records: it
+    has the same epoch, knows the ticket, and has got something else since."""
+
+    async def run() -> None:
+        async with stores(3) as (a, relay, other):
+            await relay.write("c/1", "one", "two")
+            await met(a, relay)
+            await other.write("c/1", *(f"else {i}" for i in range(records)))
+            await set_back(relay, other)
+            await know(other, a)
+            pair = await again(a, other)
+            assert pair[1].session.tickets.peer_is_current
             assert of(Resumed, pair[1].sent) == [Resumed(False)]
             assert len(await other.hashes()) == 2 + records
 
