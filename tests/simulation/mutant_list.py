@@ -265,7 +265,12 @@ MUTANTS: Final = (
         "what goes together is all heard", "the first frontier is", link.hear_the_first_frontier
     ),
     _in_mesh("all answers to frontiers are heard", "the first one is", link.hear_the_first_zoom),
-    _in_mesh("what goes together keeps its order", "answers overtake", link.zooms_overtake),
+    Mutant(
+        "what goes together keeps its order",
+        "answers overtake",
+        link.zooms_overtake,
+        "tests/unit/test_together.py::test_nothing_is_lost_and_the_order_stays",
+    ),
     _in_mesh("gathered acknowledgements leave gaps", "they reach over them", link.gather_over_gaps),
     Mutant("what waits is not acknowledged", "parked records are", link.acknowledge_what_waits),
     Mutant("only all of an update is echoed", "a part is enough", relay.say_part_is_stored),
