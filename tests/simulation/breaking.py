@@ -1,14 +1,36 @@
-"""Changes the engine in this process, and takes it back."""
+"""Changes of the engine in this process that break a rule, and taking them back."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from inspect import Parameter
 from typing import Any, Final
+
+from tests.simulation.kinds import Kind
 
 _ABSENT: Final = object()
 _patched: Final[list[tuple[Any, str, Any]]] = []
 """What was there before; _ABSENT: it was inherited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """`break_it` changes the engine in this process. None: the rule is of a part that is not
+    there yet, so there is nothing to break. `test`: what notices it instead of histories, where
+    all replicas go wrong alike, or get in the end what should have come sooner. `kind`: of the
+    histories."""
+
+    rule: str
+    name: str
+    break_it: Callable[[], None] | None
+    test: str | None = None
+    kind: Kind = Kind.DEVICES
+
+
+def in_mesh(rule: str, name: str, break_it: Callable[[], None]) -> Mutant:
+    return Mutant(rule, name, break_it, kind=Kind.MESH)
 
 
 def patch(owner: Any, name: str, value: Any) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from tests.simulation.breaking import patch
-from weft_engine.limits import CURSOR_TAIL_RECORDS_MAX
+from weft_engine.limits import CURSOR_TAIL_RECORDS_MAX, TREE_DIGEST_BYTES
 from weft_engine.names import Position
 from weft_engine.records.envelope import Record
 from weft_engine.records.gate import Outcome
@@ -37,12 +37,13 @@ from weft_engine.sync.end.regions import repeating, together
 from weft_engine.sync.end.regions.between_regions import BetweenRegions
 from weft_engine.sync.end.regions.claims import Claims
 from weft_engine.sync.end.regions.repeating import Doubts, Repeating
+from weft_engine.sync.end.regions.resting import Resting
 from weft_engine.sync.end.sending import Sending
 from weft_engine.sync.end.tickets import Tickets
 from weft_engine.sync.framing.messages import Ack, Cursor, Frontiers, Zoom, Zooms
 from weft_engine.sync.interest import EVERYTHING, NOTHING, Interest
 from weft_engine.sync.reach import Reach
-from weft_engine.sync.tree import root_digest
+from weft_engine.sync.tree import ROOT, root_digest
 
 # ---- comparing again ------------------------------------------------------------------------
 
@@ -101,6 +102,23 @@ def compare_any_interest_again() -> None:
         self._interest = interest
 
     patch(Repeating, "greeted", all_are_kept)
+
+
+def compare_nothing_that_rests() -> None:
+    """On a link on which something always moves."""
+    patch(Resting, "_compare", lambda self, ours, levels, theirs: None)
+
+
+def take_all_for_resting() -> None:
+    """What moves is told and compared as if it rested."""
+    rested = Resting._rested
+
+    def all_of_it(self: Resting, tree: Any, base: Any, levels: int, salted: Any) -> Any:
+        joined, size = salted.nodes(tree.values(ROOT, levels)), TREE_DIGEST_BYTES
+        count = len(rested(self, tree, base, levels, salted))
+        return [joined[at * size : at * size + size] for at in range(count)]
+
+    patch(Resting, "_rested", all_of_it)
 
 
 # ---- what goes together ---------------------------------------------------------------------

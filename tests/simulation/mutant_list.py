@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from tests.simulation import context_mutants as context
@@ -11,26 +9,7 @@ from tests.simulation import link_mutants as link
 from tests.simulation import mesh_mutants as mesh
 from tests.simulation import relay_mutants as relay
 from tests.simulation import store_mutants as store
-from tests.simulation.kinds import Kind as SimKind
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """`break_it` changes the engine in this process. None: the rule is of a part that is not
-    there yet, so there is nothing to break. `test`: what notices it instead of histories, where
-    all replicas go wrong alike, or get in the end what should have come sooner. `kind`: of the
-    histories."""
-
-    rule: str
-    name: str
-    break_it: Callable[[], None] | None
-    test: str | None = None
-    kind: SimKind = SimKind.DEVICES
-
-
-def _in_mesh(rule: str, name: str, break_it: Callable[[], None]) -> Mutant:
-    return Mutant(rule, name, break_it, kind=SimKind.MESH)
-
+from tests.simulation.breaking import Mutant, in_mesh
 
 MUTANTS: Final = (
     Mutant("a record is applied after its whole past", "no gate", store.no_gate),
@@ -192,25 +171,25 @@ MUTANTS: Final = (
         mesh.trust_any_ticket,
         "tests/unit/test_resuming.py::test_a_cursor_that_stands_again_by_chance_is_refused",
     ),
-    _in_mesh("a tree is brought up to date", "no context is marked", mesh.mark_no_context),
-    _in_mesh("regions compare down to contexts", "leaves are all alike", mesh.compare_no_leaves),
-    _in_mesh("who is live is told anew", "claims are kept when a link ends", mesh.keep_old_claims),
+    in_mesh("a tree is brought up to date", "no context is marked", mesh.mark_no_context),
+    in_mesh("regions compare down to contexts", "leaves are all alike", mesh.compare_no_leaves),
+    in_mesh("who is live is told anew", "claims are kept when a link ends", mesh.keep_old_claims),
     Mutant(
         "what is announced is pulled",
         "nothing is asked for",
         mesh.never_pull,
         "tests/unit/test_forwarding.py::test_one_of_those_that_announced_is_asked_and_then_the_next",
     ),
-    _in_mesh(
+    in_mesh(
         "what is announced is acknowledged when it is here",
         "announcements at once",
         mesh.acknowledge_announcements_at_once,
     ),
-    _in_mesh("a region is said to hold what it holds", "one position more", mesh.count_one_further),
-    _in_mesh("what is stated is durable", "what has come is stated", mesh.count_what_has_come),
-    _in_mesh("an index that is wrong is found", "digests of nothing", mesh.digest_nothing),
-    _in_mesh("an index that is right is not blamed", "other records", mesh.compare_other_records),
-    _in_mesh("regions find exactly what is lacking", "a zoom skips a stretch", mesh.skip_a_stretch),
+    in_mesh("a region is said to hold what it holds", "one position more", mesh.count_one_further),
+    in_mesh("what is stated is durable", "what has come is stated", mesh.count_what_has_come),
+    in_mesh("an index that is wrong is found", "digests of nothing", mesh.digest_nothing),
+    in_mesh("an index that is right is not blamed", "other records", mesh.compare_other_records),
+    in_mesh("regions find exactly what is lacking", "a zoom skips a stretch", mesh.skip_a_stretch),
     Mutant(
         "what was asked of a dead link is asked of others",
         "it keeps that",
@@ -260,18 +239,31 @@ MUTANTS: Final = (
         link.compare_any_interest_again,
         "tests/unit/test_repeating.py::test_less_than_everything_is_not_compared_again",
     ),
-    _in_mesh("what goes together is all sent", "the last one is not", link.lose_the_last_frontier),
-    _in_mesh(
+    Mutant(
+        "where something moves what rests is compared",
+        "nothing is",
+        link.compare_nothing_that_rests,
+        "tests/unit/test_repeating.py::test_what_got_lost_where_something_moves_is_found",
+    ),
+    Mutant(
+        "what moves is not compared",
+        "it is taken to rest",
+        link.take_all_for_resting,
+        "tests/unit/test_repeating.py"
+        "::test_a_link_on_which_something_always_moves_compares_what_rests",
+    ),
+    in_mesh("what goes together is all sent", "the last one is not", link.lose_the_last_frontier),
+    in_mesh(
         "what goes together is all heard", "the first frontier is", link.hear_the_first_frontier
     ),
-    _in_mesh("all answers to frontiers are heard", "the first one is", link.hear_the_first_zoom),
+    in_mesh("all answers to frontiers are heard", "the first one is", link.hear_the_first_zoom),
     Mutant(
         "what goes together keeps its order",
         "answers overtake",
         link.zooms_overtake,
         "tests/unit/test_together.py::test_nothing_is_lost_and_the_order_stays",
     ),
-    _in_mesh("gathered acknowledgements leave gaps", "they reach over them", link.gather_over_gaps),
+    in_mesh("gathered acknowledgements leave gaps", "they reach over them", link.gather_over_gaps),
     Mutant("what waits is not acknowledged", "parked records are", link.acknowledge_what_waits),
     Mutant("only all of an update is echoed", "a part is enough", relay.say_part_is_stored),
     Mutant(

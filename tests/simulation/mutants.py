@@ -23,9 +23,10 @@ import pytest
 
 from tests.simulation import disk
 from tests.simulation.__main__ import PRELOADED
+from tests.simulation.breaking import Mutant
 from tests.simulation.history import run
 from tests.simulation.kinds import Kind as SimKind
-from tests.simulation.mutant_list import MUTANTS, Mutant
+from tests.simulation.mutant_list import MUTANTS
 
 SEEDS_MAX: Final = 400
 _FOUND: Final = 3

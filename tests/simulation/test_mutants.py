@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.breaking import take_back
-from tests.simulation.mutant_list import MUTANTS, Mutant
+from tests.simulation.breaking import Mutant, take_back
+from tests.simulation.mutant_list import MUTANTS
 
 _ROOT = Path(__file__).parents[2]
 
