@@ -14,7 +14,7 @@ from importlib import import_module
 from tests.bench.figures import Table
 from tests.bench.run import Run
 
-PARTS: tuple[str, ...] = ("agree", "copies", "delay", "heal", "chaos")
+PARTS: tuple[str, ...] = ("agree", "copies", "delay", "heal", "joining", "chaos")
 """Modules of `tests/bench/regions`, each with a function `measure(run)`."""
 MOST_S = 13 * 60.0
 

@@ -7,7 +7,17 @@ import random
 import pytest
 
 from weft_engine.limits import TREE_DEPTH_MAX, TREE_LEAVES_MAX
-from weft_engine.sync.tree import EMPTY, ROOT, Salted, Tree, depth_of, entries_in, entry, row_of
+from weft_engine.sync.tree import (
+    EMPTY,
+    ROOT,
+    Salted,
+    Tree,
+    depth_of,
+    entries_in,
+    entry,
+    key_of,
+    row_of,
+)
 
 SALTED = Salted(bytes(range(16)))
 
@@ -117,3 +127,23 @@ def test_an_empty_tree() -> None:
     assert made.values(ROOT, 4) == [EMPTY] * 16
     assert made.entries(ROOT) == []
     assert entries_in(b"") == []
+
+
+def test_what_rests_since_a_mark() -> None:
+    made = tree(*(leaf(index) for index in range(50)))
+    first = made.mark()
+    assert made.rests(first, 12) == [True] * 4096
+    made.update([leaf(7, 1)])
+    second = made.mark()
+    made.update([leaf(8, 1), leaf(99)])
+
+    def places(levels: int, *indices: int) -> set[int]:
+        return {key_of(leaf(index)) >> 64 - levels for index in indices}
+
+    for levels in (1, 5, 12):
+        moved = {at for at, rests in enumerate(made.rests(first, levels)) if not rests}
+        assert moved == places(levels, 7, 8, 99)
+        moved = {at for at, rests in enumerate(made.rests(second, levels)) if not rests}
+        assert moved == places(levels, 8, 99)
+        assert all(made.rests(made.mark(), levels))
+    assert made.value() == tree(*(leaf(i, int(i in (7, 8))) for i in (*range(50), 99))).value()
