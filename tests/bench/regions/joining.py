@@ -28,8 +28,8 @@ from weft_engine.storage.journal import SqliteJournal
 
 CONTEXTS = (60_000, 160_000)
 PER_CONTEXT_MOST = 200.0
-"""Bytes that both ends together grow by, for each context more: the trees are 80 of them. Caches and
-windows are full with the smaller number."""
+"""Bytes that both ends together grow by, for each context more: the trees are 80 of them. Caches
+and windows are full with the smaller number."""
 MOST_S = 600.0
 AT_ONCE = 500
 
