@@ -26,30 +26,26 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from weft_engine.limits import (
-    ASKED_BYTES_PER_S,
-    ASKED_IDLE_MS,
-    ASKED_IDLE_STEP_MS,
-    ASKED_STILL_MS,
     CONTEXTS_PER_QUESTION,
     HELD_ENTRY_BYTES,
     HELD_HASH_BYTES,
     SAMPLE_RECORDS_FACTOR,
-    SAMPLE_RECORDS_FIRST,
 )
-from weft_engine.names import ContextName, Position, RecordHash
+from weft_engine.names import ContextName, RecordHash
 from weft_engine.sync.end.questions import FrontiersRead, ReadFrontiers
 from weft_engine.sync.end.regions.claims import Claims
+from weft_engine.sync.end.regions.patience import Patience
 from weft_engine.sync.end.regions.zoom_questions import (
     ChainsRead,
     ReadChains,
     ReadShared,
     SharedRead,
 )
+from weft_engine.sync.end.regions.zoomed import Told, Zoomed, bits_of, named_by
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import Frontier, Sample, Zoom
 
@@ -68,65 +64,6 @@ class Arriving(Protocol):
     def is_taking(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _List:
-    """One that an end told. `floor`: where in it the floor begins."""
-
-    hashes: tuple[RecordHash, ...]
-    floor: int
-    round: int
-
-
-@dataclass(slots=True)
-class _Zoomed:
-    """A context that differs."""
-
-    ours: _List | None = None
-    """Our last list; None before our frontier was told."""
-    leads: bool = False
-    """It was told when we had not heard the peer's."""
-    theirs: _List | None = None
-    frontier: tuple[RecordHash, ...] = ()
-    """Ours, that was told."""
-    announced: tuple[RecordHash, ...] = ()
-    """The peer's, that came first."""
-    reached: Position | None = None
-    """How far back our lists have come."""
-    records: int = SAMPLE_RECORDS_FIRST
-    """How far back the next one looks."""
-    shared: set[RecordHash] = field(default_factory=set)
-    looking: int = 0
-    """Lists of it that are not looked up."""
-    contains: bool = False
-    """All that the peer announced is here."""
-    covers: bool = False
-    """The floor of the peer's last list is here."""
-    is_covered: bool = False
-    """The floor of our last list is there."""
-    is_answered: bool = True
-    """Our last list is."""
-    has_answered: bool = False
-    """We have answered the peer's frontier,"""
-    asks_later: bool = False
-    """and have not asked for what is lacking here."""
-    may_hear: bool = False
-    """The peer may tell its next list."""
-    is_asked: bool = False
-    """The peer asks for what it lacks, or holds all that we announced."""
-    is_put_off: bool = False
-    """It has answered, and asks later."""
-    has_newer: bool = False
-    """It has told a newer frontier since."""
-    is_contained: bool = False
-    """All that we announced is there."""
-    goes_on: bool = False
-    """Our next list is due."""
-    is_walking: bool = False
-    """It is being read."""
-    is_settled: bool = False
-    """What the peer lacks can be told."""
-
-
 class Zooming:
     """`claims` are shared by the links of a store, `wake` is called when one of them makes way for
     us; `arriving` is what this link awaits."""
@@ -135,7 +72,7 @@ class Zooming:
         self._claims = claims
         self._arriving = arriving
         self._wake = wake
-        self._contexts: dict[ContextName, _Zoomed] = {}
+        self._contexts: dict[ContextName, Zoomed] = {}
         self._looks: deque[tuple[ContextName, tuple[RecordHash, ...]]] = deque()
         """Lists of the peer that are not looked up."""
         self._asks: deque[ContextName] = deque()
@@ -153,14 +90,7 @@ class Zooming:
         self._has_heard_all = False
         self.led = 0
         """Contexts that we announced first and that are not found out."""
-        self._idle_ms = 0
-        """For how long nothing came, as far as anything could be heard."""
-        self._slow_ms = 0
-        """For how long little came of what the peer was asked for."""
-        self._brought_bytes = 0
-        """Of that, since the last tick."""
-        self._ticked_ms: int | None = None
-        self._has_ended = False
+        self._patience = Patience()
 
     @property
     def is_idle(self) -> bool:
@@ -170,23 +100,20 @@ class Zooming:
     @property
     def held_bytes(self) -> int:
         """About what this takes."""
-        hashes = 0
-        for one in self._contexts.values():
-            told = 0 if one.theirs is None else len(one.theirs.hashes)
-            hashes += len(one.announced) + told + len(one.shared)
+        hashes = sum(one.hashes for one in self._contexts.values())
         return HELD_ENTRY_BYTES * len(self._contexts) + HELD_HASH_BYTES * hashes
 
     # ---- lists --------------------------------------------------------------------------------
 
     def announced(self, context: ContextName, frontier: tuple[RecordHash, ...]) -> None:
         """Our frontier is told now."""
-        one = self._contexts.setdefault(context, _Zoomed())
+        one = self._contexts.setdefault(context, Zoomed())
         if one.theirs is None:
             one.leads = True
             self.led += 1
             one.contains = one.contains or self._has_heard_all
         one.frontier = frontier
-        self._tell(one, frontier, 0)
+        one.tell(frontier, 0)
 
     def has_heard(self, context: ContextName) -> bool:
         """The peer has announced it, and it is not found out what is different."""
@@ -205,11 +132,12 @@ class Zooming:
         if is_wrong:
             raise ProtocolViolation(f"no frontier of context {message.context!r} is due")
         if one is None:
-            one = self._contexts[message.context] = _Zoomed()
+            one = self._contexts[message.context] = Zoomed()
         if is_due:
             self._claims.join(self)
             one.announced = message.frontier
-            self._hear(message.context, one, message.frontier, 0)
+            one.hear(message.frontier, 0)
+            self._look(message.context, one, message.frontier)
         else:
             one.has_newer = True
             self._look(message.context, one, message.frontier)
@@ -230,7 +158,9 @@ class Zooming:
         if one is None or not one.may_hear:
             raise ProtocolViolation(f"no sample of context {message.context!r} is due")
         one.may_hear = False
-        self._hear(message.context, one, (*message.ends, *message.floor), len(message.ends))
+        hashes = (*message.ends, *message.floor)
+        one.hear(hashes, len(message.ends))
+        self._look(message.context, one, hashes)
 
     def zoomed(self, message: Zoom) -> None:
         """The answer to one of our lists. ProtocolViolation if it is to none."""
@@ -246,8 +176,8 @@ class Zooming:
         ):
             raise ProtocolViolation(f"no zoom of context {context!r} is due")
         is_first = message.round == 1
-        asked = _List(one.frontier, 0, 1) if is_first else ours
-        held = _held(asked.hashes, message.held)
+        asked = Told(one.frontier, 0, 1) if is_first else ours
+        held = named_by(asked.hashes, message.held)
         if held is None:
             if message.held or not is_first or one.theirs is not None:
                 raise ProtocolViolation(
@@ -305,7 +235,7 @@ class Zooming:
                 one = self._contexts[context]
                 one.is_walking = False
                 one.reached = chains.reached
-                self._tell(one, (*chains.ends, *chains.floor), len(chains.ends))
+                one.tell((*chains.ends, *chains.floor), len(chains.ends))
                 self._messages.append(Sample(context, chains.ends, chains.floor))
             case FrontiersRead(frontiers):
                 fresh = {name: frontier for name, frontier, _ in frontiers}
@@ -362,7 +292,7 @@ class Zooming:
 
     def arrived(self, context: ContextName) -> None:
         """All that the peer announced of it is here."""
-        self._idle_ms = 0
+        self._patience.heard()
         self._claims.brought(context, self)
         if context in self._rest:
             self._again[context] = None
@@ -371,12 +301,12 @@ class Zooming:
 
     def progressed(self) -> None:
         """Something came of what the peer was asked for, or about it."""
-        self._idle_ms = 0
+        self._patience.heard()
 
     def came(self, context: ContextName, size: int) -> None:
         """Something new that the peer has brought is journaled."""
         if self._claims.came(context, self):
-            self._brought_bytes += size
+            self._patience.brought(size)
 
     def freed(self, context: ContextName, /) -> None:
         """As `Claimant.freed`: what came from others is looked up first."""
@@ -384,21 +314,10 @@ class Zooming:
         self._wake()
 
     def tick(self, now_ms: int) -> None:
-        since_ms = 0 if self._ticked_ms is None else now_ms - self._ticked_ms
-        self._ticked_ms = now_ms
-        # What came and waits here for its turn is not the peer's delay. Nor is a machine that
-        # stood still: what came meanwhile is only read after this.
-        passed_ms = min(since_ms, ASKED_IDLE_STEP_MS)
-        is_quick = self._brought_bytes * 1000 >= ASKED_BYTES_PER_S * max(passed_ms, 1)
-        self._brought_bytes = 0
-        self._slow_ms = 0 if is_quick else self._slow_ms + passed_ms
-        is_slow = self._slow_ms >= ASKED_STILL_MS
-        self._claims.tick(self, now_ms, passed_ms=passed_ms, is_slow=is_slow)
-        self._idle_ms += passed_ms
-        if self._arriving.is_taking:
-            self._idle_ms = 0
-        if self._idle_ms >= ASKED_IDLE_MS:
-            self._idle_ms = 0
+        patience = self._patience
+        passed_ms = patience.tick(now_ms, is_taking=self._arriving.is_taking)
+        self._claims.tick(self, now_ms, passed_ms=passed_ms, is_slow=patience.is_slow)
+        if patience.is_over():
             self._claims.give_way(self)
             if self._rest:
                 self._again.update(dict.fromkeys(self._rest))
@@ -416,24 +335,14 @@ class Zooming:
 
     # ---- inside -------------------------------------------------------------------------------
 
-    def _tell(self, one: _Zoomed, hashes: tuple[RecordHash, ...], floor: int) -> None:
-        one.ours = _List(hashes, floor, 1 if one.ours is None else one.ours.round + 1)
-        one.is_answered = False
-
-    def _hear(
-        self, context: ContextName, one: _Zoomed, hashes: tuple[RecordHash, ...], floor: int
-    ) -> None:
-        one.theirs = _List(hashes, floor, 1 if one.theirs is None else one.theirs.round + 1)
-        self._look(context, one, hashes)
-
-    def _look(self, context: ContextName, one: _Zoomed, hashes: tuple[RecordHash, ...]) -> None:
+    def _look(self, context: ContextName, one: Zoomed, hashes: tuple[RecordHash, ...]) -> None:
         one.looking += 1
         self._looks.append((context, hashes))
 
     def _looked(
         self,
         context: ContextName,
-        one: _Zoomed,
+        one: Zoomed,
         hashes: tuple[RecordHash, ...],
         held: frozenset[RecordHash] | None,
     ) -> None:
@@ -451,9 +360,9 @@ class Zooming:
             if one.asks_later:
                 # Our turn has come.
                 if is_all:
-                    self._ask_for(context, one, _bits(hashes, held), asks=False)
+                    self._ask_for(context, one, bits_of(hashes, held), asks=False)
                 else:
-                    self._late.append((context, _bits(hashes, held)))
+                    self._late.append((context, bits_of(hashes, held)))
                 return
             has_room = self._claims.has_room(self)
             asks = not is_all and has_room and self._claims.take(context, self)
@@ -463,11 +372,11 @@ class Zooming:
             one.has_answered = True
             one.covers = is_all
             one.may_hear = not is_all
-            self._messages.append(Zoom(context, 1, _bits(hashes, held), asks))
+            self._messages.append(Zoom(context, 1, bits_of(hashes, held), asks))
         elif hashes is theirs.hashes:
             one.covers = held is not None and held.issuperset(hashes[theirs.floor :])
             one.may_hear = not one.covers
-            self._messages.append(Zoom(context, theirs.round, _bits(hashes, held), False))
+            self._messages.append(Zoom(context, theirs.round, bits_of(hashes, held), False))
         else:
             one.contains = one.contains or is_all  # A newer frontier: we know how far it is.
 
@@ -478,14 +387,14 @@ class Zooming:
             if self._claims.take(context, self):
                 self._look(context, self._contexts[context], self._contexts[context].announced)
 
-    def _ask_for(self, context: ContextName, one: _Zoomed, bits: bytes, *, asks: bool) -> None:
+    def _ask_for(self, context: ContextName, one: Zoomed, bits: bytes, *, asks: bool) -> None:
         """What was put off is asked for now; or everything has come from others."""
         one.asks_later = False
         self._messages.append(Zoom(context, 1, bits, asks))
         if not self._arriving.is_awaited(context):
             self._claims.done(context, self)
 
-    def _advance(self, context: ContextName, one: _Zoomed) -> None:
+    def _advance(self, context: ContextName, one: Zoomed) -> None:
         """Go on with what is known now."""
         if one.looking:
             return
@@ -494,40 +403,14 @@ class Zooming:
             if not one.contains:
                 one.is_walking = True
                 self._walks.append(context)
-        is_known = one.contains or one.is_contained or (one.covers and one.is_covered)
-        if one.is_asked and one.is_answered and is_known and not one.is_settled:
+        if one.can_be_settled:
             self._settled[context] = None
         self._forget_done(context, one)
 
-    def _forget_done(self, context: ContextName, one: _Zoomed) -> None:
+    def _forget_done(self, context: ContextName, one: Zoomed) -> None:
         """Nothing more is to be told or heard of it."""
-        has_told = one.ours is None or (
-            one.is_settled and one.is_answered and (one.is_covered or one.contains)
-        )
-        is_known = one.covers or one.is_contained or one.ours is None
-        has_heard = one.theirs is None or (one.has_answered and not one.asks_later and is_known)
-        if has_told and has_heard and not (one.looking or one.is_walking):
+        if one.is_done:
             if self._contexts.pop(context, None) is not None:
                 self.led -= one.leads
             if not self._contexts:
                 self._claims.rest(self)
-
-
-def _bits(hashes: Sequence[RecordHash], held: Collection[RecordHash] | None) -> bytes:
-    """Nothing at all if nothing of the context is here."""
-    if held is None:
-        return b""
-    if len(hashes) == 1:
-        return b"\x01" if hashes[0] in held else b"\x00"
-    bits = bytearray((len(hashes) + 7) // 8)
-    for at, hash_ in enumerate(hashes):
-        if hash_ in held:
-            bits[at >> 3] |= 1 << (at & 7)
-    return bytes(bits)
-
-
-def _held(hashes: Sequence[RecordHash], bits: bytes) -> list[RecordHash] | None:
-    """Those of the hashes that the bits name; None if they are too many or too few bits."""
-    if len(bits) != (len(hashes) + 7) // 8 or (bits and bits[-1] >> ((len(hashes) - 1) % 8 + 1)):
-        return None
-    return [hash_ for at, hash_ in enumerate(hashes) if bits[at >> 3] >> (at & 7) & 1]
