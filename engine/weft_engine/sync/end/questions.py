@@ -144,14 +144,15 @@ class ConfirmationsRead:
     is_last: bool
 
 
+ZoomQuestion = ReadShared | ReadChains | ReadFrontiers
+ZoomAnswer = SharedRead | ChainsRead | FrontiersRead
+"""Those of `end.regions.zooming`."""
 Question = (
     ListContexts
     | ReadTree
     | ReadNames
-    | ReadFrontiers
     | ReadLacking
-    | ReadShared
-    | ReadChains
+    | ZoomQuestion
     | ReadRecords
     | ReadWanted
     | ReadConfirmations
@@ -163,10 +164,8 @@ Answer = (
     Listed
     | TreeRead
     | NamesRead
-    | FrontiersRead
     | LackingRead
-    | SharedRead
-    | ChainsRead
+    | ZoomAnswer
     | RecordsRead
     | ConfirmationsRead
     | HeldRead

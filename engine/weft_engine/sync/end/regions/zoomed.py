@@ -80,6 +80,12 @@ class Zoomed:
         """The peer's next list."""
         self.theirs = Told(hashes, floor, 1 if self.theirs is None else self.theirs.round + 1)
 
+    def may_announce(self, *, is_first: bool) -> bool:
+        """Whether a frontier of the peer may come: its first, or a newer one."""
+        if is_first:
+            return self.ours is None or not self.is_answered
+        return self.theirs is not None and self.is_put_off and not self.has_newer
+
     @property
     def hashes(self) -> int:
         """How many are kept, but for our own."""

@@ -26,8 +26,7 @@ Must never know: frames' bytes, the store.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import Callable
 
 from weft_engine.limits import (
     CONTEXTS_PER_QUESTION,
@@ -36,9 +35,9 @@ from weft_engine.limits import (
     SAMPLE_RECORDS_FACTOR,
 )
 from weft_engine.names import ContextName, RecordHash
-from weft_engine.sync.end.questions import FrontiersRead, ReadFrontiers
+from weft_engine.sync.end.questions import FrontiersRead, ReadFrontiers, ZoomAnswer, ZoomQuestion
 from weft_engine.sync.end.regions.claims import Claims
-from weft_engine.sync.end.regions.patience import Patience
+from weft_engine.sync.end.regions.patience import Arriving, Patience
 from weft_engine.sync.end.regions.zoom_questions import (
     ChainsRead,
     ReadChains,
@@ -48,20 +47,6 @@ from weft_engine.sync.end.regions.zoom_questions import (
 from weft_engine.sync.end.regions.zoomed import Told, Zoomed, bits_of, named_by
 from weft_engine.sync.faults import ProtocolViolation
 from weft_engine.sync.framing.messages import Frontier, Sample, Zoom
-
-ZoomQuestion = ReadShared | ReadChains | ReadFrontiers
-ZoomAnswer = SharedRead | ChainsRead | FrontiersRead
-
-
-class Arriving(Protocol):
-    """What the peer announced and has not come (`sync.end.incoming`)."""
-
-    def held(self, hashes: Collection[RecordHash], /) -> None: ...
-
-    def is_awaited(self, context: ContextName, /) -> bool: ...
-
-    @property
-    def is_taking(self) -> bool: ...
 
 
 class Zooming:
@@ -90,7 +75,7 @@ class Zooming:
         self._has_heard_all = False
         self.led = 0
         """Contexts that we announced first and that are not found out."""
-        self._patience = Patience()
+        self._patience = Patience(arriving)
 
     @property
     def is_idle(self) -> bool:
@@ -125,11 +110,7 @@ class Zooming:
         asks only now. ProtocolViolation if it is neither."""
         self.progressed()
         one = self._contexts.get(message.context)
-        if is_due:
-            is_wrong = one is not None and one.ours is not None and one.is_answered
-        else:
-            is_wrong = one is None or one.theirs is None or not one.is_put_off or one.has_newer
-        if is_wrong:
+        if not (is_due if one is None else one.may_announce(is_first=is_due)):
             raise ProtocolViolation(f"no frontier of context {message.context!r} is due")
         if one is None:
             one = self._contexts[message.context] = Zoomed()
@@ -315,7 +296,7 @@ class Zooming:
 
     def tick(self, now_ms: int) -> None:
         patience = self._patience
-        passed_ms = patience.tick(now_ms, is_taking=self._arriving.is_taking)
+        passed_ms = patience.tick(now_ms)
         self._claims.tick(self, now_ms, passed_ms=passed_ms, is_slow=patience.is_slow)
         if patience.is_over():
             self._claims.give_way(self)
