@@ -141,6 +141,7 @@ MUTANTS: Final = (
         "who subscribes catches up first",
         "it joins without",
         link.join_without_catching_up,
+        "tests/unit/test_subscribing.py::test_what_is_newly_covered_comes_and_stays_live",
     ),
     Mutant(
         "a cursor is kept behind its records",
@@ -264,7 +265,12 @@ MUTANTS: Final = (
         "tests/unit/test_together.py::test_nothing_is_lost_and_the_order_stays",
     ),
     in_mesh("gathered acknowledgements leave gaps", "they reach over them", link.gather_over_gaps),
-    Mutant("what waits is not acknowledged", "parked records are", link.acknowledge_what_waits),
+    Mutant(
+        "what waits is not acknowledged",
+        "parked records are",
+        link.acknowledge_what_waits,
+        "tests/unit/test_reach.py::test_parked_records_are_held_by_nobody",
+    ),
     Mutant("only all of an update is echoed", "a part is enough", relay.say_part_is_stored),
     Mutant(
         "an erasure is confirmed to who has its eraser",
