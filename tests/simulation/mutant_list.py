@@ -269,7 +269,7 @@ MUTANTS: Final = (
         "what waits is not acknowledged",
         "parked records are",
         link.acknowledge_what_waits,
-        "tests/unit/test_reach.py::test_parked_records_are_held_by_nobody",
+        "tests/unit/test_session.py::test_what_comes_out_of_order_waits_unacknowledged_and_is_asked_for",
     ),
     Mutant("only all of an update is echoed", "a part is enough", relay.say_part_is_stored),
     Mutant(
