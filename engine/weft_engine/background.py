@@ -37,7 +37,12 @@ def _ended(failed: Failed | None, task: asyncio.Task[Any]) -> None:
         return
     if failed is not None:
         failed(error)
-        return
+    else:
+        tell(task, error)
+
+
+def tell(task: asyncio.Task[Any], error: BaseException) -> None:
+    """Tell the event loop's exception handler that `task` has failed."""
     task.get_loop().call_exception_handler(
         {"message": f"the task {task.get_name()} has failed", "exception": error, "task": task}
     )

@@ -14,7 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from weft_engine.background import begin
+from weft_engine.background import begin, tell
 from weft_engine.errors import LinkRefused, StoreError, WeftError
 from weft_engine.limits import RECONNECT_FIRST_S, RECONNECT_LAST_S
 from weft_engine.names import ContextName, Position
@@ -91,7 +91,7 @@ class KeptLink:
         self._is_closing = False
         self._linked = asyncio.Event()
         self._gone = asyncio.Event()
-        self._task = begin(self._keep(), name="weft-kept-link")
+        self._task = begin(self._keep(), name="weft-kept-link", failed=self._failed)
         self._task.add_done_callback(lambda _: self._linked.set())
         self._task.add_done_callback(lambda _: changed())
 
@@ -218,6 +218,12 @@ class KeptLink:
         await self.aclose()
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _failed(self, error: BaseException) -> None:
+        # Who waits, or closes it, is told of what can happen, such as a store that was closed
+        # under it; what never should is told to everybody.
+        if not isinstance(error, WeftError):
+            tell(self._task, error)
 
     def _ended(self) -> BaseException:
         fault = None if self._task.cancelled() else self._task.exception()
