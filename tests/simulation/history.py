@@ -34,6 +34,7 @@ from tests.simulation.world import CONTEXTS, WAITING_RECORDS_MAX, Broken, World
 from tests.stores import FAST_DISK
 from weft_engine.replica import checkpointing, live, note
 from weft_engine.storage import identity, lease, log_file, shelf
+from weft_engine.sync.end.regions import reconciling, repeating, resting, unannounced
 from weft_engine.views.tokenizer import DEFAULT_TOKENIZER, Tokenizer
 from weft_server.yjs import circle, first_state, framing, member, rooms
 
@@ -44,6 +45,20 @@ _UNSENT_BYTES: Final = 2 * 1024
 _FRAGMENT_BYTES: Final = 1024
 _FRAGMENTING: Final = (circle, first_state, framing, live)
 _IDLE_S: Final = 3.0
+_NARROW: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
+    (reconciling, "ANNOUNCED_AT_ONCE", 2),
+    (reconciling, "CONTEXTS_PER_QUESTION", 1),
+    (unannounced, "CONTEXTS_PER_QUESTION", 1),
+)
+_NARROW_SHARE: Final = 0.5
+"""Of the histories: regions announce what differs in windows of two contexts."""
+_RESTLESS: Final[tuple[tuple[ModuleType, str, Any], ...]] = (
+    (repeating, "REPEAT_MS", 4_000),
+    (repeating, "REPEAT_AGAIN_MS", 2_000),
+    (resting, "REST_MS", 2_000),
+)
+_RESTLESS_SHARE: Final = 0.25
+"""Of the histories: regions compare again every few seconds, not every minute or two."""
 _UNDER_WAY_S: Final = 3.0
 _CALM_SHARE: Final = 0.5
 _LOADED_ANEW_SHARE: Final = 0.5
@@ -101,7 +116,8 @@ def run(
     broken: str | None = None
     try:
         asyncio.set_event_loop(loop)
-        with _small_limits(world.network), _made_up_files(world):
+        drawing = random.Random(f"limits-{root_seed}")
+        with _small_limits(world.network, drawing), _made_up_files(world):
             loop.run_until_complete(_play(world, story))
     except Broken as error:
         broken = str(error)
@@ -280,8 +296,10 @@ def _made_up_files(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def _small_limits(network: Network) -> Iterator[None]:
+def _small_limits(network: Network, drawing: random.Random) -> Iterator[None]:
     """Local limits, which may differ from replica to replica."""
+    is_narrow = drawing.random() < _NARROW_SHARE
+    is_restless = drawing.random() < _RESTLESS_SHARE
     # As on real sockets, a connection that takes no more has let its writers wait before.
     unsent_bytes = network.room_bytes + _UNSENT_BYTES
     limits: list[tuple[ModuleType, str, Any]] = [
@@ -294,6 +312,8 @@ def _small_limits(network: Network) -> Iterator[None]:
         *[(one, "YJS_FRAGMENT_BYTES", _FRAGMENT_BYTES) for one in _FRAGMENTING],
         (rooms, "YJS_IDLE_S", _IDLE_S),
         (rooms, "gc", _NoCollector),
+        *(_NARROW if is_narrow else ()),
+        *(_RESTLESS if is_restless else ()),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in limits]
     try:
