@@ -63,3 +63,13 @@ def test_nobody_is_shown_by_nothing() -> None:
     presence = Presence()
     everybody = Everybody(lambda: presence.of(ROOM))
     assert not everybody.frames()
+
+
+def test_where_few_are_nobody_hears_of_who_has_left() -> None:
+    presence, source = Presence(), object()
+    everybody = Everybody(lambda: presence.of(ROOM))
+    presence.listen(lambda _, states, __: everybody.change(states), Interest.of(contexts=[ROOM]))
+    for clock, state in enumerate(('{"a":1}', None)):
+        for client in (1, 2):
+            presence.tell(ROOM, [PresenceState(client, clock, state)], now_ms=0, source=source)
+            assert len(everybody.frames()) == (client == 1 or state is not None)

@@ -2,7 +2,8 @@
 
 Where thousands are shown, to sort them and to write them down takes tens of milliseconds, and
 whoever comes or asks is told of all. So the messages are kept, and who has changed since is told
-behind them; a newer word of a client counts. Must never know: who is told.
+behind them; a newer word of a client counts. Where few are, they are built anew: nobody need hear
+there of who has left, or of what was said before. Must never know: who is told.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from weft_server.yjs.framing import frame
 _OLD_PART: Final = 2
 """All is built anew when half as many have changed since."""
 _FEW: Final = 64
+"""So many are quickly written down."""
 
 
 class Everybody:
@@ -37,7 +39,8 @@ class Everybody:
         """These are there, or have left."""
         if self._frames is not None:
             self._changed.update((one.client, one) for one in states)
-            if self._behind + len(self._changed) > max(_FEW, self._count // _OLD_PART):
+            is_old = self._behind + len(self._changed) > self._count // _OLD_PART
+            if self._count <= _FEW or is_old:
                 self.forget()
 
     def forget(self) -> None:
