@@ -192,14 +192,18 @@ class Writer:
     # ---- on the lane --------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while self._waiting:
+        while True:
             while self._waiting:
                 if self._waiting[0].is_alone:
                     self._run_alone(self._waiting.popleft())
                 else:
                     self._commit(self._take())
-            # Who submits from here on wakes the lane; who did so just before is seen now.
+            # Who submits from here on wakes the lane; who did so just before is seen now. Said even
+            # if there was nothing to do: what is put here just before the lane looks for the last
+            # time is written by then, and the lane is woken for it once more.
             self._is_working = False
+            if not self._waiting:
+                return
 
     def _take(self) -> list[_Submitted]:
         batch: list[_Submitted] = []
