@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVarTuple
 
-from weft_engine.limits import COMMIT_GATHER_BYTES, COMMIT_GATHER_S
+from weft_engine.limits import COMMIT_GATHER_BYTES, COMMIT_GATHER_S, QUEUED_BYTES_MAX
 from weft_engine.storage.writer import Writer
 
 Ts = TypeVarTuple("Ts")
@@ -134,5 +134,32 @@ def test_closing_writes_what_waits() -> None:
         told.submit("b", may_wait=True)
         await told.writer.close()
         assert told.commits == [["first"], ["b"]]
+
+    asyncio.run(story())
+
+
+def test_a_fault_of_one_that_is_answered_is_told_and_keeps_no_other_from_its_answer() -> None:
+    async def story() -> None:
+        told = Story()
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, about: faults.append(about.get("exception"))
+        )
+        fault = RuntimeError("a listener's")
+
+        def fail(_: Any, error: BaseException | None) -> None:
+            raise fault
+
+        told.writer.submit(lambda _: None, size=1, done=fail)
+        told.submit("a", may_wait=False)
+        await told.turns()
+        assert told.commits == [["a"]], "both in one commit"
+        assert faults == [fault]
+        assert told.answered == ["a"]
+        told.writer.submit(lambda _: None, size=QUEUED_BYTES_MAX + 1, done=fail)
+        waiting = asyncio.create_task(told.writer.room())
+        await told.turns()
+        assert waiting.done(), "what was written makes room"
+        await told.writer.close()
 
     asyncio.run(story())

@@ -276,6 +276,11 @@ class Writer:
             self.on_failure()
         for submitted in batch:
             self._queued_bytes -= submitted.size
-            submitted.done(submitted.result, submitted.error)
+            try:
+                submitted.done(submitted.result, submitted.error)
+            except Exception as error:  # noqa: BLE001 - nobody else waits for ever because of it
+                self._loop.call_exception_handler(
+                    {"message": "who was told of a commit has failed", "exception": error}
+                )
         if self._queued_bytes <= QUEUED_BYTES_MAX:
             self._room.set()
