@@ -245,10 +245,9 @@ PAGES_PER_READING: Final = 4
 PAGES_IDLE_TICKS: Final = 10
 """TICK_S after which it is dropped, if nobody asks for it."""
 LINKS_HELD_BYTES_MAX: Final = 256 * MIB
-"""What the links of one relay hold in memory for their peers, all together; beyond it those that
-hold most are ended. Far more than honest ones need at a time."""
-REGIONS_HELD_BYTES_MAX: Final = 2048 * MIB
-"""The same for links with other regions, which may differ in millions of contexts."""
+"""What the clients' links of one relay hold in memory for their peers, all together, and as much
+again those of regions; beyond it those that hold most are ended. Far more than honest ones need
+at a time: to let a region join takes 10 MB."""
 HELD_ENTRY_BYTES: Final = 200
 """What a listed context counts for in that."""
 HELD_HASH_BYTES: Final = 100

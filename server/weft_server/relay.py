@@ -22,7 +22,6 @@ from weft_engine.limits import (
     LINKS_HELD_BYTES_MAX,
     MIB,
     REGION_WINDOW_FRAMES,
-    REGIONS_HELD_BYTES_MAX,
     WINDOW_FRAMES,
 )
 from weft_engine.names import ContextName, region_name
@@ -278,9 +277,9 @@ class Relay:
                 if link.session.end is None:
                     of_its_kind = regions if _is_region(link) else holdings
                     of_its_kind.append(Holding(link, link.session.held_bytes))
-            held_bytes = sum(one.held_bytes for one in holdings)
+            held_bytes = sum(one.held_bytes for one in holdings + regions)
             large = list(too_large(holdings, bytes_max=LINKS_HELD_BYTES_MAX))
-            for one in large + list(too_large(regions, bytes_max=REGIONS_HELD_BYTES_MAX)):
+            for one in large + list(too_large(regions, bytes_max=LINKS_HELD_BYTES_MAX)):
                 if isinstance(one.who, Connection):
                     _LOG.warning(
                         "a Yjs client is sent away that makes this relay hold %d bytes",
@@ -292,9 +291,8 @@ class Relay:
 
     def _end_large(self, link: Link, held_bytes: int) -> asyncio.Future[None]:
         _LOG.warning("a link is ended that makes this relay hold %d bytes", held_bytes)
-        bytes_max = REGIONS_HELD_BYTES_MAX if _is_region(link) else LINKS_HELD_BYTES_MAX
         link.close(
-            f"the links hold more than {bytes_max} bytes in the relay's memory, this one"
+            f"the links hold more than {LINKS_HELD_BYTES_MAX} bytes in the relay's memory, this one"
             f" {held_bytes}",
             code=ByeCode.LIMIT,
             hint="send less at a time; it is tried again by itself",
