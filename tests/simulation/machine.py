@@ -33,10 +33,13 @@ from weft_engine.replica.replica import Replica
 from weft_engine.storage import reading
 from weft_engine.storage.journal import Listener
 from weft_engine.storage.machine import Machine as Place
-from weft_engine.sync.driving.keeping import KeptLink, keep_linked
+from weft_engine.sync.driving.keeping import KeptLink
+from weft_engine.sync.driving.link import Link
+from weft_engine.sync.end.ending import End
 from weft_engine.sync.faults import LinkLost
 from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_server.door.permission import ANYTHING
+from weft_server.mesh.wrong_peer import takes_another_id
 from weft_server.relay import Relay
 
 START_MS = 1_700_000_000_000
@@ -211,12 +214,13 @@ class Machine:
         replica = self.replica
         assert replica is not None
         kept: KeptLink = self.do(
-            lambda: keep_linked(
+            lambda: KeptLink(
                 [partial(self._dial, one) for one in to],
                 replica,
                 random=self._rng.random,
                 interest=self.interest,
                 region=self.region,
+                run=partial(_run_as_relays_do, replica),
             )
         )
         self.kept[kept] = to
@@ -536,3 +540,13 @@ def start_or_stay_down(machine: Machine) -> bool:
             raise
         return False
     return True
+
+
+async def _run_as_relays_do(replica: Replica, link: Link) -> End:
+    """Of two regions with one store id the dialler may be who takes another one."""
+    how = await link.run()
+    ours, theirs = link.session.hello, link.session.peer
+    is_ours = ours.store == replica.identity.store
+    if theirs is not None and is_ours and takes_another_id(ours, theirs):
+        await replica.guard.superseded(link)
+    return how
