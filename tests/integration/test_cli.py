@@ -96,7 +96,8 @@ def test_help_loads_no_engine_and_no_extra() -> None:
         "from weft_server.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'pycrdt', 'tiktoken', 'cryptography', 'starlette', 'uvicorn', 'jwt', 'sqlite3'}\n"
+        "heavy = {'pycrdt', 'tiktoken', 'nacl', 'cryptography', 'starlette', 'uvicorn', 'jwt'}\n"
+        "heavy.add('sqlite3')\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -172,7 +172,7 @@ def test_the_engine_opens_no_sockets() -> None:
 
 def test_every_import_is_of_a_declared_dependency() -> None:
     declared = {"pycrdt", "websockets", "aiosqlite", "msgpack", "tiktoken", "bpe_openai"}
-    declared |= {"cryptography", "rfc8785", "starlette", "uvicorn", "uvloop", "jwt"}
+    declared |= {"nacl", "cryptography", "rfc8785", "starlette", "uvicorn", "uvloop", "jwt"}
     known = declared | set(sys.stdlib_module_names) | set(PACKAGES)
     wrong = [
         f"{path.relative_to(ROOT)} imports {module}"

@@ -11,15 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
 from weft_engine.errors import MalformedRecord
 from weft_engine.names import Incarnation
+from weft_engine.records.ed25519 import KEY_BYTES, SIGNATURE_BYTES, SigningKey, is_signed
 
 _PREFIX: Final = b"weft-region-1"
-_KEY_BYTES: Final = 32
-CERTIFICATE_BYTES: Final = _KEY_BYTES + 64
+CERTIFICATE_BYTES: Final = KEY_BYTES + SIGNATURE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,22 +31,19 @@ class Certificate:
         """From its 96 bytes; MalformedRecord if it has another length."""
         if len(data) != CERTIFICATE_BYTES:
             raise MalformedRecord(f"a certificate has {len(data)} bytes, not {CERTIFICATE_BYTES}")
-        return cls(data[:_KEY_BYTES], data[_KEY_BYTES:])
+        return cls(data[:KEY_BYTES], data[KEY_BYTES:])
 
     def pack(self) -> bytes:
         return self.region + self.signature
 
     def verify(self, incarnation: Incarnation) -> None:
         """MalformedRecord unless the region's key signed this incarnation."""
-        try:
-            key = Ed25519PublicKey.from_public_bytes(self.region)
-            key.verify(self.signature, _PREFIX + incarnation)
-        except (InvalidSignature, ValueError):
+        if not is_signed(_PREFIX + incarnation, self.signature, self.region):
             raise MalformedRecord(
                 f"the certificate of incarnation {incarnation.hex()} by region key"
                 f" {self.region.hex()[:16]} is wrong",
                 hint="it was made for another incarnation, or altered",
-            ) from None
+            )
 
 
 class RegionKey:
@@ -59,8 +53,8 @@ class RegionKey:
 
     def __init__(self, seed: bytes) -> None:
         """`seed`: 32 secret bytes, from a cryptographic source of randomness."""
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public = self._key.public_key().public_bytes_raw()
+        self._key = SigningKey(seed)
+        self.public = self._key.public
 
     def certify(self, incarnation: Incarnation) -> Certificate:
         return Certificate(self.public, self._key.sign(_PREFIX + incarnation))

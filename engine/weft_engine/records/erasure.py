@@ -35,8 +35,6 @@ from itertools import pairwise
 from typing import Final
 
 import msgpack
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from weft_engine.errors import InvalidName, MalformedRecord
 from weft_engine.events.streams import event_of, told_by
@@ -51,6 +49,7 @@ from weft_engine.names import (
     note_name,
 )
 from weft_engine.records.digest import origin_digest, struct_digest, structs_digest
+from weft_engine.records.ed25519 import SigningKey, is_signed
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import SignatureItem
 from weft_engine.yjs.stand_in import Anatomy
@@ -143,9 +142,8 @@ class Eraser:
 
 def prove(seed: bytes, event: EventId, eraser: Incarnation) -> Proof:
     """The word of the incarnation with this seed that `eraser` may erase its event."""
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    signature = key.sign(_PREFIX + event.encode() + eraser)
-    return Proof(event, key.public_key().public_bytes_raw(), signature)
+    key = SigningKey(seed)
+    return Proof(event, key.public, key.sign(_PREFIX + event.encode() + eraser))
 
 
 def decode_erasure(data: bytes, origin: Incarnation) -> Erasure:
@@ -216,14 +214,10 @@ def _proofs(value: object, events: tuple[EventId, ...], origin: Incarnation) -> 
             origin_digest(key) == event_id_incarnation(event),
             f"the proof for event {event} is by another key than its writer's",
         )
-        try:
-            Ed25519PublicKey.from_public_bytes(key).verify(
-                signature, _PREFIX + event.encode() + origin
-            )
-        except (InvalidSignature, ValueError):
-            raise MalformedRecord(
-                f"an erasure is not sound: the proof for event {event} is forged"
-            ) from None
+        _check(
+            is_signed(_PREFIX + event.encode() + origin, signature, key),
+            f"the proof for event {event} is forged",
+        )
         found.append(Proof(event, key, signature))
     _check(all(a.event < b.event for a, b in pairwise(found)), "its proofs do not ascend")
     return tuple(found)

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-
 from weft_engine.errors import MalformedRecord
 from weft_engine.names import ClientId, Incarnation, RecordHash
 from weft_engine.records.certificate import Certificate
 from weft_engine.records.digest import client_digest, origin_digest
+from weft_engine.records.ed25519 import SigningKey, is_signed
 
 _TIP_PREFIX: Final = b"weft-tip-1"
 _CLIENTS_CACHED_MAX: Final = 2048
@@ -38,14 +36,11 @@ class SignatureItem:
 
     def verify(self) -> None:
         """MalformedRecord unless the key signed this tip, and a certificate is for this key."""
-        try:
-            key = Ed25519PublicKey.from_public_bytes(self.public_key)
-            key.verify(self.signature, _TIP_PREFIX + self.tip)
-        except (InvalidSignature, ValueError):
+        if not is_signed(_TIP_PREFIX + self.tip, self.signature, self.public_key):
             raise MalformedRecord(
                 f"the signature of record {self.tip.hex()[:16]} is wrong",
                 hint="the record was altered or its writer is not who it says",
-            ) from None
+            )
         if self.certificate is not None:
             self.certificate.verify(self.incarnation)
 
@@ -58,8 +53,8 @@ class WriterKey:
     def __init__(self, seed: bytes) -> None:
         self.seed = seed
         """32 secret bytes, from a cryptographic source of randomness."""
-        self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public_key = self._key.public_key().public_bytes_raw()
+        self._key = SigningKey(seed)
+        self.public_key = self._key.public
         self.incarnation = Incarnation(origin_digest(self.public_key))
 
     def sign(self, tip: RecordHash) -> SignatureItem:
