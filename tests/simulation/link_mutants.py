@@ -312,7 +312,7 @@ def overflow_skips() -> None:
         for body in bodies:
             ear.push(body.without(ear.session.following.came))
 
-    patch(hub, "give", give)
+    patch(hub, "_give", give)
 
 
 def push_first() -> None:

@@ -199,10 +199,7 @@ class Hub:
     def _tell_answered(self) -> None:
         ears, self._answered = self._answered, {}
         for ear in ears:
-            try:
-                ear.changed()
-            except Exception as error:  # noqa: BLE001 - it ends this link, and no other
-                ear.failed(error)
+            _look(ear)
 
     # ---- commits ------------------------------------------------------------------------------
 
@@ -223,7 +220,7 @@ class Hub:
         self.forwarding.committed(stored)
         for ear in told:
             if ear.session.following.journaled(stored):
-                ear.changed()
+                _look(ear)
             if ear.session.following.came:
                 self._came[ear] = None
             if not ear.session.incoming.awaits_names:
@@ -277,16 +274,13 @@ class Hub:
                     continue
                 if bodies is None:
                     bodies = _composed(composed, some, head)
-                try:
-                    give(ear, bodies)
-                except Exception as error:  # noqa: BLE001 - it ends this link, and no other
-                    ear.failed(error)
+                _give(ear, bodies)
         self.burst.end()
         for ear in self._came:
             ear.session.following.handed_out()
         self._came.clear()
         for ear in tuple(self._waiting):
-            ear.changed()
+            _look(ear)
 
     # ---- time ---------------------------------------------------------------------------------
 
@@ -344,20 +338,23 @@ def _in_both(some: dict[Ear, None] | None, others: dict[Ear, None]) -> dict[Ear,
     return others if some is None else {ear: None for ear in some if ear in others}
 
 
-def _give(ear: Ear, bodies: Sequence[Body]) -> None:
+def _look(ear: Ear) -> None:
     try:
-        give(ear, bodies)
+        ear.changed()
     except Exception as error:  # noqa: BLE001 - it ends this link, and no other
         ear.failed(error)
 
 
-def give(ear: Ear, bodies: Sequence[Body]) -> None:
+def _give(ear: Ear, bodies: Sequence[Body]) -> None:
     """Hand these to a link, or tell it where they are from the first that it can't take."""
     following = ear.session.following
-    for index, body in enumerate(bodies):
-        if following.came:
-            body = body.without(following.came)
-        if not ear.push(body):
-            following.told([one for some in bodies[index:] for one in some.stored])
-            ear.changed()
-            return
+    try:
+        for index, body in enumerate(bodies):
+            if following.came:
+                body = body.without(following.came)
+            if not ear.push(body):
+                following.told([one for some in bodies[index:] for one in some.stored])
+                ear.changed()
+                return
+    except Exception as error:  # noqa: BLE001 - it ends this link, and no other
+        ear.failed(error)
