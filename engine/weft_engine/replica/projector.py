@@ -100,7 +100,8 @@ class Projector:
                 self._lagging.discard(context)
                 while await self._step(context):
                     pass
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
+            # Not if this coroutine was given up and is closed: its event loop may be gone.
             if self._is_ahead:
                 self._lags(context)
             raise
