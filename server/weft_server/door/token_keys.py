@@ -120,9 +120,9 @@ class KeyRing:
 def new_key(algorithm: str, *, seed: bytes, id_: str | None = None) -> TokenKey:
     """A key from 32 random bytes; without an id it is named by its public side, or at random."""
     if algorithm == EDDSA:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from weft_engine.records.ed25519 import SigningKey  # libsodium is loaded for this only
 
-        public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+        public = SigningKey(seed).public
         return TokenKey(id_ or _short_id(public), EDDSA, seed, public)
     assert algorithm == HS256, f"there is no algorithm {algorithm}"
     # Not a hash of the secret itself: an id is public.
