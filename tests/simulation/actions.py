@@ -189,13 +189,14 @@ async def _sync(world: World, machine: Machine, replica: Replica, rng: random.Ra
     if not machine.kept:
         return
     kept = rng.choice(list(machine.kept))
-    relay = world.find(machine.leads_to(kept))
-    mine, losses, asked = machine.hashes(), relay.losses, machine.asked
+    losses = {one.name: one.losses for one in world.machines.values()}
+    mine, asked = machine.hashes(), machine.asked
     try:
         await kept.synced(timeout=60)
     except (TimeoutError, LinkLost, LinkRefused):
         return
-    if machine.interest != relay.interest or relay.losses != losses:
+    relay = world.find(machine.leads_to(kept))  # Of several it may have gone on to another.
+    if machine.interest != relay.interest or relay.losses != losses[relay.name]:
         return
     if not machine.asks_for_all or machine.asked != asked:
         return
