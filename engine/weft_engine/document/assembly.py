@@ -29,8 +29,9 @@ from weft_engine.records.envelope import Kind, Record
 from weft_engine.yjs.levels import Levels, stand_in
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.stand_in import Anatomy
+from weft_engine.yjs.subdocuments import subdocuments
+from weft_engine.yjs.update import Id, Update
 from weft_engine.yjs.update import Kind as StructKind
-from weft_engine.yjs.update import Update
 
 MISPLACED: Final = "types nest too deep, or it stands in no type: left out of the document"
 WAITS: Final = "it points to what is not in the context: left out of the document"
@@ -42,6 +43,11 @@ class Appliable(Protocol):
     """A document; what it raises poisons it."""
 
     def apply(self, update: bytes, /) -> None: ...
+
+    def expect(self, subdocuments: Sequence[Id], /) -> None: ...
+
+    @property
+    def has_subdocuments(self) -> bool: ...
 
     def clocks(self) -> dict[ClientId, int]: ...
 
@@ -91,7 +97,8 @@ class Assembly(Generic[D]):
     @property
     def is_plain(self) -> bool:
         """It is the document of all its records, and nothing has to be known beside it."""
-        return not self.is_whole_only and not self.problems and self._levels.is_flat
+        is_flat = self._levels.is_flat and not self.document.has_subdocuments
+        return is_flat and not self.is_whole_only and not self.problems
 
     def take(self, records: Iterable[Record]) -> bool:
         """Apply records that continue their chains. False if one of them is a side of an
@@ -120,6 +127,7 @@ class Assembly(Generic[D]):
         """Take in an update that lacks nothing and that no record holds yet: what `apply` answers,
         which is given the bytes as the document may have them. Whatever it raises, or if the update
         is not journaled then, the document is ahead of the journal and must be made anew."""
+        self.document.expect(subdocuments(update))
         answer = apply(self._levels.flattened(data, update))
         waiting = len(self._room.waiting)
         for free in self._room.bring(update):
@@ -280,6 +288,7 @@ class Assembly(Generic[D]):
         data = self._levels.flattened(record.payload, update)
         if data is not record.payload:
             self._problems[record.hash] = MISPLACED
+        self.document.expect(subdocuments(update))
         self.document.apply(data)
 
     def _stand_in(self, record: Record) -> None:

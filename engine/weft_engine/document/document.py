@@ -7,6 +7,7 @@ one module that touches pycrdt; a document that raised is poisoned and must be t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pycrdt
@@ -16,6 +17,8 @@ from weft_engine.errors import InvalidMessage, InvalidName, StoreError
 from weft_engine.names import ClientId, NoteName, note_name
 from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
 from weft_engine.yjs.lib0 import read_var_uint
+from weft_engine.yjs.subdocuments import taking_out
+from weft_engine.yjs.update import Id
 
 _NOTE = "note:"
 _PANIC = "PanicException"
@@ -36,6 +39,26 @@ class Document:
     def __init__(self, client: ClientId) -> None:
         self.client = client
         self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client)
+        self._subdocuments: list[Id] = []
+
+    def __del__(self) -> None:
+        if self._subdocuments:
+            try:
+                self._doc.apply_update(taking_out(self._subdocuments))
+            except BaseException as error:
+                # It is poisoned past help: what it holds is never freed.
+                if not is_panic(error):
+                    raise
+
+    def expect(self, subdocuments: Sequence[Id]) -> None:
+        """What is applied next brings documents of its own, which stand there: they are taken out
+        before this one is thrown away."""
+        self._subdocuments += subdocuments
+
+    @property
+    def has_subdocuments(self) -> bool:
+        """Whether it was told to expect some."""
+        return bool(self._subdocuments)
 
     def apply(self, update: bytes) -> None:
         """Take in what has passed the reader. Whatever it raises, the document is poisoned."""

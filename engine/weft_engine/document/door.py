@@ -18,6 +18,7 @@ from weft_engine.records.envelope import Record
 from weft_engine.records.erasure import Erasure
 from weft_engine.records.sound import read_with_update
 from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
+from weft_engine.yjs.subdocuments import subdocuments
 from weft_engine.yjs.update import Kind as StructKind
 from weft_engine.yjs.update import Update
 
@@ -27,7 +28,7 @@ def let_in(envelope: bytes, payload: bytes, *, erasures: Sequence[Erasure] = ())
     payload may be a stand-in that one of `erasures`, which are of its context, gives."""
     record, update = read_with_update(envelope, payload, erasures=erasures)
     if update is not None and not is_plain(update):
-        try_out(record)
+        try_out(record, update)
     return record
 
 
@@ -43,13 +44,14 @@ def is_plain(update: Update) -> bool:
     )
 
 
-def try_out(record: Record) -> None:
-    """MalformedRecord if an empty document can't take in the payload. It is made, used and dropped
-    on the calling thread, as pycrdt demands."""
+def try_out(record: Record, update: Update) -> None:
+    """MalformedRecord if an empty document can't take in the payload, which says `update`. It is
+    made, used and dropped on the calling thread, as pycrdt demands."""
     from weft_engine.document.document import Document, is_panic  # pycrdt is loaded for this only
     from weft_engine.names import ClientId
 
     document = Document(ClientId(0))
+    document.expect(subdocuments(update))
     try:
         document.apply(record.payload)
         document.encoded()

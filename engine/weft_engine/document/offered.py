@@ -25,7 +25,8 @@ from weft_engine.limits import (
 from weft_engine.names import ClientId
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.splitting import split, without_deletes
-from weft_engine.yjs.update import Update
+from weft_engine.yjs.subdocuments import subdocuments
+from weft_engine.yjs.update import Id, Update
 
 _RECORD_STRUCTS = 65_536
 _NOTHING = b"\x00\x00"
@@ -69,11 +70,13 @@ def read_offered(data: bytes, cpu_s: Callable[[], float]) -> Offered:
             offered = Offered(data, (data,), (data,), read_update(data))
         else:
             records = split(data, structs_max=_RECORD_STRUCTS, woven_max=WOVEN_STRUCTS_MAX)
-            for record in records:
-                read_update(record)
+            inner = [one for record in records for one in subdocuments(read_update(record))]
             offered = Offered(data, tuple(records), tuple(slices), None)
-    if offered.update is None or not is_plain(offered.update):
-        _try_out(offered, cpu_s)
+            _try_out(offered, inner, cpu_s)
+            return offered
+    assert offered.update is not None, "only what is sliced is not read as one"
+    if not is_plain(offered.update):
+        _try_out(offered, subdocuments(offered.update), cpu_s)
     return offered
 
 
@@ -82,10 +85,11 @@ def _structs(updates: Sequence[bytes]) -> tuple[bytes, ...]:
     return tuple(one for one in bare if one != _NOTHING)
 
 
-def _try_out(offered: Offered, cpu_s: Callable[[], float]) -> None:
+def _try_out(offered: Offered, inner: Sequence[Id], cpu_s: Callable[[], float]) -> None:
     from weft_engine.document.document import Document, is_panic  # pycrdt is loaded for this only
 
     document = Document(ClientId(0))
+    document.expect(inner)
     began_s = last_s = cpu_s()
     size = 0
     try:
