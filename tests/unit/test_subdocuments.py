@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pycrdt
 import pytest
@@ -27,7 +28,7 @@ GROWN_MIB_MAX = 8
 
 def subdocument(client: int) -> bytes:
     """An update that sets a document as `k` of the root `t`."""
-    document: pycrdt.Doc[pycrdt.Map[pycrdt.Doc[object]]] = pycrdt.Doc(client_id=client)
+    document: pycrdt.Doc[pycrdt.Map[Any]] = pycrdt.Doc(client_id=client)
     document.get("t", type=pycrdt.Map)["k"] = pycrdt.Doc()
     return bytes(document.get_update())
 

@@ -10,7 +10,9 @@ of the records in the order of their journal, and that order is no matter, becau
 outweigh (`claims`) is left out. Once one has panicked, or something waits where some outweigh
 others, it is made anew from all records in an order that follows from the records alone; the
 culprits are those at which that panics, and who says something first in it is right. So replicas
-with the same records and the same pycrdt have the same. Must never know: storage, tasks.
+with the same records and the same pycrdt have the same. What comes last in that order is applied to
+such a document as it comes, or one culprit would have every word of anybody walk through the whole
+context. Must never know: storage, tasks.
 """
 
 from __future__ import annotations
@@ -70,7 +72,7 @@ class Assembly(Generic[D]):
         """It holds an equivocation or a culprit: what comes next can reach back, and then it has to
         be made anew."""
         self._replay: Replay | None = None
-        """Tells what of an equivocation holds; None without one, and if there is a culprit."""
+        """Tells what of an equivocation holds; None if it was not made from all at once."""
         self._levels = Levels()
         self._room = WaitingRoom()
         self._claims = Claims()
@@ -78,6 +80,8 @@ class Assembly(Generic[D]):
         """Else who says something first in the records' own order is right."""
         self._restored: dict[ClientId, int] = {}
         """Where the clocks end of which a checkpoint does not say who gave them."""
+        self._ends: set[RecordHash] | None = None
+        """After a failure: the records that no other one stands behind."""
 
     @property
     def problems(self) -> dict[RecordHash, str]:
@@ -151,6 +155,9 @@ class Assembly(Generic[D]):
             if _gives_below(update, self._restored) or self._reaches_back(record, update):
                 self._give_up()
                 return False
+        if self._ends is not None and not self._comes_last(record, self._ends):
+            self._give_up()
+            return False
         self.tips[record.envelope.origin] = record.hash
         return True
 
@@ -167,6 +174,7 @@ class Assembly(Generic[D]):
         it is no document of anything."""
         self._give_up()
         self._restored = {}
+        self._ends = None
         self._claims = Claims()
         self._goes_by_claims = True
         has_panicked = not (yield from self._in_turn(held))
@@ -188,8 +196,10 @@ class Assembly(Generic[D]):
                     has_failed = True
                     break
                 yield
-        if not has_panicked and not culprits:
-            self._replay = replay
+        self._replay = replay
+        if has_panicked or culprits:
+            named = {parent for record in records for parent in record.envelope.parents}
+            self._ends = {record.hash for record in records} - named
 
     def restore(self, state: bytes, tips: dict[Incarnation, RecordHash]) -> bool:
         """Begin with what a checkpoint says. False if that fails; then begin with another."""
@@ -220,20 +230,30 @@ class Assembly(Generic[D]):
         """Apply records in the order of the journal, once all is known that outweighs what came
         before. False if the document fails."""
         self._begin()
-        is_late = False
+        is_late = has_failed = False
         for record in held:
             update = read_update(record.payload)
             is_late = self._claims.add(record, update) or is_late
-            if not is_late and self._try(record, update=update) is not None:
+            if not (is_late or has_failed):
+                has_failed = self._try(record, update=update) is not None
+            yield
+        if not is_late:
+            return not has_failed
+        self._begin()
+        for record in held:
+            if self._try(record) is not None:
                 return False
             yield
-        if is_late:
-            self._begin()
-            for record in held:
-                if self._try(record) is not None:
-                    return False
-                yield
         return True
+
+    def _comes_last(self, record: Record, ends: set[RecordHash]) -> bool:
+        """Note a record, which stands behind some of `ends`. Whether it stands behind all of them
+        and so at the end of the records' own order, or says nothing to a document: then nothing
+        that was tried before is tried in another document because of it."""
+        ends.difference_update(record.envelope.parents)
+        is_last = not ends or record.envelope.kind not in _UPDATES
+        ends.add(record.hash)
+        return is_last
 
     @property
     def _waits_in_vain(self) -> bool:
