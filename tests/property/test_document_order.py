@@ -92,12 +92,14 @@ def type_(rng: Random, tab: Tab) -> None:
 
 def history(rng: Random) -> list[Record]:
     """Tabs that share what they write, at two relays; a store, and a tab that claims its clocks in
-    some histories; some of what is written is erased on the way."""
+    some histories, and one with another's client id in some; some of what is written is erased on
+    the way."""
     keys = [WriterKey(rng.randbytes(32)) for _ in range(3)]
     lies = rng.random() < 0.3
     *relays, store = [Relay(Author(key, HybridClock(), wall_ms=9), lies) for key in keys]
     claimed = client_id(keys[2].incarnation, CONTEXT) if lies else 9
-    tabs: list[Tab] = [pycrdt.Doc(client_id=number) for number in (7, 8, claimed)]
+    numbers = (7, 8, claimed, 7) if rng.random() < 0.3 else (7, 8, claimed)
+    tabs: list[Tab] = [pycrdt.Doc(client_id=number) for number in numbers]
     made: list[Record] = []
     stands: dict[RecordHash, Record] = {}
     written = 0

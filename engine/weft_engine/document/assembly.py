@@ -25,7 +25,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from weft_engine.document.claims import Claims
 from weft_engine.document.replay import Replay
 from weft_engine.document.waiting import Waiting, WaitingRoom
-from weft_engine.errors import StoreError
+from weft_engine.errors import MalformedUpdate, StoreError
 from weft_engine.names import ClientId, Incarnation, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.yjs.levels import Levels, stand_in
@@ -34,6 +34,7 @@ from weft_engine.yjs.stand_in import Anatomy
 from weft_engine.yjs.subdocuments import subdocuments
 from weft_engine.yjs.update import Id, Update
 from weft_engine.yjs.update import Kind as StructKind
+from weft_engine.yjs.words import Words
 
 MISPLACED: Final = "types nest too deep, or it stands in no type: left out of the document"
 WAITS: Final = "it points to what is not in the context: left out of the document"
@@ -52,6 +53,8 @@ class Appliable(Protocol):
     def has_subdocuments(self) -> bool: ...
 
     def clocks(self) -> dict[ClientId, int]: ...
+
+    def since(self, clocks: Mapping[ClientId, int], /) -> bytes: ...
 
 
 D = TypeVar("D", bound=Appliable)
@@ -77,7 +80,11 @@ class Assembly(Generic[D]):
         self._room = WaitingRoom()
         self._claims = Claims()
         self._goes_by_claims = True
-        """Else who says something first in the records' own order is right."""
+        """Else weights count for nothing."""
+        self._goes_by_order = False
+        """Who says something first in the records' own order is right."""
+        self._is_told_twice = False
+        """It was told other words for clocks that it had."""
         self._restored: dict[ClientId, int] = {}
         """Where the clocks end of which a checkpoint does not say who gave them."""
         self._ends: set[RecordHash] | None = None
@@ -114,11 +121,11 @@ class Assembly(Generic[D]):
         """The same for one, whose payload has been read already if `update` is given."""
         if record.envelope.kind in _UPDATES and update is None:
             update = read_update(record.payload)
-        if not self.pass_over(record, update):
+        if not self._goes_on(record, update):
             return False
         waiting = len(self._room.waiting)
-        is_applied = self._try(record, update=update) is None
-        if not is_applied or self._waits_in_vain or self._frees(waiting):
+        is_taken = self._try(record, update=update) is None and not self._is_told_twice
+        if not is_taken or self._waits_in_vain or self._frees(waiting):
             self._give_up()
             return False
         return True
@@ -135,30 +142,23 @@ class Assembly(Generic[D]):
         answer = apply(self._levels.flattened(data, update))
         waiting = len(self._room.waiting)
         for free in self._room.bring(update):
-            self._apply(free.record, free.update)
-        if self._frees(waiting):
+            self._apply(free)
+        if self._is_told_twice or self._frees(waiting):
             self._give_up()
         return answer
 
     def pass_over(self, record: Record, update: Update | None = None) -> bool:
-        """A record continues its chain, and its update was offered or is applied next. False if it
-        does not, or outweighs what came before."""
-        if self._replay is not None:
-            if not self._replay.holds(record):
-                self._replay = None
-                return False
-        elif self.is_whole_only or record.envelope.prev != self.tips.get(record.envelope.origin):
-            self.is_whole_only = True
+        """A record continues its chain, and its update was offered. False if it does not, outweighs
+        what came before, or gives other words to clocks that others gave."""
+        if record.envelope.kind not in _UPDATES:
+            return self._goes_on(record, None)
+        update = update or read_update(record.payload)
+        is_again = self._claims.meets(update)
+        if not self._goes_on(record, update):
             return False
-        if record.envelope.kind in _UPDATES:
-            update = update or read_update(record.payload)
-            if _gives_below(update, self._restored) or self._reaches_back(record, update):
-                self._give_up()
-                return False
-        if self._ends is not None and not self._comes_last(record, self._ends):
+        if is_again and self._tells_apart(record, update, self._room.known):
             self._give_up()
             return False
-        self.tips[record.envelope.origin] = record.hash
         return True
 
     def take_all(self, records: Sequence[Record]) -> None:
@@ -176,26 +176,25 @@ class Assembly(Generic[D]):
         self._restored = {}
         self._ends = None
         self._claims = Claims()
-        self._goes_by_claims = True
+        self._goes_by_claims, self._goes_by_order = True, False
         has_panicked = not (yield from self._in_turn(held))
-        if not has_panicked and not self._waits_in_vain:
+        is_told_twice = self._is_told_twice
+        if not has_panicked and not is_told_twice and not self._waits_in_vain:
             self._replay = replay
             return
-        self._goes_by_claims = False
         wanted = {record.hash for record in held}
         ordered = [record for record in _in_own_order(records) if record.hash in wanted]
+        self._is_told_twice = self._goes_by_order = True  # Nobody has to look any more.
+        is_done = False
+        if is_told_twice or (has_panicked and self._claims.is_contested):
+            is_done = yield from self._run(ordered)
+            has_panicked = has_panicked or not is_done
+            is_done = is_done and not self._waits_in_vain
         culprits: set[RecordHash] = set()
-        has_failed = True
-        while has_failed:
-            self._begin()
-            has_failed = False
-            for record in ordered:
-                culprit = self._try(record, culprits)
-                if culprit is not None:
-                    culprits.add(culprit)
-                    has_failed = True
-                    break
-                yield
+        while not is_done:
+            self._goes_by_claims = False
+            is_done = yield from self._run(ordered, culprits)
+        self._is_told_twice = False
         self._replay = replay
         if has_panicked or culprits:
             named = {parent for record in records for parent in record.envelope.parents}
@@ -226,22 +225,59 @@ class Assembly(Generic[D]):
         self.is_whole_only = True
         self._replay = None
 
+    def _goes_on(self, record: Record, update: Update | None) -> bool:
+        """A record continues its chain and outweighs nothing: count it in."""
+        if self._replay is not None:
+            if not self._replay.holds(record):
+                self._replay = None
+                return False
+        elif self.is_whole_only or record.envelope.prev != self.tips.get(record.envelope.origin):
+            self.is_whole_only = True
+            return False
+        if update is not None and (
+            _gives_below(update, self._restored) or self._reaches_back(record, update)
+        ):
+            self._give_up()
+            return False
+        if self._ends is not None and not self._comes_last(record, self._ends):
+            self._give_up()
+            return False
+        self.tips[record.envelope.origin] = record.hash
+        return True
+
     def _in_turn(self, held: Sequence[Record]) -> Generator[None, None, bool]:
         """Apply records in the order of the journal, once all is known that outweighs what came
-        before. False if the document fails."""
+        before. False if the document fails; it ends there, or where the same is told twice."""
         self._begin()
-        is_late = has_failed = False
+        self._is_told_twice = is_late = has_failed = False
         for record in held:
             update = read_update(record.payload)
             is_late = self._claims.add(record, update) or is_late
-            if not (is_late or has_failed):
+            if not (is_late or has_failed or self._is_told_twice):
                 has_failed = self._try(record, update=update) is not None
             yield
         if not is_late:
             return not has_failed
         self._begin()
+        self._is_told_twice = False
         for record in held:
             if self._try(record) is not None:
+                return False
+            if self._is_told_twice:
+                break
+            yield
+        return True
+
+    def _run(
+        self, ordered: Sequence[Record], culprits: set[RecordHash] | None = None
+    ) -> Generator[None, None, bool]:
+        """Apply records in this order. False if the document fails at one; it is a culprit now."""
+        self._begin()
+        for record in ordered:
+            culprit = self._try(record, culprits or ())
+            if culprit is not None:
+                if culprits is not None:
+                    culprits.add(culprit)
                 return False
             yield
         return True
@@ -264,11 +300,11 @@ class Assembly(Generic[D]):
     def _frees(self, waiting: int) -> bool:
         """So many were waiting, and one of them does not wait any more whose place is another one
         in the records' own order."""
-        return not self._goes_by_claims and len(self._room.waiting) < waiting
+        return self._goes_by_order and len(self._room.waiting) < waiting
 
     def _reaches_back(self, record: Record, update: Update) -> bool:
         """Count a record in. Whether what was there before means something else by it."""
-        is_again = not self._goes_by_claims and self._claims.meets(update)
+        is_again = self._goes_by_order and self._claims.meets(update)
         return self._claims.add(record, update) or is_again
 
     def _enter(self, record: Record, update: Update) -> list[Waiting]:
@@ -297,19 +333,41 @@ class Assembly(Generic[D]):
                 self._stand_in(free.record)
                 continue
             try:
-                self._apply(free.record, free.update)
+                self._apply(free)
             except BaseException as error:
                 if not self._is_panic(error):
                     raise
                 return hash_
         return None
 
-    def _apply(self, record: Record, update: Update) -> None:
+    def _apply(self, free: Waiting) -> None:
+        record, update = free.record, free.update
+        if free.again and not self._is_told_twice:
+            self._is_told_twice = self._tells_apart(record, update, free.again)
         data = self._levels.flattened(record.payload, update)
         if data is not record.payload:
             self._problems[record.hash] = MISPLACED
         self.document.expect(subdocuments(update))
         self.document.apply(data)
+
+    def _tells_apart(self, record: Record, update: Update, known: Mapping[ClientId, int]) -> bool:
+        """Whether a record that was counted in says something else than the document of clocks
+        below `known`."""
+        said = {
+            client: [
+                (first, min(end, known[client])) for first, end in spans if first < known[client]
+            ]
+            for client, spans in self._claims.counted(record, update).items()
+            if client in known
+        }
+        firsts = {client: spans[0][0] for client, spans in said.items() if spans}
+        if not firsts:
+            return False
+        try:
+            held = Words.of(self.document.since(firsts))
+        except MalformedUpdate:
+            return True  # What pycrdt has made of it can't be compared.
+        return held.differ(Words.of(record.payload), said, self._levels.has_type)
 
     def _stand_in(self, record: Record) -> None:
         try:

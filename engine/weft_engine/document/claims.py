@@ -100,6 +100,18 @@ class Claims:
                         hollow.setdefault(client, []).append((start, stop))
         return Outweighed(hollow, words) if hollow or words else None
 
+    def counted(self, record: Record, update: Update) -> dict[ClientId, list[tuple[int, int]]]:
+        """Per client the clocks of a record, counted in before, of which nobody says more."""
+        counted: dict[ClientId, list[tuple[int, int]]] = {}
+        for client, runs in _weighed(record, update).items():
+            counted[client] = [
+                (start, stop)
+                for first, end, weight in runs
+                for start, stop, most in _overlapping(self._runs[client], first, end)
+                if most == weight
+            ]
+        return counted
+
     def _add_among(self, known: list[Run], run: Run) -> bool:
         first, end, weight = run
         met = _overlapping(known, first, end)

@@ -7,7 +7,7 @@ one module that touches pycrdt; a document that raised is poisoned and must be t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pycrdt
@@ -16,7 +16,7 @@ from weft_engine.canonical import lone_surrogate
 from weft_engine.errors import InvalidMessage, InvalidName, StoreError
 from weft_engine.names import ClientId, NoteName, note_name
 from weft_engine.yjs.encoder import EVENTS_ROOT, STREAMS_ROOT
-from weft_engine.yjs.lib0 import read_var_uint
+from weft_engine.yjs.lib0 import read_var_uint, var_uint
 from weft_engine.yjs.subdocuments import taking_out
 from weft_engine.yjs.update import Id
 
@@ -82,6 +82,12 @@ class Document:
         not give the same bytes."""
         return self._doc.get_update() if since is None else self._doc.get_update(since)
 
+    def since(self, clocks: Mapping[ClientId, int]) -> bytes:
+        """What it holds of some clients from these clocks on, and of no others, as an update."""
+        since = {**self.clocks(), **clocks}
+        pairs = (var_uint(client) + var_uint(clock) for client, clock in since.items())
+        return self._doc.get_update(var_uint(len(since)) + b"".join(pairs))
+
     def state_vector(self) -> bytes:
         """The next clock of each client, as Yjs encodes them."""
         return self._doc.get_state()
@@ -102,7 +108,10 @@ class Document:
         for name in self._doc.keys():  # noqa: SIM118 - a Doc can't be iterated over
             if name in (EVENTS_ROOT, STREAMS_ROOT):
                 events = self._doc.get(name, type=pycrdt.Map)
-                found[name] = {key: str(events[key]) for key in events.keys()}  # noqa: SIM118
+                try:
+                    found[name] = {key: str(events[key]) for key in events.keys()}  # noqa: SIM118
+                except KeyError:
+                    return None  # A key of what can stand in a text only: pycrdt has no value.
             elif name.startswith(_NOTE):
                 found[name] = self._doc.get(name, type=pycrdt.Text).diff()
             else:

@@ -28,6 +28,9 @@ class Waiting:
     update: Update
     open: int = 0
     """Clients of which it needs more than is known."""
+    again: Mapping[ClientId, int] = field(default_factory=dict)
+    """When it was let through: of which clients it gives clocks again, and the end of those that
+    were known."""
 
 
 @dataclass(slots=True)
@@ -56,7 +59,9 @@ class WaitingRoom:
         if new.open:
             self.waiting[number] = new
             return []
-        return [new, *self.bring(update)]
+        free = [new]
+        self._follow(free)
+        return free
 
     def lacks(self, update: Update) -> bool:
         """Whether it would have to wait."""
@@ -64,17 +69,26 @@ class WaitingRoom:
 
     def bring(self, update: Update) -> list[Waiting]:
         """An update that lacks nothing has come: what can be applied behind it, in this order."""
-        free = self._let_through(update)
-        for ready in free:
-            free.extend(self._let_through(ready.update))
+        free: list[Waiting] = []
+        self._let_through(update, free)
+        self._follow(free)
         return free
 
-    def _let_through(self, update: Update) -> list[Waiting]:
-        """Note what `update` brings; what waited for nothing else."""
-        free: list[Waiting] = []
+    def _follow(self, free: list[Waiting]) -> None:
+        """Add what waited for nothing but what is there already."""
+        for ready in free:
+            ready.again = self._let_through(ready.update, free)
+
+    def _let_through(self, update: Update, free: list[Waiting]) -> Mapping[ClientId, int]:
+        """Note what `update` brings, and add to `free` what waited for nothing else. What of it
+        was known: the end per client."""
+        again: dict[ClientId, int] = {}
         for client, of_client in ranges(update).items():
+            known = self.known.get(client, 0)
+            if of_client[0][0] < known:
+                again[client] = known
             end = of_client[-1][1]
-            if end <= self.known.get(client, 0):
+            if end <= known:
                 continue
             self.known[client] = end
             heap = self._by_client.get(client)
@@ -83,7 +97,7 @@ class WaitingRoom:
                 self.waiting[number].open -= 1
                 if not self.waiting[number].open:
                     free.append(self.waiting.pop(number))
-        return free
+        return again or _NOTHING
 
 
 def needs(update: Update) -> dict[ClientId, int]:

@@ -40,6 +40,12 @@ class Levels:
         """There are no types but roots."""
         return not self._runs and not self._types
 
+    def has_type(self, client: ClientId, first: int, end: int) -> bool:
+        """Whether one of the updates so far had a type between these clocks, deleted or not."""
+        if end - first > len(self._types):
+            return any(one == client and first <= clock < end for one, clock in self._types)
+        return any((client, clock) in self._types for clock in range(first, end))
+
     def flattened(self, data: bytes, update: Update) -> bytes:
         """`data`, which says `update` and points to nothing that has not come, as a document may
         have it: the very same object if there is nothing to change."""

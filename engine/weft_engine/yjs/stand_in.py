@@ -66,7 +66,7 @@ class Anatomy:
         if self.is_empty(index):
             return struct
         info = (struct[0] & _FLAGS) | Kind.DELETED.value
-        links = struct[1 : self._links_end(index) - self.spans[index][0]]
+        links = struct[1 : links_end(struct, 0)]
         return bytes((info,)) + links + var_uint(self.update.structs[index].length)
 
     def without(self, indices: Collection[int]) -> bytes:
@@ -135,30 +135,29 @@ class Anatomy:
             return bytes((Kind.GC.value,)) + var_uint(end - first)
         whole = self.struct(index)
         if first == struct.clock:
-            return whole[: self._links_end(index) - self.spans[index][0]] + var_uint(end - first)
+            return whole[: links_end(whole, 0)] + var_uint(end - first)
         info = Kind.DELETED.value | _HAS_ORIGIN | (whole[0] & _HAS_RIGHT_ORIGIN)
         links = var_uint(struct.client) + var_uint(first - 1)
         if struct.right_origin is not None:
             links += var_uint(struct.right_origin[0]) + var_uint(struct.right_origin[1])
         return bytes((info,)) + links + var_uint(end - first)
 
-    def _links_end(self, index: int) -> int:
-        """Where in a struct its content begins."""
-        data, at = self.data, self.spans[index][0]
-        assert self.update.structs[index].kind not in _BARE, "a bare struct has no links"
-        info = data[at]
-        at += 1
-        for flag in (_HAS_ORIGIN, _HAS_RIGHT_ORIGIN):
-            if info & flag:
-                at = read_var_uint(data, read_var_uint(data, at)[1])[1]
-        if not info & (_HAS_ORIGIN | _HAS_RIGHT_ORIGIN):
-            if data[at] == 1:
-                at = read_string_span(data, at + 1)[1]
-            else:
-                at = read_var_uint(data, read_var_uint(data, at + 1)[1])[1]
-            if info & _HAS_KEY:
-                at = read_string_span(data, at)[1]
-        return at
+
+def links_end(data: bytes, at: int) -> int:
+    """Where the content begins of the struct that stands at `at` and is no GC or SKIP."""
+    info = data[at]
+    at += 1
+    for flag in (_HAS_ORIGIN, _HAS_RIGHT_ORIGIN):
+        if info & flag:
+            at = read_var_uint(data, read_var_uint(data, at)[1])[1]
+    if not info & (_HAS_ORIGIN | _HAS_RIGHT_ORIGIN):
+        if data[at] == 1:
+            at = read_string_span(data, at + 1)[1]
+        else:
+            at = read_var_uint(data, read_var_uint(data, at + 1)[1])[1]
+        if info & _HAS_KEY:
+            at = read_string_span(data, at)[1]
+    return at
 
 
 def _cut(struct: Struct, ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, bool]]:
