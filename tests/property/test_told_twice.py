@@ -44,9 +44,10 @@ def told(assembly: Assembly[Document]) -> Sequence[object]:
     said: dict[str, object] = {}
     for root, held in (assembly.document.content() or {}).items():
         # A type in a text is shown as another object each time.
-        is_text = isinstance(held, list)
+        if isinstance(held, list):
+            held = [(_said(piece), how) for piece, how in held]
         if held:
-            said[root] = [(_said(piece), how) for piece, how in held] if is_text else held
+            said[root] = held
     return said, assembly.document.clocks(), assembly.problems
 
 

@@ -18,6 +18,7 @@ from weft_engine.names import ClientId, NoteName
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.identity import WriterKey
+from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.stand_in import Anatomy
 
 PLAN, IDEAS = NoteName("plan"), NoteName("ideas")
@@ -126,3 +127,62 @@ def test_a_blank_that_comes_late_leaves_a_document_that_can_be_kept(
     assert early.is_plain
     assert not early.take([said]), "it brings what only a blank had given"
     assert anew([erased, said]).document.texts() == {PLAN: "words"}
+
+
+def test_the_same_told_again_costs_no_document(tab: pycrdt.Doc[Any]) -> None:
+    """However it is cut, and if it is deleted by now."""
+    text = tab.get("note:plan", type=pycrdt.Text)
+    followed = empty()
+    assert followed.take([written(tab.get_update(), 1)])
+    text.insert(2, "--")
+    assert followed.take([written(tab.get_update(), 2)])
+    assert followed.take([written(tab.get_update(bytes((1, 7, 3))), 3)])
+    del text[3:5]
+    assert followed.take([written(tab.get_update(), 4), written(tab.get_update(), 5)])
+    assert followed.is_plain
+    assert followed.document.text(PLAN) == str(text) == "wo-ds"
+
+
+@pytest.fixture
+def clone() -> pycrdt.Doc[Any]:
+    found: pycrdt.Doc[Any] = pycrdt.Doc(client_id=7)
+    found.get("note:plan", type=pycrdt.Text).insert(0, "other text")
+    return found
+
+
+def test_other_words_for_the_same_clocks(tab: pycrdt.Doc[Any], clone: pycrdt.Doc[Any]) -> None:
+    """The one with the lower hash says them."""
+    records = [written(tab.get_update(), 1), written(clone.get_update(), 2)]
+    shown = set()
+    for first, then in permutations(records):
+        followed = empty()
+        assert followed.take([first])
+        assert not followed.take([then])
+        assembly = anew([first, then])
+        assert not assembly.is_plain, "a checkpoint could not tell"
+        shown.add(assembly.document.text(PLAN))
+        # What gives no clock again is applied as it comes.
+        beside: pycrdt.Doc[Any] = pycrdt.Doc(client_id=8)
+        beside.get("note:ideas", type=pycrdt.Text).insert(0, "more")
+        assert assembly.take([written(beside.get_update(), 3)])
+        assert assembly.document.text(IDEAS) == "more"
+        # Had what gives them again come in its turn, it might have been first.
+        assert not assembly.take([written(clone.get_update(), 4)])
+    words = "words" if records[0].hash < records[1].hash else "other"
+    assert shown == {words + " text"}
+
+
+def test_other_words_that_were_offered(tab: pycrdt.Doc[Any], clone: pycrdt.Doc[Any]) -> None:
+    """A client's bytes are written as sent if they hold an event, with all that was known."""
+    for other in (tab, clone):
+        assembly = empty()
+        assert assembly.take([written(tab.get_update(), 1)])
+        other.get("events", type=pycrdt.Map)["x"] = "1"
+        data = other.get_update()
+        assembly.offer(data, read_update(data), assembly.document.observed)
+        assert assembly.pass_over(written(data, 2)) == (other is tab)
+
+
+def test_a_key_without_a_value_is_none_of_wefts() -> None:
+    assembly = anew([written(b"\x01\x01\x07\x00\x26\x01\x06events\x01x\x04bold\x04true\x00", 1)])
+    assert assembly.document.content() is None
