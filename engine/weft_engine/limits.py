@@ -33,6 +33,10 @@ NATIVE_WOVEN_STRUCTS_MAX: Final = 1024
 SETS_PER_KEY_MAX: Final = 16
 """First sets of one key in one payload; they cost a document their square, too. Honest writers
 make one per client."""
+COMPARED_STRUCTS: Final = 4096
+COMPARED_PER_STRUCT: Final = 4
+"""A document reads so many of its structs, and so many more per struct that it was given, to see
+whether what is told again is the same (3 us each). Who tells the same again tells as many."""
 NESTING_DEPTH_MAX: Final = 64
 CLOCK_END_MAX: Final = 2**32 - 1
 """No Yjs clock plus length goes beyond it: yrs counts clocks in 32 bits and wraps silently."""

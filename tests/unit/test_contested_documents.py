@@ -14,6 +14,7 @@ from tests.worlds import Author
 from weft_engine.document.assembly import WAITS, Assembly
 from weft_engine.document.document import Document, is_panic
 from weft_engine.document.rebuild import Rebuild
+from weft_engine.limits import COMPARED_STRUCTS
 from weft_engine.names import ClientId, NoteName
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.envelope import Kind, Record
@@ -186,3 +187,20 @@ def test_other_words_that_were_offered(tab: pycrdt.Doc[Any], clone: pycrdt.Doc[A
 def test_a_key_without_a_value_is_none_of_wefts() -> None:
     assembly = anew([written(b"\x01\x01\x07\x00\x26\x01\x06events\x01x\x04bold\x04true\x00", 1)])
     assert assembly.document.content() is None
+
+
+def test_what_is_much_to_read_is_not_compared_for_ever(tab: pycrdt.Doc[Any]) -> None:
+    """Few bytes that say again what is in many pieces by now."""
+    text = tab.get("note:plan", type=pycrdt.Text)
+    size = COMPARED_STRUCTS // 2
+    text.insert(0, "xy" * (size // 2))
+    whole = tab.get_update()
+    state = tab.get_state()
+    for at in range(size // 2):
+        del text[at]
+    pieces = written(tab.get_update(state), 2)
+    records = [written(whole, 1), pieces, *(written(whole, number) for number in range(3, 9))]
+    assembly = empty()
+    assert assembly.take(records[:3])
+    assert not assembly.take(records[3:])
+    assert anew(records).document.text(PLAN) == str(text)

@@ -28,8 +28,8 @@ def string(text: str, links: bytes | None = None) -> bytes:
 
 
 def differ(one: Words, other: Words, end: int, first: int = 0) -> bool:
-    ranges = {SEVEN: [(first, end)]}
-    found = {a.differ(b, ranges, lambda *_: False) for a, b in ((one, other), (other, one))}
+    span = (first, end)
+    found = {a.differ(b, SEVEN, [span], lambda *_: False) for a, b in ((one, other), (other, one))}
     assert len(found) == 1, "it does not matter which one comes first"
     return found.pop()
 
@@ -70,7 +70,7 @@ def test_of_what_was_deleted_it_is_told_whether_it_was_a_type(was_type: bool) ->
         (update(string("a")), was_type),
         (update(b"\x07" + PARENT + b"\x01"), not was_type),
     ):
-        assert deleted.differ(said, {SEVEN: [(0, 1)]}, lambda *_: was_type) == is_other
+        assert deleted.differ(said, SEVEN, [(0, 1)], lambda *_: was_type) == is_other
 
 
 def test_what_is_gone_can_not_be_compared() -> None:

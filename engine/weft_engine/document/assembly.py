@@ -7,12 +7,13 @@ its place. What was left out is listed under `problems`.
 
 Invariant: as long as nothing panics, the document follows from the set of the records. It is that
 of the records in the order of their journal, and that order is no matter, because what others
-outweigh (`claims`) is left out. Once one has panicked, or something waits where some outweigh
-others, it is made anew from all records in an order that follows from the records alone; the
-culprits are those at which that panics, and who says something first in it is right. So replicas
-with the same records and the same pycrdt have the same. What comes last in that order is applied to
-such a document as it comes, or one culprit would have every word of anybody walk through the whole
-context. Must never know: storage, tasks.
+outweigh (`claims`) is left out, and the others say the same. Once one has panicked, or gives other
+words to clocks that were given, or something waits where some outweigh others, it is made anew from
+all records in an order that follows from the records alone; who says something first in it is right
+and the culprits are those at which that panics. If nothing of this is so, that order makes the same
+document, so it may be taken at any time. After a panic what comes last in it is applied as it comes,
+or one culprit would have every word of anybody walk through the whole context. Must never know:
+storage, tasks.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from weft_engine.document.claims import Claims
 from weft_engine.document.replay import Replay
 from weft_engine.document.waiting import Waiting, WaitingRoom
 from weft_engine.errors import MalformedUpdate, StoreError
+from weft_engine.limits import COMPARED_PER_STRUCT, COMPARED_STRUCTS
 from weft_engine.names import ClientId, Incarnation, RecordHash
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.yjs.levels import Levels, stand_in
@@ -54,7 +56,7 @@ class Appliable(Protocol):
 
     def clocks(self) -> dict[ClientId, int]: ...
 
-    def since(self, clocks: Mapping[ClientId, int], /) -> bytes: ...
+    def since(self, client: ClientId, clock: int, /) -> bytes: ...
 
 
 D = TypeVar("D", bound=Appliable)
@@ -85,6 +87,8 @@ class Assembly(Generic[D]):
         """Who says something first in the records' own order is right."""
         self._is_told_twice = False
         """It was told other words for clocks that it had."""
+        self._to_compare = COMPARED_STRUCTS
+        """So many structs of the document may be read to find that out."""
         self._restored: dict[ClientId, int] = {}
         """Where the clocks end of which a checkpoint does not say who gave them."""
         self._ends: set[RecordHash] | None = None
@@ -217,6 +221,7 @@ class Assembly(Generic[D]):
 
     def _begin(self) -> None:
         self.document = self._make()
+        self._to_compare = COMPARED_STRUCTS
         self._problems = {}
         self._levels = Levels()
         self._room = WaitingRoom()
@@ -342,6 +347,7 @@ class Assembly(Generic[D]):
 
     def _apply(self, free: Waiting) -> None:
         record, update = free.record, free.update
+        self._to_compare += COMPARED_PER_STRUCT * len(update.structs)
         if free.again and not self._is_told_twice:
             self._is_told_twice = self._tells_apart(record, update, free.again)
         data = self._levels.flattened(record.payload, update)
@@ -352,22 +358,22 @@ class Assembly(Generic[D]):
 
     def _tells_apart(self, record: Record, update: Update, known: Mapping[ClientId, int]) -> bool:
         """Whether a record that was counted in says something else than the document of clocks
-        below `known`."""
-        said = {
-            client: [
-                (first, min(end, known[client])) for first, end in spans if first < known[client]
-            ]
-            for client, spans in self._claims.counted(record, update).items()
-            if client in known
-        }
-        firsts = {client: spans[0][0] for client, spans in said.items() if spans}
-        if not firsts:
-            return False
-        try:
-            held = Words.of(self.document.since(firsts))
-        except MalformedUpdate:
-            return True  # What pycrdt has made of it can't be compared.
-        return held.differ(Words.of(record.payload), said, self._levels.has_type)
+        below `known`. If that is much to read, yes: in the records' own order nobody asks."""
+        words = Words.of(record.payload)
+        for client, spans in self._claims.counted(record, update).items():
+            end = known.get(client, 0)
+            said = [(first, min(stop, end)) for first, stop in spans if first < end]
+            if not said:
+                continue
+            data = self.document.since(client, said[0][0])
+            try:
+                held = Words.of(data, end=said[-1][1], pieces_max=self._to_compare)
+            except MalformedUpdate:
+                return True  # What pycrdt has made of it can't be compared.
+            self._to_compare -= held.size
+            if held.differ(words, client, said, self._levels.has_type):
+                return True
+        return False
 
     def _stand_in(self, record: Record) -> None:
         try:

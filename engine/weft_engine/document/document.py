@@ -7,7 +7,7 @@ one module that touches pycrdt; a document that raised is poisoned and must be t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pycrdt
@@ -82,11 +82,14 @@ class Document:
         not give the same bytes."""
         return self._doc.get_update() if since is None else self._doc.get_update(since)
 
-    def since(self, clocks: Mapping[ClientId, int]) -> bytes:
-        """What it holds of some clients from these clocks on, and of no others, as an update."""
-        since = {**self.clocks(), **clocks}
-        pairs = (var_uint(client) + var_uint(clock) for client, clock in since.items())
-        return self._doc.get_update(var_uint(len(since)) + b"".join(pairs))
+    def since(self, client: ClientId, clock: int) -> bytes:
+        """What it holds of one client, that it knows, from a clock on, and its deletes, as an
+        update."""
+        state = self._doc.get_state()
+        clients, at = read_var_uint(state, 0)
+        # Of two clocks of one client yrs takes the last.
+        last = var_uint(client) + var_uint(clock)
+        return self._doc.get_update(var_uint(clients + 1) + state[at:] + last)
 
     def state_vector(self) -> bytes:
         """The next clock of each client, as Yjs encodes them."""
