@@ -173,6 +173,22 @@ def test_other_words_for_the_same_clocks(tab: pycrdt.Doc[Any], clone: pycrdt.Doc
     assert shown == {words + " text"}
 
 
+def test_words_win_over_a_blank_beside_other_words(
+    tab: pycrdt.Doc[Any], clone: pycrdt.Doc[Any]
+) -> None:
+    beside: pycrdt.Doc[Any] = pycrdt.Doc(client_id=8)
+    beside.get("note:ideas", type=pycrdt.Text).insert(0, "more")
+    said = written(beside.get_update(), 3)
+    erased = next(
+        one
+        for number in range(4, 99)
+        if (one := blank(written(beside.get_update(), number))).hash < said.hash
+    )
+    records = [written(tab.get_update(), 1), written(clone.get_update(), 2), said, erased]
+    for some in permutations(records):
+        assert anew(list(some)).document.text(IDEAS) == "more"
+
+
 def test_other_words_that_were_offered(tab: pycrdt.Doc[Any], clone: pycrdt.Doc[Any]) -> None:
     """A client's bytes are written as sent if they hold an event, with all that was known."""
     for other in (tab, clone):

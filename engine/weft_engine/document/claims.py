@@ -7,8 +7,8 @@ knows a store's Yjs client id can claim its clocks before it has used them. So w
 has a weight: what one lighter than another says of the same clocks counts as not said. Then a
 document follows from the set of its records and not from their order.
 
-What weighs the same is taken for the same: two writers who give the same clocks to different words
-under the id of a Yjs client that is no store are not told apart. Must never know: documents.
+What weighs the same may still say something else: that is seen where it is held against the
+document (`assembly`). Must never know: documents.
 """
 
 from __future__ import annotations
