@@ -11,9 +11,9 @@ outweigh (`claims`) is left out, and the others say the same. Once one has panic
 words to clocks that were given, or something waits where some outweigh others, it is made anew from
 all records in an order that follows from the records alone; who says something first in it is right
 and the culprits are those at which that panics. If nothing of this is so, that order makes the same
-document, so it may be taken at any time. After a panic what comes last in it is applied as it comes,
-or one culprit would have every word of anybody walk through the whole context. Must never know:
-storage, tasks.
+document, so it may be taken at any time. After a panic what comes last in it is applied as it
+comes, or one culprit would have every word of anybody walk through the whole context. Must never
+know: storage, tasks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """Ed25519 (RFC 8032) as libsodium has it: of the libraries that are kept well the fastest to verify
-(docs/decisions/0044).
+(docs/decisions/0043).
 
 Must never know: what is signed.
 """
