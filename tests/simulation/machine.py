@@ -50,7 +50,8 @@ SPOILS: Final = (
     "UPDATE checkpoints SET state = substr(state, 1, length(state) / 2) || x'00'",
     "UPDATE checkpoints SET state = x'0000'",
     "UPDATE checkpoints SET tips = x''",
-    "UPDATE checkpoints SET position = (SELECT max(position) FROM records AS r"
+    # Not where an earlier one has moved a checkpoint to a context without records.
+    "UPDATE OR IGNORE checkpoints SET position = (SELECT max(position) FROM records AS r"
     " WHERE r.context = checkpoints.context)",
     "UPDATE OR IGNORE checkpoints SET context = 3 - context WHERE context IN (1, 2)",
     "DELETE FROM checkpoints",
