@@ -38,8 +38,8 @@ class Document:
 
     def __init__(self, client: ClientId) -> None:
         self.client = client
+        self._subdocuments: list[Id] = []  # First: `__del__` looks at it whatever fails.
         self._doc: pycrdt.Doc[Any] = pycrdt.Doc(client_id=client)
-        self._subdocuments: list[Id] = []
 
     def __del__(self) -> None:
         if self._subdocuments:
