@@ -14,6 +14,9 @@ from tests.simulation.breaking import Mutant, in_mesh
 MUTANTS: Final = (
     Mutant("a record is applied after its whole past", "no gate", store.no_gate),
     Mutant("a commit is on disk", "synchronous = NORMAL", store.synchronous_normal),
+    Mutant(
+        "the log is kept until the store is synced", "it is used anew", store.write_back_unsynced
+    ),
     Mutant("commit, then acknowledge", "acknowledge, then commit", store.acknowledge_first),
     Mutant("only what is new here is forwarded", "known records go back", link.send_back),
     Mutant("overflow is read from the journal", "overflow skips", link.overflow_skips),

@@ -26,6 +26,7 @@ from weft_engine.storage import (
     shelf,
     tenure,
     tickets,
+    write_back,
 )
 from weft_engine.storage.erasers import Erasers
 from weft_engine.storage.journal import SqliteJournal
@@ -61,6 +62,18 @@ def synchronous_normal() -> None:
         return connection
 
     patch(journal, "connect", normal)
+
+
+def write_back_unsynced() -> None:
+    """The log is used anew before what was in it is on the disk elsewhere."""
+    connect = schema.connect
+
+    def off(path: Path, *, readonly: bool) -> sqlite3.Connection:
+        connection = connect(path, readonly=readonly)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    patch(write_back, "connect", off)
 
 
 def acknowledge_first() -> None:

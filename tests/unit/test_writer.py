@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVarTuple
 
 from weft_engine.limits import COMMIT_GATHER_BYTES, COMMIT_GATHER_S, QUEUED_BYTES_MAX
+from weft_engine.storage.write_back import WriteBack
 from weft_engine.storage.writer import Writer
 
 Ts = TypeVarTuple("Ts")
@@ -50,7 +51,10 @@ class Story:
         loop.time = lambda: self.now_s  # type: ignore[method-assign]
         connection = sqlite3.connect(":memory:", isolation_level=None)
         connection.set_trace_callback(self._ran)
-        self.writer = Writer(Path("none"), connection, Nothing(), lane=OneByOne(loop))
+        path, lane = Path("none"), OneByOne(loop)
+        self.writer = Writer(
+            path, connection, Nothing(), lane=lane, write_back=WriteBack(path, OneByOne(loop))
+        )
         self.commits: list[list[str]] = []
         self.answered: list[str] = []
         self._jobs: list[str] = []

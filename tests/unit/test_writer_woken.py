@@ -18,6 +18,7 @@ import pytest
 
 from tests.unit.test_writer import Nothing
 from weft_engine.storage import writer as writer_module
+from weft_engine.storage.write_back import WriteBack
 from weft_engine.storage.writer import Writer
 
 Ts = TypeVarTuple("Ts")
@@ -51,7 +52,14 @@ class Story:
         loop = asyncio.get_running_loop()
         self.lane = Beside(loop)
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        self.writer = Writer(Path("none"), connection, Nothing(), lane=self.lane)
+        path = Path("none")
+        self.writer = Writer(
+            path,
+            connection,
+            Nothing(),
+            lane=self.lane,
+            write_back=WriteBack(path, Beside(loop)),
+        )
         self.answered: list[str] = []
 
     def submit(self, name: str) -> None:

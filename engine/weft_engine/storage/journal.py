@@ -42,6 +42,7 @@ from weft_engine.storage.shelf import SqliteShelf
 from weft_engine.storage.skew import flag_skewed
 from weft_engine.storage.streams import own_open
 from weft_engine.storage.tenure import Tenure
+from weft_engine.storage.write_back import WriteBack
 from weft_engine.storage.writer import Writer, settle
 
 T = TypeVar("T")
@@ -136,7 +137,8 @@ class SqliteJournal:
                     return journal
                 identity, resumable, is_leased = take_up(path, connection, machine, random=random)
                 ledger = Ledger(connection)
-                writer = Writer(path, connection, ledger, lane=lane())
+                write_back = WriteBack(path, lane())
+                writer = Writer(path, connection, ledger, lane=lane(), write_back=write_back)
                 journal = cls(
                     path,
                     identity,

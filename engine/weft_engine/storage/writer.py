@@ -28,6 +28,7 @@ from weft_engine.limits import (
 from weft_engine.storage.lane import Lane
 from weft_engine.storage.log_file import AFTER_COMMITS, grow_log
 from weft_engine.storage.schema import damaged
+from weft_engine.storage.write_back import WriteBack
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -75,12 +76,19 @@ class Writer:
     """
 
     def __init__(
-        self, path: Path, connection: sqlite3.Connection, unit: Unit, *, lane: Lane
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        unit: Unit,
+        *,
+        lane: Lane,
+        write_back: WriteBack,
     ) -> None:
         self._path = path
         self._connection = connection
         self._unit = unit
         self._lane = lane
+        self._write_back = write_back
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Submitted] = deque()
         self._gathered: list[_Submitted] = []
@@ -182,6 +190,7 @@ class Writer:
         if self._hand_over_planned:
             self._hand_over()
         await self._lane.end()
+        await self._write_back.close()
         self._connection.close()
 
     def _hand_over(self) -> None:
@@ -274,8 +283,9 @@ class Writer:
         if failed:
             self._failures += 1
             self.on_failure()
+        size = sum([submitted.size for submitted in batch])
+        self._queued_bytes -= size
         for submitted in batch:
-            self._queued_bytes -= submitted.size
             try:
                 submitted.done(submitted.result, submitted.error)
             except Exception as error:  # noqa: BLE001 - nobody else waits for ever because of it
@@ -284,3 +294,4 @@ class Writer:
                 )
         if self._queued_bytes <= QUEUED_BYTES_MAX:
             self._room.set()
+        self._write_back.committed(size)
