@@ -39,7 +39,7 @@ class ThreadLane:
 
     def run(self, work: Callable[[], None], /) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._go, name="weft-writer", daemon=True)
+            self._thread = threading.Thread(target=self._go, name="weft-storage", daemon=True)
             self._thread.start()
         self._given.put(work)
 
