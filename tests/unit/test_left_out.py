@@ -119,6 +119,22 @@ def test_what_others_built_on_the_losing_side_is_left_out_with_it() -> None:
     assert found == [(note, shown[-1], 2), (note, "!", 5), ("third", "own", 6)]
 
 
+def test_journals_name_the_same_note_whatever_came_first() -> None:
+    """Two losing sides have given the same id, in two notes, and somebody builds on it."""
+    one = Side(key(1), [])
+    shared = one.write(PLAN, 0, "s", hlc=1)
+    forks = [one, one.fork(), one.fork()]
+    sides = [side.write(NoteName(f"n{i}"), 0, "word", hlc=2) for i, side in enumerate(forks)]
+    _, *losers = sorted(sides, key=lambda record: record.hash)
+    for first, second in (losers, losers[::-1]):
+        third = Side(key(3), [shared, first])
+        third.hear(second)
+        built = third.write(NoteName(f"n{sides.index(first)}"), 4, "!", hlc=5)
+        found = [left_out([shared, *order, built]) for order in (sides, sides[::-1])]
+        assert found[0] == found[1]
+        assert (built.hash, "!") in [(lost.record, lost.text) for lost in found[0]]
+
+
 def test_other_roots_and_circles_end_in_nothing() -> None:
     doc: pycrdt.Doc[pycrdt.Text] = pycrdt.Doc(client_id=client_id(key(1).incarnation, CONTEXT))
     text = doc.get("stream:x", type=pycrdt.Text)

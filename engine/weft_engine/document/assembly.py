@@ -18,12 +18,12 @@ know: storage, tasks.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Generic, Protocol, TypeVar
 
 from weft_engine.document.claims import Claims
+from weft_engine.document.own_order import in_own_order
 from weft_engine.document.replay import Replay
 from weft_engine.document.waiting import Waiting, WaitingRoom
 from weft_engine.errors import MalformedUpdate, StoreError
@@ -187,7 +187,7 @@ class Assembly(Generic[D]):
             self._replay = replay
             return
         wanted = {record.hash for record in held}
-        ordered = [record for record in _in_own_order(records) if record.hash in wanted]
+        ordered = [record for record in in_own_order(records) if record.hash in wanted]
         self._is_told_twice = self._goes_by_order = True  # Nobody has to look any more.
         is_done = False
         if is_told_twice or (has_panicked and self._claims.is_contested):
@@ -395,28 +395,3 @@ def _gives_below(update: Update, ends: Mapping[ClientId, int]) -> bool:
         struct.clock < ends.get(struct.client, 0) and struct.kind is not StructKind.SKIP
         for struct in update.structs
     )
-
-
-def _in_own_order(records: Sequence[Record]) -> list[Record]:
-    """In causal order, and among what is concurrent by hash: the same for the same records."""
-    held = {record.hash: record for record in records}
-    children: dict[RecordHash, list[RecordHash]] = {}
-    missing: dict[RecordHash, int] = {}
-    ready: list[RecordHash] = []
-    for record in records:
-        parents = [parent for parent in record.envelope.parents if parent in held]
-        missing[record.hash] = len(parents)
-        if not parents:
-            ready.append(record.hash)
-        for parent in parents:
-            children.setdefault(parent, []).append(record.hash)
-    heapq.heapify(ready)
-    ordered: list[Record] = []
-    while ready:
-        hash_ = heapq.heappop(ready)
-        ordered.append(held[hash_])
-        for child in children.get(hash_, ()):
-            missing[child] -= 1
-            if missing[child] == 0:
-                heapq.heappush(ready, child)
-    return ordered

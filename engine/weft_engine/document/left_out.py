@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from weft_engine.document.own_order import in_own_order
 from weft_engine.document.replay import replayed
 from weft_engine.errors import InvalidName
 from weft_engine.names import Hlc, Incarnation, NoteName, RecordHash, note_name
@@ -44,12 +45,13 @@ class LeftOut:
 
 def left_out(records: Sequence[Record]) -> list[LeftOut]:
     """Of a context's `records`, in journal order, what the losing sides inserted into notes: an
-    entry for each record and note, ordered by (time, record, note)."""
+    entry for each record and note, ordered by (time, record, note). It follows from the set of the
+    records, as the document does."""
     kept = {record.hash for record in replayed(records)}
     sides: dict[RecordHash, RecordHash] = {}
     structs = _Structs()
     lost: list[tuple[Record, list[Struct]]] = []
-    for record in records:
+    for record in in_own_order(records):
         envelope = record.envelope
         if envelope.kind not in (Kind.NATIVE, Kind.FOREIGN):
             if envelope.prev in sides:
