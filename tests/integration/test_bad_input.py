@@ -297,7 +297,9 @@ def test_a_store_that_is_not_there(bench: Bench, words: tuple[str, ...]) -> None
 
 def test_a_store_in_a_folder_that_is_not_there(bench: Bench) -> None:
     store = bench.folder / "none" / "s.db"
-    assert str(store) in bench.fails("append", "a", "hi", "--store", store)
+    error = bench.fails("append", "a", "hi", "--store", store)
+    assert f"there is no folder {store.parent}" in error
+    assert "hint: make it" in error
 
 
 def test_a_second_writer_is_told_the_first(bench: Bench) -> None:

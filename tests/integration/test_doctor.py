@@ -17,6 +17,7 @@ import weft
 from tests.command_line import Run, main_of, record_set
 from tests.command_line import weft as run
 from tests.full_store import make_full_store, quiet, rows
+from weft_engine.errors import NotAStore
 from weft_engine.storage import usage
 from weft_engine.storage.diagnosis import Diagnosis, Examination, examine
 from weft_engine.storage.ledger import ERASED
@@ -70,6 +71,14 @@ def test_a_whole_store_has_nothing_wrong_and_things_worth_knowing(store: Path) -
         assert diagnosis.what
         assert diagnosis.means
         assert diagnosis.to_do
+
+
+def test_a_file_of_another_program_is_not_told_how_to_be_a_store(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(theirs)) as connection:
+        connection.execute("CREATE TABLE bookmarks (address TEXT)")
+    with pytest.raises(NotAStore, match="belongs to another program"):
+        look(theirs)
 
 
 def test_a_new_store_has_nothing_to_tell(tmp_path: Path) -> None:

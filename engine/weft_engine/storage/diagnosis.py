@@ -77,7 +77,7 @@ class Examination:
 
 def examine(store: Path, *, progress: Progress) -> Examination:
     """Everything there is to say about the store at `store`. Raises NotAStore if there is no file
-    and NewerFormat; every other trouble is a diagnosis."""
+    or another program's, and NewerFormat; every other trouble is a diagnosis."""
     found = list(_of_files(store))
     report: Report | None = None
     try:
@@ -105,7 +105,7 @@ def examine(store: Path, *, progress: Progress) -> Examination:
             )
         )
     except StoreError as error:
-        if not store.is_file():
+        if not store.is_file() or _is_of_another_program(store):
             raise
         found.append(
             Diagnosis(
@@ -119,10 +119,23 @@ def examine(store: Path, *, progress: Progress) -> Examination:
     return Examination(tuple(sorted(found, key=lambda one: not one.is_wrong)), report)
 
 
+def _is_of_another_program(store: Path) -> bool:
+    """A sound SQLite file with tables of its own: nothing that a damaged store could become."""
+    uri = f"{store.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    except (sqlite3.Error, UnicodeDecodeError):
+        return False
+    return bool(names) and names.isdisjoint(_TABLES)
+
+
 def repair_command(store: Path) -> str:
     return f"run: weft doctor --store {shlex.quote(str(store))} --repair"
 
 
+_TABLES: Final = ("records", "contexts", "origins")
+"""Of every store of every format."""
 _MEANS_DAMAGE: Final = (
     "what was written here and is damaged is lost in this file, not in its peers or backups;"
     " a repair keeps every sound record, and a link to a relay brings the others back"

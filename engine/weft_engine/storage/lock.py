@@ -24,6 +24,11 @@ class WriterLock:
         """Raises StoreLocked, naming the process that holds it."""
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"there is no folder {self._path.parent} to make the store {self._store.name} in",
+                hint="make it, or check the path",
+            ) from error
         except OSError as error:
             raise StoreError(
                 f"the lock file {self._path} can't be opened: {error}",
