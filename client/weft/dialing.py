@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX
-from weft_engine.sync.binding import close_code, close_reason, why_no_websocket, why_unreachable
+from weft_engine.sync.binding import (
+    close_code,
+    close_reason,
+    why_no_websocket,
+    why_refused,
+    why_unreachable,
+)
 from weft_engine.sync.driving.link import Transport
 from weft_engine.sync.faults import LinkLost
 
@@ -77,10 +83,11 @@ async def dial(url: str, token: str | None) -> AsyncIterator[Transport]:
         )
     except InvalidStatus as error:
         status = error.response.status_code
-        said = error.response.body.decode(errors="replace").strip()
+        kind = error.response.headers.get("Content-Type", "")
+        said = why_refused(error.response.reason_phrase, kind, error.response.body)
         if status in _REFUSALS:
             raise LinkRefused(
-                f"{url} refused the link: {said or HTTPStatus(status).phrase}",
+                f"{url} refused the link: {said}",
                 hint="check the address and the token",
             ) from error
         raise LinkLost(f"{url} answered with status {status}: {said}") from error

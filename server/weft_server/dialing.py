@@ -18,7 +18,13 @@ from websockets.frames import CloseCode
 
 from weft_engine.errors import LinkRefused
 from weft_engine.limits import FRAME_BYTES_MAX, KIB
-from weft_engine.sync.binding import close_code, close_reason, why_no_websocket, why_unreachable
+from weft_engine.sync.binding import (
+    close_code,
+    close_reason,
+    why_no_websocket,
+    why_refused,
+    why_unreachable,
+)
 from weft_engine.sync.faults import LinkLost
 from weft_server.dialled_connection import DialledConnection
 from weft_server.hearing import TEXT_CODE, Hearing
@@ -97,10 +103,11 @@ async def dial(
         )
     except InvalidStatus as error:
         status = error.response.status_code
-        said = error.response.body.decode(errors="replace").strip()
+        kind = error.response.headers.get("Content-Type", "")
+        said = why_refused(error.response.reason_phrase, kind, error.response.body)
         if status in _REFUSALS:
             raise LinkRefused(
-                f"{url} refused the link: {said or HTTPStatus(status).phrase}",
+                f"{url} refused the link: {said}",
                 hint="check the address and the token",
             ) from error
         raise LinkLost(f"{url} answered with status {status}: {said}") from error

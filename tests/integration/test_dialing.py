@@ -26,6 +26,7 @@ from weft_engine.limits import FRAME_BYTES_MAX, FRAMES_PER_TURN
 from weft_engine.sync.driving.transport import DirectTransport
 from weft_engine.sync.faults import LinkLost
 from weft_server.dialing import DialledTransport, dial
+from weft_server.mesh.asking import ask
 from weft_server.websocket_frames import PIECES_MAX, binary_header
 
 DEADLINE_S = 20
@@ -409,6 +410,46 @@ async def test_who_turns_us_away_is_quoted(status: bytes) -> None:
         with pytest.raises(error, match=r"(?s)not.*today"):
             async with dial(url, "secret"):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("status", "page"),
+    [
+        (
+            b"502 Bad Gateway",
+            b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n</html>\r\n",
+        ),
+        (b"404 Not Found", b"<html>\r\n<center><h1>404 Not Found</h1></center>\r\n</html>\r\n"),
+        (b"502 Bad Gateway", b""),
+    ],
+)
+async def test_the_page_of_a_proxy_is_not_quoted(status: bytes, page: bytes) -> None:
+    """nginx answers with a page, Caddy with nothing: neither says that it is not the relay."""
+
+    async def play(proxy: _Relay) -> None:
+        await proxy.reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 %s\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n"
+        proxy.writer.write(head % (status, len(page)) + page)
+        await proxy.writer.drain()
+
+    async def asked(url: str, token: str | None) -> None:
+        await asyncio.to_thread(ask, url, token)
+
+    async def linked(url: str, token: str | None) -> None:
+        async with dial(url, token):
+            pass
+
+    async def linked_as_client(url: str, token: str | None) -> None:
+        async with dial_of_client(url, token):
+            pass
+
+    for reach in (linked, linked_as_client, asked):
+        async with _listening(play) as url:
+            with pytest.raises((LinkRefused, LinkLost)) as refused:
+                await reach(url, None)
+        phrase = status.partition(b" ")[2].decode()
+        assert f"{phrase}, said by a proxy or web server" in refused.value.message
+        assert "<" not in refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,9 @@ SYNC_PATH: Final = "/v1/sync"
 CLOSE_REASON_BYTES_MAX: Final = 123
 """What a websocket close frame has room for; the bye before it says the same in full."""
 
+_SAID_BYTES_MAX: Final = 500
+"""More of an answer is not shown."""
+
 GOING_AWAY: Final = 1001
 UNAUTHORISED: Final = 4401
 """The token is no longer valid."""
@@ -58,6 +61,17 @@ def why_no_websocket(error: Exception) -> str:
     if isinstance(cause, (EOFError, OSError)):
         return "ended the connection without an answer: it may be starting, stopping or cut off"
     return f"does not speak the websocket protocol: {cause or error}"
+
+
+def why_refused(phrase: str, content_type: str, body: bytes | bytearray) -> str:
+    """What was said in place of what was asked for; `phrase` stands beside its status. A relay
+    says why in plain text; a proxy or web server sends a page, or nothing. Of that the phrase tells
+    all, and who it is from: either the address leads to no relay, or the proxy does not reach the
+    relay behind it."""
+    said = body[:_SAID_BYTES_MAX].decode(errors="replace").strip()
+    if said and "html" not in content_type.lower():
+        return said
+    return f"{phrase or 'no reason'}, said by a proxy or web server and not by a relay"
 
 
 def sync_url(address: str) -> str:

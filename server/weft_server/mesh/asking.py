@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from weft_engine.errors import CallerError, LinkRefused
 from weft_engine.limits import MIB
-from weft_engine.sync.binding import SYNC_PATH
+from weft_engine.sync.binding import SYNC_PATH, why_refused
 from weft_engine.sync.faults import LinkLost
 
 MESH_PATH: Final = "/v1/mesh"
@@ -35,14 +35,15 @@ def ask(url: str, token: str | None, *, timeout_s: float = 10.0) -> dict[str, An
             found = json.loads(answer.read(_ANSWER_BYTES_MAX))
     except urllib.error.HTTPError as error:
         with error:
-            said = error.read(_ANSWER_BYTES_MAX).decode(errors="replace").strip()
+            kind = error.headers.get("Content-Type", "")
+            said = why_refused(error.reason, kind, error.read(_ANSWER_BYTES_MAX))
         if error.code in _REFUSALS:
             raise LinkRefused(
                 f"{address} refuses to tell: {said}",
                 hint="give a token with the right admin or peer",
             ) from error
         raise LinkLost(
-            f"{address} answered with status {error.code}: {said:.200}",
+            f"{address} answered with status {error.code}: {said}",
             hint="give the address of a relay",
         ) from error
     except urllib.error.URLError as error:
