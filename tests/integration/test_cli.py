@@ -275,7 +275,7 @@ def test_without_the_library_the_extra_is_named(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
-    assert "hint: pip install 'weft[server]'" in done.stderr
+    assert "hint: pip install '.[server]'" in done.stderr
 
 
 # ---- as a process ---------------------------------------------------------------------------

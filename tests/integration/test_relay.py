@@ -205,7 +205,7 @@ def test_without_the_extra_it_says_what_to_install(tmp_path: Path, package: str)
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30)
     assert run.returncode == 1
-    assert b"pip install 'weft[server]'" in run.stderr
+    assert b"pip install '.[server]'" in run.stderr
     assert b"Traceback" not in run.stderr
 
 

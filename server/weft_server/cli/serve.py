@@ -133,7 +133,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             raise
         raise MissingExtra(
             f"a relay needs the package {error.name.partition('.')[0]!r}, which is not installed",
-            hint="pip install 'weft[server]'",
+            hint="pip install '.[server]' in Weft's folder",
         ) from error
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         return runner.run(_serve(config, output))

@@ -200,6 +200,6 @@ def _library() -> ModuleType:
     except ImportError:
         raise MissingExtra(
             "tokens need the package PyJWT, which is not installed",
-            hint="pip install 'weft[server]'",
+            hint="pip install '.[server]' in Weft's folder",
         ) from None
     return jwt
