@@ -20,6 +20,7 @@ from weft_server.local_mesh.agreement import holding
 from weft_server.local_mesh.mesh import with_ports
 from weft_server.local_mesh.plan import MeshPlan
 from weft_server.local_mesh.topology import Topology
+from weft_server.relay_limits import DEFAULTS
 
 MESH = Path(__file__).parents[2] / "examples" / "mesh"
 REGIONS = ("eu", "us", "ap")
@@ -56,6 +57,28 @@ def test_units_and_compose_file_can_be_read() -> None:
         run = weft(*mine, "--print-config")
         assert run.code == 0, run.err
         assert 'region = "eu"' in run.out
+
+
+def test_the_caddyfile_has_no_line_that_debians_caddy_refuses() -> None:
+    """2.6.2 in Debian 12 and 13. One that it does not know keeps all of Caddy from starting."""
+    told = [
+        line.split()[0]
+        for line in (MESH / "Caddyfile").read_text().splitlines()
+        if line.strip() and not line.strip().startswith(("#", "}"))
+    ]
+    known = {"{$DOMAIN}", "@inside", "respond", "reverse_proxy", "transport", "dial_timeout"}
+    assert set(told) <= known
+
+
+def test_nginx_is_told_to_take_the_links_of_a_relay() -> None:
+    """Its own file can't say it: Debian's nginx.conf has room for some 380."""
+    text = (MESH / "nginx.conf").read_text()
+    room = re.search(r"worker_connections (\d+);", text)
+    assert room is not None
+    assert int(room[1]) >= 2 * DEFAULTS.links
+    # Tokens stand in the addresses of Yjs clients, and so would in its log.
+    links = text.partition("location ~ ^/(v1/sync$|yjs/) {")[2].partition("\n    }\n")[0]
+    assert "access_log off;" in links
 
 
 @pytest.mark.deep
