@@ -65,15 +65,21 @@ def read_address(text: str) -> tuple[str, int]:
 
 
 def read_proxies(texts: Iterable[str]) -> frozenset[str]:
-    """Addresses of proxies, as the system writes them. CallerError if one is none."""
+    """Addresses of proxies, as the system writes them: one of IPv4 otherwise on a socket that
+    takes both families. CallerError if one is none."""
     found: set[str] = set()
     for text in texts:
         try:
-            found.add(str(ipaddress.ip_address(text)))
+            address = ipaddress.ip_address(text)
         except ValueError:
             raise CallerError(
                 f"{text!r:.60} is no address of a proxy", hint="write it in numbers: 10.0.0.7"
             ) from None
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        found.add(str(address))
+        if isinstance(address, ipaddress.IPv4Address):
+            found.add(f"::ffff:{address}")
     return frozenset(found)
 
 

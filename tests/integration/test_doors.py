@@ -278,6 +278,35 @@ def test_nobody_else_is_believed_to_be_a_proxy(tmp_path: Path) -> None:
             assert b" 429 " in answer_on(other)
 
 
+def test_a_proxy_that_nobody_named_is_told_of_once(tmp_path: Path) -> None:
+    """Behind it all clients are one address, which nobody notices until they are too many."""
+    with running_relay(tmp_path / "relay", more=["--proxy", "10.0.0.7"]) as relay:
+        for address in ("192.0.2.1", "192.0.2.2"):
+            with connected(relay) as one:
+                one.sendall(upgrade(f"X-Forwarded-For: {address}"))
+                assert b" 101 " in one.recv(65536)
+        relay.signal()
+        _, said = relay.wait()
+    assert said.count("X-Forwarded-For") == 1
+    assert "from 127.0.0.1 is not believed" in said
+    assert "--proxy 127.0.0.1" in said
+
+
+def test_a_proxy_is_known_on_a_socket_of_both_families(tmp_path: Path) -> None:
+    """There the system writes 127.0.0.1 as ::ffff:127.0.0.1."""
+    door = [*limited("address_links=1"), "--listen", "[::ffff:127.0.0.1]:0"]
+    for written in ("127.0.0.1", "::ffff:127.0.0.1"):
+        with ExitStack() as held:
+            folder = tmp_path / written.replace(":", "-")
+            relay = held.enter_context(running_relay(folder, more=[*door, "--proxy", written]))
+            port = int(relay.url.rpartition(":")[2])
+            for address in ("192.0.2.1", "192.0.2.2"):
+                made = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+                one = held.enter_context(made)
+                one.sendall(upgrade(f"X-Forwarded-For: {address}"))
+                assert b" 101 " in one.recv(65536)
+
+
 # ---- how much -----------------------------------------------------------------------------------
 
 

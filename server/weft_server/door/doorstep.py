@@ -24,6 +24,7 @@ from weft_server.operator_log import LOGGER
 _LOG: Final = logging.getLogger(LOGGER)
 LINE_BYTES_MAX: Final = 8192
 """One header, or the request line, of an upgrade: the websocket library reads no more."""
+_FORWARDED: Final = b"x-forwarded-for"
 AGAIN_S: Final = 5
 """When who was turned away for want of room may try again."""
 _READ_PER_TURN: Final = 8
@@ -103,6 +104,8 @@ class Doorstep(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        if self.client is not None and any(name == _FORWARDED for name, _ in self.headers):
+            self._guests.tell_forwarded(self.client[0])
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

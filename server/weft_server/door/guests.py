@@ -122,6 +122,7 @@ class Guests:
         self._doorkeeper = doorkeeper
         self._now_s = now_s
         self._proxies = proxies
+        self._has_told_forwarded = False
         self._inside: dict[Guest, None] = {}
         self._by_place: Counter[str] = Counter()
         self._by_token: Counter[bytes] = Counter()
@@ -187,6 +188,23 @@ class Guests:
     def tell_refusal(self, reason: str, address: str | None) -> None:
         """Tell the operator that somebody was turned away."""
         _LOG.warning("a link is refused: %s, from %s", reason, address or "this machine")
+
+    def tell_forwarded(self, address: str) -> None:
+        """A request from there names another whom it is for. Tell the operator, once, if that is
+        not believed and the address is one of this network: a proxy, most likely, that nobody
+        named. Without it nobody notices, until its clients are too many for one address."""
+        if self._has_told_forwarded or address in self._proxies or not _is_near(address):
+            return
+        self._has_told_forwarded = True
+        place = place_of(address)
+        shown = address if ":" in place else place
+        _LOG.warning(
+            "X-Forwarded-For from %s is not believed: all that it speaks for count as one address"
+            " (limit address_links, %d); if it is your proxy, give --proxy %s",
+            shown,
+            self.limits.address_links,
+            shown,
+        )
 
     def leave(self, guest: Guest) -> None:
         del self._inside[guest]
@@ -298,6 +316,17 @@ class Guests:
         for quota, rate in tuple(self._rates.items()):
             if quota not in self._by_token and rate.is_full(now_s):
                 del self._rates[quota]
+
+
+def _is_near(address: str) -> bool:
+    """Whether it is an address of this machine or of a private network."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        return found.ipv4_mapped.is_private
+    return found.is_private
 
 
 def place_of(address: str | None) -> str:
