@@ -118,6 +118,13 @@ def test_history_at(here: Here) -> None:
     assert len(events) == 1
 
 
+def test_before_the_first_word_there_is_nothing_and_it_is_said(here: Here) -> None:
+    shown = here("history", "acme/chat", "--at", "2024-11-19")
+    assert shown.out == ""
+    assert shown.err == "acme/chat has no messages at 2024-11-19\n"
+    assert here("history", "acme/chat", "--at", "2024-11-19", "--json").err == ""
+
+
 def test_view_at_a_time_a_cut_and_a_trace(here: Here) -> None:
     now = here("view", "acme/chat", "--json").json()
     assert [message["content"] for message in now["messages"]] == ["one", "two"]

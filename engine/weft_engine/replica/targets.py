@@ -92,7 +92,7 @@ def _find(order: ReadingOrder | None, event: EventId) -> Row:
     if order is not None and is_event_id(event):
         row = order.by_ids([id_bytes(event)]).get(id_bytes(event))
     if row is None or row.kind not in KINDS.values():
-        raise NotFound(f"the context has no event {event}", hint="use an id that events() gave")
+        raise NotFound(f"the context has no event {event}", hint="use an id that history gave")
     return row
 
 

@@ -57,6 +57,10 @@ async def _run(arguments: argparse.Namespace, output: Output) -> int:
         problems = await then.problems()
         is_all = arguments.events and then is context
         kept_out = await context.kept_out() if is_all else []
+    if not shown and not output.as_json:
+        what = "events" if arguments.events else "messages"
+        by_when = "" if then is context else f" at {arguments.at}"
+        output.note(f"{arguments.context} has no {what}{by_when}")
     if arguments.events:
         for key, reason in problems:
             output.say(f"no event: {one_line(key)!r}: {one_line(reason)}")
