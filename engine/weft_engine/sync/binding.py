@@ -51,7 +51,13 @@ def why_unreachable(error: OSError) -> str:
         return "nobody listens there"
     if getattr(error, "reason", None) == "WRONG_VERSION_NUMBER":
         return "there is no TLS at that port; without TLS an address begins with ws://"
-    return getattr(error, "verify_message", None) or error.strerror or str(error)
+    untrusted = getattr(error, "verify_message", None)
+    if untrusted:
+        return (
+            f"its certificate is not trusted here: {untrusted} (if an authority of your own has"
+            " signed it, name that one's file: SSL_CERT_FILE=ca.pem)"
+        )
+    return error.strerror or str(error)
 
 
 def why_no_websocket(error: Exception) -> str:

@@ -72,9 +72,10 @@ class _Up:
         add_folder(parser)
         parser.epilog = (
             "Regions take everybody on this machine, without a token. A folder that was used before"
-            " is gone on with: regions that it has keep their stores and ports. Each link goes"
-            " through a proxy; clients reach a region without it. Loss is a stall of a"
-            " retransmission timeout (200 ms and a round trip), as TCP makes of it."
+            " is gone on with, regions and topology as they were unless others are given; regions"
+            " that it has keep their stores and ports. The network is as it is given, every time."
+            " Each link goes through a proxy; clients reach a region without it. Loss is a stall of"
+            " a retransmission timeout (200 ms and a round trip), as TCP makes of it."
         )
 
     def run(self, arguments: argparse.Namespace, output: Output) -> int:

@@ -97,8 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="peer_token_files",
         metavar="NAME=FILE",
-        help="a file with the token that this peer asks for (weft token --read --append --peer);"
-        " may be repeated",
+        help="a file with the token that this peer asks for (weft token --key ITS_KEY --region"
+        " THIS_REGION); may be repeated",
     )
     parser.add_argument(
         "--proxy",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from weft_engine.errors import CallerError, LinkRefused
 from weft_engine.limits import MIB
-from weft_engine.sync.binding import SYNC_PATH, why_refused
+from weft_engine.sync.binding import SYNC_PATH, why_refused, why_unreachable
 from weft_engine.sync.faults import LinkLost
 
 MESH_PATH: Final = "/v1/mesh"
@@ -48,7 +48,7 @@ def ask(url: str, token: str | None, *, timeout_s: float = 10.0) -> dict[str, An
         ) from error
     except urllib.error.URLError as error:
         reason = error.reason
-        why = (reason.strerror if isinstance(reason, OSError) else None) or reason
+        why = why_unreachable(reason) if isinstance(reason, OSError) else reason
         raise LinkLost(f"{address} can't be asked: {why}", hint="is the relay running?") from error
     except (OSError, ValueError) as error:
         raise LinkLost(
