@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from weft_server.cli import main
@@ -153,3 +154,20 @@ def test_help_names_every_option(command: str, capsys: pytest.CaptureFixture[str
         "serve": ["--config", "--print-config", "--limit", "--proxy", "--revoked", "--force"],
     }
     assert [word for word in wanted[command] if word not in out] == []
+
+
+def test_no_token_is_minted_that_no_relay_takes(said: Said, key: Path) -> None:
+    many = [word for number in range(65) for word in ("--context", f"team-{number:02}/")]
+    out, err = said("token", "--key", key, *many, code=1)
+    assert out == ""
+    assert "65 prefixes exceeds 64" in err
+    assert "common prefix" in err
+
+
+def test_a_token_that_no_relay_takes_is_not_called_good(said: Said, key: Path) -> None:
+    """One that another program has signed with the key."""
+    signer = read_keys(key).signer
+    claims = {"ctx": [f"team-{number:02}/" for number in range(65)], "rights": ["read"]}
+    token = jwt.encode(claims, signer.to_sign_with(), signer.algorithm, headers={"kid": signer.id})
+    shown = said.json("token", "show", token, "--key", key, code=1)
+    assert "65 prefixes exceeds 64" in shown["verdict"]

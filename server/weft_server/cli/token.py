@@ -161,6 +161,7 @@ def _mint(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _show(arguments: argparse.Namespace, output: Output) -> int:
+    from weft_server.door.doorkeeping import permission_of
     from weft_server.door.token_keys import read_keys
     from weft_server.door.tokens import check, peek
 
@@ -169,7 +170,7 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.verify_with is not None:
         keys = read_keys(arguments.verify_with)
         try:
-            check(keys, arguments.token, time.time())
+            permission_of(check(keys, arguments.token, time.time()), arguments.token)
         except LinkRefused as error:
             verdict, code = error.message, 1
         else:

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeGuard
 from weft_engine.errors import CallerError, LinkRefused, MissingExtra
 from weft_engine.limits import INTEGER_MAX
 from weft_engine.names import region_name
+from weft_engine.sync.interest import Interest
 from weft_server.door.token_keys import ALGORITHMS, KeyRing
 
 RIGHTS: Final = ("read", "append", "write", "admin", "peer")
@@ -61,14 +62,14 @@ def mint(
     region: str | None = None,
 ) -> str:
     """A token that is good for `expires_s` seconds from `now_s` on (None: for ever), and for the
-    relay of `region` alone if that is given."""
+    relay of `region` alone if that is given. CallerError if no relay would take it."""
     jwt = _library()
     key = keys.signer
-    granted = list(rights)
+    granted, prefixes = list(rights), list(prefixes)
     unknown = sorted(set(granted).difference(RIGHTS))
     if unknown:
         raise CallerError(f"unknown rights {unknown}", hint=f"there are {', '.join(RIGHTS)}")
-    claims: dict[str, object] = {"ctx": list(prefixes), "rights": granted}
+    claims: dict[str, object] = {"ctx": prefixes, "rights": granted}
     if region is not None:
         if "peer" not in granted:
             raise CallerError(
@@ -87,6 +88,7 @@ def mint(
             f"the token would have {len(token)} bytes, at most {TOKEN_BYTES_MAX} can be sent",
             hint="name fewer contexts, or a common beginning of them",
         )
+    Interest.of(prefixes=prefixes)  # A relay asks for no less.
     return token
 
 
