@@ -145,6 +145,36 @@ async def test_awareness_is_passed_on_kept_and_ended(relay: RunningRelay) -> Non
         await b.until(lambda: b.states[8].state is None, "b sees the other leave")
 
 
+async def test_a_closed_tab_has_left_whoever_repeats_what_it_says(relay: RunningRelay) -> None:
+    """Its neighbour is quicker to tell the relay what it heard of it, and misses its end."""
+    async with yjs_client(relay.url, "own") as neighbour, yjs_client(relay.url, "own") as other:
+        await other.synced()
+        await neighbour.show(8, 0, "{}")
+        await neighbour.show(7, 0, "{}")
+        await other.until(lambda: {7, 8} <= other.states.keys(), "both are seen")
+        async with yjs_client(relay.url, "own") as tab:
+            await tab.show(7, 0, "{}")
+            await tab.show(9, 0, "{}")
+            await other.until(lambda: 9 in other.states, "it is seen whom the tab repeats")
+            await neighbour.show(7, 1, "{}")
+            await other.until(lambda: other.states[7].clock == 1, "its neighbour speaks for it")
+            await tab.show(7, 1, "{}")
+        left = PresenceState(7, 1, None)
+        await other.until(lambda: other.states[7] == left, "the tab has left")
+        await other.until(lambda: other.states[9].state is None, "and whom nobody else knows")
+        assert other.states[8].state is not None
+        # It lives on without a connection, and its neighbour hears it: then comes back, and stays.
+        await neighbour.show(7, 2, "{}")
+        await other.until(lambda: other.states[7].clock == 2, "it is seen again")
+        async with yjs_client(relay.url, "own") as tab:
+            await tab.show(7, 2, "{}")
+            await tab.show(10, 0, "{}")
+            await other.until(lambda: 10 in other.states, "the relay has heard the tab")
+            await neighbour.websocket.close()
+            await other.until(lambda: other.states[8].state is None, "its neighbour has left")
+            assert other.states[7].state is not None
+
+
 async def test_who_comes_back_is_told_that_it_left(relay: RunningRelay) -> None:
     """Yjs clients answer that with a higher clock, and are seen again at once."""
     async with yjs_client(relay.url, "back") as other:

@@ -111,9 +111,10 @@ async def test_tabs_that_share_updates_store_them_once(relay: RunningRelay, fami
             await other.until(note="n", text=whole)
             assert sorted(whole) == ["0", "1", "2"]
             await tabs[1].do("close")
-            # At once, but if a neighbour spoke for it last and did not hear its goodbye: then it is
-            # over when it has not been shown anew for 30 s, as with every Yjs server.
-            await other.until(client=ids[1], state=None, within_s=60)
+            # Soon, not when it has not been shown anew for 30 s, even if a neighbour spoke for it
+            # last: when that hears its goodbye over the channel it says it again there, and the
+            # tab, which hears that before it closes, that it is there still.
+            await other.until(client=ids[1], state=None, within_s=20)
             await other.until(client=ids[2], state={"tab": 2})
             await other.until(client=ids[0], state={"tab": 0})
             assert not found["pending"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from weft_engine.errors import MalformedFrame
@@ -12,6 +14,10 @@ from weft_engine.sync.interest import EVERYTHING, Interest
 from weft_engine.sync.presence import Presence, checked
 
 CHAT = ContextName("acme/chat")
+
+
+class Source:
+    """One to which there may be weak references."""
 
 
 def here(client: int, clock: int, state: str | None = "{}") -> PresenceState:
@@ -65,6 +71,109 @@ def test_with_a_source_go_the_clients_that_it_spoke_for_last() -> None:
     assert presence.of(CHAT) == (here(2, 2),)
     presence.gone(two, CHAT)
     assert presence.of(CHAT) == ()
+
+
+def test_with_its_own_source_goes_a_client_whoever_spoke_for_it_last() -> None:
+    presence = Presence()
+    page, neighbour = object(), object()
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=page, own=1)
+    presence.tell(CHAT, [here(2, 1)], now_ms=0, source=neighbour, own=2)
+    presence.tell(CHAT, [here(1, 2)], now_ms=0, source=neighbour, own=2)
+    heard: list[object] = []
+    presence.listen(lambda *told: heard.append(told))
+    presence.gone(page)
+    assert heard == [(CHAT, (here(1, 2, None),), page)]
+    assert presence.of(CHAT) == (here(2, 1),)
+    # What the neighbour still says of it is not news.
+    assert presence.tell(CHAT, [here(1, 2)], now_ms=1, source=neighbour, own=2) == ()
+
+
+def test_a_client_stays_while_its_own_source_does() -> None:
+    presence = Presence()
+    page, neighbour = object(), object()
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=page, own=1)
+    presence.tell(CHAT, [here(1, 2), here(2, 1)], now_ms=0, source=neighbour, own=2)
+    presence.gone(neighbour)
+    assert presence.of(CHAT) == (here(1, 2),)
+    presence.gone(page, ContextName("another"))
+    assert presence.of(CHAT) == (here(1, 2),)
+    presence.gone(page, CHAT)
+    assert presence.of(CHAT) == ()
+
+
+def test_a_neighbour_may_speak_for_a_client_before_it_does_so_itself() -> None:
+    presence = Presence()
+    page, neighbour = object(), object()
+    for _ in range(2):
+        presence.tell(CHAT, [here(1, 1)], now_ms=0, source=neighbour, own=2)
+    assert presence.tell(CHAT, [here(1, 1)], now_ms=0, source=page, own=1) == ()
+    presence.gone(neighbour)
+    assert presence.of(CHAT) == (here(1, 1),)
+    presence.gone(page)
+    assert presence.of(CHAT) == ()
+
+
+def test_who_repeats_what_another_said_for_itself_does_not_own_it() -> None:
+    """Pages that show nothing of themselves: whom they repeat first, they seem to be."""
+    presence = Presence()
+    native, page, neighbour, viewer, other = (object() for _ in range(5))
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=native)
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=viewer, own=1)
+    presence.tell(CHAT, [here(2, 1)], now_ms=0, source=page, own=2)
+    presence.tell(CHAT, [here(2, 2)], now_ms=0, source=neighbour, own=3)
+    presence.tell(CHAT, [here(2, 2)], now_ms=0, source=other, own=2)
+    presence.gone(native)
+    assert presence.of(CHAT) == (here(2, 2),)
+    presence.gone(page)
+    assert presence.of(CHAT) == ()
+
+
+def test_who_comes_back_before_its_old_source_has_ended_stays() -> None:
+    presence = Presence()
+    old, new = object(), object()
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=old, own=1)
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=new, own=1)
+    presence.tell(CHAT, [here(1, 2)], now_ms=0, source=new, own=1)
+    presence.gone(old)
+    assert presence.of(CHAT) == (here(1, 2),)
+    presence.gone(new)
+    assert presence.of(CHAT) == ()
+
+
+def test_a_client_that_says_it_is_still_there_is_and_goes_with_its_source() -> None:
+    """A neighbour says its goodbye, and then that it has not left; the client does so later."""
+    presence = Presence()
+    page, neighbour = object(), object()
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=page, own=1)
+    presence.tell(CHAT, [here(1, 1, None)], now_ms=0, source=neighbour, own=2)
+    assert presence.of(CHAT) == ()
+    presence.tell(CHAT, [here(1, 2)], now_ms=0, source=neighbour, own=2)
+    presence.tell(CHAT, [here(1, 2)], now_ms=0, source=page, own=1)
+    presence.gone(page)
+    assert presence.of(CHAT) == ()
+    # Its page lives on without a connection: then it goes with whom it is heard by.
+    presence.tell(CHAT, [here(1, 3)], now_ms=0, source=neighbour, own=2)
+    assert presence.of(CHAT) == (here(1, 3),)
+    presence.gone(neighbour)
+    assert presence.of(CHAT) == ()
+
+
+def test_nothing_is_kept_of_sources_that_have_ended() -> None:
+    presence = Presence()
+    page, neighbour = Source(), Source()
+    presence.tell(CHAT, [here(1, 1)], now_ms=0, source=page, own=1)
+    presence.tell(CHAT, [here(1, 2), here(2, 1)], now_ms=0, source=neighbour, own=2)
+    one, other = weakref.ref(page), weakref.ref(neighbour)
+    presence.gone(neighbour)
+    del neighbour
+    assert other() is None
+    presence.tell(CHAT, [here(1, 3)], now_ms=0, source=page, own=1)
+    presence.expire(PRESENCE_LASTS_MS)
+    presence.gone(page)
+    del page
+    assert one() is None
+    presence.expire(2 * PRESENCE_LASTS_MS)
+    assert presence.contexts(EVERYTHING) == []
 
 
 def test_a_context_shows_so_many_and_no_more() -> None:

@@ -47,6 +47,10 @@ class _Shown:
     told_ms: int
     source: object
     """Who spoke last for this client; None once that one is gone."""
+    is_page: bool
+    """That is known to be a client itself: this one, or one that repeats what it hears."""
+    owner: object
+    """The client's own source, while that lasts: then no other one's end counts for it."""
 
 
 class Presence:
@@ -58,6 +62,7 @@ class Presence:
         self._oldest: dict[tuple[ContextName, int], _Shown] = {}
         """All that is in the rooms, as told, from the longest ago on."""
         self._spoken: dict[object, dict[tuple[ContextName, int], None]] = {}
+        self._owned: dict[object, dict[tuple[ContextName, int], None]] = {}
         self._bytes_in: Counter[ContextName] = Counter()
         self._bytes_by: Counter[object] = Counter()
         """Of the states in each context, and of those for which each source spoke last."""
@@ -94,11 +99,13 @@ class Presence:
         *,
         now_ms: int,
         source: object = None,
+        own: int | None = None,
         clients_max: int = PRESENCE_ALL_MAX,
     ) -> tuple[PresenceState, ...]:
-        """Take what a source, which speaks for up to `clients_max` clients, says of them. Returns
-        what of it was news, by ascending client; the listeners have heard it then. One clock told
-        again by its source lasts longer and is no news."""
+        """Take what a source, which speaks for up to `clients_max` clients, says of them; `own` is
+        the client that it is, if it is known to be one. Returns what of it was news, by ascending
+        client; the listeners have heard it then. One clock told again by its source lasts longer
+        and is no news."""
         self._now_ms = max(self._now_ms, now_ms)
         room = self._rooms.setdefault(context, {})
         news: dict[int, PresenceState] = {}
@@ -111,11 +118,11 @@ class Presence:
                     continue
             elif not _is_newer(told, shown.state):
                 if told == shown.state and told.state is not None:
-                    self._told_again(context, shown, source)
+                    self._told_again(context, shown, source, own)
                 continue
             elif told.state is not None and not self._has_bytes(context, told, source, clients_max):
                 continue
-            self._put(context, told, source)
+            self._put(context, told, source, own)
             news[told.client] = told
         if not room:
             del self._rooms[context]
@@ -129,20 +136,26 @@ class Presence:
         return tuple(one for told, one in known if one is not None and _is_newer(one, told))
 
     def gone(self, source: object, context: ContextName | None = None) -> None:
-        """A source has ended, or has left one context: with it goes every client that it spoke
-        for last."""
-        keys = list(self._spoken.get(source, ()))
-        self._end(keys if context is None else [key for key in keys if key[0] == context], source)
+        """A source has ended, or has left one context: with it goes every client whose own source
+        it was, and of the others for which it spoke last those whose own is not there."""
+        own = [key for key in self._owned.get(source, ()) if context in (None, key[0])]
+        for key in own:
+            self._belongs(key[0], self._oldest[key], None)
+        over = dict.fromkeys(own)
+        for key in list(self._spoken.get(source, ())):
+            if context in (None, key[0]):
+                shown = self._oldest[key]
+                if shown.owner is None:
+                    over[key] = None
+                else:
+                    self._spoken_by(key[0], shown, None)
+        self._end(over, source)
 
     def forget(self, source: object) -> None:
         """A source has ended that only passed on what others said: who it spoke for stays until
         somebody says otherwise, or nobody anything in time."""
-        for context, client in list(self._spoken.get(source, ())):
-            shown = self._rooms[context][client]
-            self._count(context, shown, -1)
-            shown.source = None
-            self._count(context, shown, 1)
-        self._spoken.pop(source, None)
+        for key in list(self._spoken.get(source, ())):
+            self._spoken_by(key[0], self._oldest[key], None)
 
     def expire(self, now_ms: int) -> None:
         """Let go of what was not told anew in time. Call it about once a second, however many do
@@ -191,38 +204,53 @@ class Presence:
             if not self._bytes_by[shown.source]:
                 del self._bytes_by[shown.source]
 
-    def _put(self, context: ContextName, state: PresenceState, source: object) -> None:
-        room = self._rooms[context]
+    def _put(
+        self, context: ContextName, state: PresenceState, source: object, own: int | None = None
+    ) -> None:
+        room, key = self._rooms[context], (context, state.client)
+        owner = None
         if state.client in room:
-            self._drop(context, state.client, keep_room=True)
-        key = (context, state.client)
-        shown = room[state.client] = self._oldest[key] = _Shown(state, self._now_ms, source)
+            owner = self._drop(context, state.client, keep_room=True).owner
+        if state.client == own:
+            owner = source
+        shown = _Shown(state, self._now_ms, source, own is not None, owner)
+        room[state.client] = self._oldest[key] = shown
         self._count(context, shown, 1)
-        if source is not None:
-            self._spoken.setdefault(source, {})[key] = None
+        _move(self._spoken, key, None, source)
+        _move(self._owned, key, None, owner)
 
-    def _told_again(self, context: ContextName, shown: _Shown, source: object) -> None:
+    def _told_again(
+        self, context: ContextName, shown: _Shown, source: object, own: int | None
+    ) -> None:
+        if shown.state.client == own and shown.owner is None and shown.is_page:
+            # A neighbour was quicker to say what it had heard of it.
+            self._belongs(context, shown, source)
         if source is shown.source:
-            self._put(context, shown.state, source)
+            self._put(context, shown.state, source, own)
         elif shown.source is None:
             # It lasts no longer for that: otherwise two could keep somebody alive for each other.
-            self._count(context, shown, -1)
-            shown.source = source
-            self._count(context, shown, 1)
-            self._spoken.setdefault(source, {})[context, shown.state.client] = None
+            self._spoken_by(context, shown, source)
 
-    def _drop(self, context: ContextName, client: int, *, keep_room: bool = False) -> None:
+    def _spoken_by(self, context: ContextName, shown: _Shown, source: object) -> None:
+        self._count(context, shown, -1)
+        _move(self._spoken, (context, shown.state.client), shown.source, source)
+        shown.source = source
+        self._count(context, shown, 1)
+
+    def _belongs(self, context: ContextName, shown: _Shown, owner: object) -> None:
+        _move(self._owned, (context, shown.state.client), shown.owner, owner)
+        shown.owner = owner
+
+    def _drop(self, context: ContextName, client: int, *, keep_room: bool = False) -> _Shown:
         key = (context, client)
         shown = self._oldest.pop(key)
         self._count(context, shown, -1)
         del self._rooms[context][client]
         if not self._rooms[context] and not keep_room:
             del self._rooms[context]
-        if shown.source is not None:
-            spoken = self._spoken[shown.source]
-            del spoken[key]
-            if not spoken:
-                del self._spoken[shown.source]
+        _move(self._spoken, key, shown.source, None)
+        _move(self._owned, key, shown.owner, None)
+        return shown
 
     def _end(self, keys: Iterable[tuple[ContextName, int]], source: object) -> None:
         """These have left. Their clocks stay: who has heard of a higher one elsewhere is there."""
@@ -244,6 +272,22 @@ class Presence:
             for listener in self._listeners.of(context):
                 listener(context, told, source)
         return told
+
+
+def _move(
+    of: dict[object, dict[tuple[ContextName, int], None]],
+    key: tuple[ContextName, int],
+    before: object,
+    now: object,
+) -> None:
+    """A client belongs to this one now."""
+    if before is not None:
+        keys = of[before]
+        del keys[key]
+        if not keys:
+            del of[before]
+    if now is not None:
+        of.setdefault(now, {})[key] = None
 
 
 def read_state(text: str) -> object:

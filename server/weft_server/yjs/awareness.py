@@ -51,6 +51,12 @@ def read_awareness(data: bytes) -> list[PresenceState]:
     return list(states.values())
 
 
+def own_client(first: Sequence[PresenceState]) -> int | None:
+    """The client that a page is, by the first states that it tells of, None if they do not say: it
+    shows itself before all others, and repeats from then on what it hears."""
+    return first[0].client if len(first) == 1 else None
+
+
 def write_awareness(states: Iterable[PresenceState]) -> bytes:
     pieces: list[bytes] = []
     for one in states:

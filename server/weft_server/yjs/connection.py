@@ -40,7 +40,7 @@ from weft_server.door.guests import Guest
 from weft_server.door.record_rate import RecordRate
 from weft_server.transport import AcceptedTransport
 from weft_server.yjs import wire
-from weft_server.yjs.awareness import read_awareness
+from weft_server.yjs.awareness import own_client, read_awareness
 from weft_server.yjs.framing import PING, frame
 from weft_server.yjs.member import Member
 from weft_server.yjs.rights import permitted
@@ -96,6 +96,9 @@ class Connection:
         self._unheard = 0
         """How often in a row nothing had come when it was listened."""
         self._shown_s = float("-inf")
+        self._has_shown = False
+        self._own_client: int | None = None
+        """The client that it is, if that is known."""
         self._awareness = RecordRate(
             per_s=YJS_AWARENESS_BYTES_S,
             burst=16 * YJS_AWARENESS_BYTES_S,
@@ -227,6 +230,9 @@ class Connection:
             states = await self._on_a_thread(read_awareness, data)
             if not self.member.is_here:
                 return  # Nobody would take back what is told for it now.
+        if not self._has_shown and states:
+            self._has_shown = True
+            self._own_client = own_client(states)
         presence, name = self._replica.presence, self._room.name
         now_ms = int(asyncio.get_running_loop().time() * 1000)
         presence.tell(
@@ -234,6 +240,7 @@ class Connection:
             states,
             now_ms=now_ms,
             source=self,
+            own=self._own_client,
             clients_max=PRESENCE_PER_CLIENT_LINK_MAX,
         )
         # Who comes back with the clock it had when it left hears that it has left, and says that
