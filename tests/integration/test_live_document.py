@@ -17,6 +17,7 @@ from tests.worlds import CONTEXT, Author, sign
 from weft_engine.document.offered import Offered, read_offered
 from weft_engine.errors import MalformedUpdate
 from weft_engine.limits import WOVEN_STRUCTS_MAX
+from weft_engine.names import Hlc, event_id
 from weft_engine.records.clock import HybridClock
 from weft_engine.records.envelope import Kind, Record
 from weft_engine.records.identity import WriterKey, client_id
@@ -193,6 +194,19 @@ def test_an_update_that_costs_too_much_is_refused() -> None:
     clock = iter(range(10**9))
     with pytest.raises(MalformedUpdate, match="in each other's way"):
         read_offered(var_uint(count) + sections + b"\x00", lambda: float(next(clock)))
+
+
+async def test_what_is_erased_is_not_written_again_before_that_is_followed(tmp_path: Path) -> None:
+    tab: pycrdt.Doc[Any] = pycrdt.Doc(client_id=9)
+    event = event_id(Hlc(1 << 20), WriterKey(bytes(32)).incarnation)
+    tab.get("events", type=pycrdt.Map)[event] = "a word too much"
+    async with room(tmp_path) as found:
+        await found.take(tab.get_update())
+        await found.replica.erasing.erase(NAME, "said too much", events=[event])
+        assert found.live.has_arrived
+        await found.take(tab.get_update())
+        assert found.payloads == [tab.get_update()], "not a second time"
+        await found.live.load()
 
 
 async def bring(found: Room, key: WriterKey, record: Record) -> None:

@@ -21,6 +21,7 @@ from tests.stores import open_replica
 from tests.yjs_client import yjs_client
 from tests.yjs_clients.browser import FAMILIES, Family, browser
 from weft_engine.limits import LINK_DEAD_MS, YJS_LISTEN_S
+from weft_engine.replica.replica import Replica
 from weft_server.app import relay_app
 from weft_server.door.permission import ANYTHING
 from weft_server.relay import Relay
@@ -35,25 +36,30 @@ LOOKS_S = 0.2
 @asynccontextmanager
 async def relay_here(place: Path) -> AsyncIterator[tuple[Relay, str]]:
     """A relay in this process, which listens for the silent more often."""
-    async with open_replica(place / "relay.db") as replica:
-        relay = Relay(replica, region="eu", doorkeeper=lambda *_: ANYTHING)
-        listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            relay_app(relay),
-            ws=WeftProtocol,
-            ws_ping_interval=None,
-            ws_per_message_deflate=False,
-            lifespan="off",
-            log_config=None,
-        )
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield relay, f"ws://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            await relay.close()
-            server.should_exit = True
-            await serving
+    async with open_replica(place / "relay.db") as replica, relay_of(replica) as found:
+        yield found
+
+
+@asynccontextmanager
+async def relay_of(replica: Replica) -> AsyncIterator[tuple[Relay, str]]:
+    relay = Relay(replica, region="eu", doorkeeper=lambda *_: ANYTHING)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        relay_app(relay),
+        ws=WeftProtocol,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield relay, f"ws://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        await relay.close()
+        server.should_exit = True
+        await serving
 
 
 @pytest.fixture

@@ -87,6 +87,11 @@ class LiveDocument:
 
     def tell(self, stored: Stored, *, was_offered: bool) -> None:
         """A record was committed; `was_offered`: this document has it already."""
+        record = stored.record
+        if record.envelope.kind is Kind.ERASE:
+            # Nothing of it is written down again, even before it is followed.
+            erasure = decode_erasure(record.payload, record.envelope.origin)
+            self._erased.update(erasure.events)
         self._arrived.append((stored, was_offered))
 
     @property
@@ -99,7 +104,7 @@ class LiveDocument:
         self.is_torn = True
         journal, name = self._replica.journal, self._name
         state = await journal.read(lambda connection: reading.context(connection, name))
-        self._erased = set(await journal.read(lambda one: named_events(one, name)))
+        self._erased.update(await journal.read(lambda one: named_events(one, name)))
         self._assembly = _empty()
         self._position = Position(0)
         self._held = None
@@ -134,9 +139,6 @@ class LiveDocument:
                 continue
             self._position = stored.position
             record = stored.record
-            if record.envelope.kind is Kind.ERASE:
-                erasure = decode_erasure(record.payload, record.envelope.origin)
-                self._erased.update(erasure.events)
             is_update = record.envelope.kind in _UPDATES
             if was_offered:
                 self._count(record)

@@ -200,12 +200,19 @@ class Room:
 
     async def _turn(self) -> None:
         live = self._live
-        if live.is_torn or self._is_stale:
+        was_torn = live.is_torn
+        if was_torn or self._is_stale:
             self._is_stale = False
             async with self._loading:
                 await live.load()
             self._circle.start_again()
-        updates = await live.follow()
+        updates: list[bytes] = []
+        if was_torn:
+            # Who waits has a turn of what was loaded, before the document follows what has come
+            # meanwhile: what comes steadily, and tears it each time, would leave nobody any.
+            await self._answer()
+        else:
+            updates = await live.follow()
         if live.is_torn:
             return
         self._circle.greet()
@@ -217,11 +224,15 @@ class Room:
         self._circle.tell(updates)
         if updates:
             self._unready.has_come()
-        while self._asking and not live.is_torn:
+        await self._answer()
+
+    async def _answer(self) -> None:
+        """Tell those who ask what they lack, while the document is that of the journal."""
+        while self._asking and not self._live.is_torn:
             (member, making), since = next(iter(self._asking.items()))
             del self._asking[member, making]
             self._circle.answer(member, since, making)
-            await live.turn()
+            await self._live.turn()
 
     def _ask(self, member: Member, since: bytes, making: Making) -> None:
         # Who asks again before it is answered had no more when it asked first.
