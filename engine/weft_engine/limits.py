@@ -421,8 +421,8 @@ YJS_STEP_WEIGHT: Final = 4 * KIB
 YJS_MESSAGE_WEIGHT: Final = 64
 """What a client says in half a millisecond, in bytes, of which each message counts for so many
 beside its own; then others get their turn."""
-YJS_TURN_S: Final = 0.01
-"""Seconds for which a room works before others get their turn."""
+DOCUMENT_TURN_S: Final = 0.005
+"""Seconds for which a document is put together, or a room works, before others get their turn."""
 YJS_QUEUED_BYTES_MAX: Final = MIB
 """Bytes of one client's messages that wait for their room; then nothing more is read from it."""
 YJS_BATCH_MESSAGES: Final = 1024

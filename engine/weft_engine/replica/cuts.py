@@ -18,6 +18,7 @@ from weft_engine.errors import MissingRecords, StoreClosed
 from weft_engine.names import ClientId, ContextName
 from weft_engine.records.envelope import Record
 from weft_engine.records.frontier import Frontier
+from weft_engine.replica.pace import Pace, take, take_all
 from weft_engine.storage import reading
 from weft_engine.storage.checkpoints import Erasures, erasures
 from weft_engine.storage.cut import nothing, records_of
@@ -96,8 +97,9 @@ class Cuts:
                 break
             records, made_of = await self._journal.read(asked)
             assembly = Assembly(partial(Document, _NO_WRITER), is_panic)
-            if not assembly.take(records):
-                assembly.take_all(records)
+            pace = Pace()
+            if not await take(assembly, records, pace):
+                await take_all(assembly, records, pace)
             if not made_of.is_settled:
                 return assembly.document
             self._documents[name, cut] = (assembly.document, made_of)

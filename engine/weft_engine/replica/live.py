@@ -25,7 +25,6 @@ from weft_engine.limits import (
     CHECKPOINT_RECORDS,
     YJS_FRAGMENT_BYTES,
     YJS_INLINE_BYTES,
-    YJS_TURN_S,
 )
 from weft_engine.names import ClientId, ContextName, Incarnation, Position
 from weft_engine.records.envelope import Kind, Record
@@ -33,6 +32,7 @@ from weft_engine.records.erasure import decode_erasure
 from weft_engine.records.identity import client_id
 from weft_engine.replica.checkpointing import write_checkpoint
 from weft_engine.replica.held import held_candidates
+from weft_engine.replica.pace import Pace, read_large, take_all
 from weft_engine.replica.pages import page
 from weft_engine.replica.replica import Replica
 from weft_engine.storage import checkpoints, reading
@@ -75,7 +75,7 @@ class LiveDocument:
         self._withheld: set[ClientId] = set()
         """Of whom nothing new is taken from a Yjs client: of all who wrote here, whose structs come
         in records of their own; and of whom the same was left out twice."""
-        self._turn_ends_s = 0.0
+        self._pace = Pace()
         self._since = self._since_bytes = 0
         """What it had to apply since its last checkpoint, in records and bytes."""
         self._encoded: dict[bytes | None, bytes] = {}
@@ -142,7 +142,7 @@ class LiveDocument:
             is_update = record.envelope.kind in _UPDATES
             if was_offered:
                 self._count(record)
-                is_taken = self._assembly.pass_over(record, await _read(record))
+                is_taken = self._assembly.pass_over(record, await read_large(record))
             else:
                 is_taken = await self._take(record)
                 if is_update:
@@ -251,7 +251,7 @@ class LiveDocument:
     async def _take(self, record: Record) -> bool:
         await self.turn()
         self._count(record)
-        return self._assembly.take_one(record, await _read(record))
+        return self._assembly.take_one(record, await read_large(record))
 
     def _count(self, record: Record) -> None:
         self._since += 1
@@ -275,10 +275,7 @@ class LiveDocument:
             records += [stored.record for stored in some]
             self._position = some[-1].position
         self._assembly = _empty()
-        replay = Replay()
-        held = await asyncio.to_thread(replay.begin, records)
-        for _ in self._assembly.taking_all(records, replay, held):
-            await self.turn()
+        replay = await take_all(self._assembly, records, self._pace)
         for record in records:
             self._note(record.envelope.origin)
         scribe = self._replica.scribe
@@ -326,22 +323,11 @@ class LiveDocument:
 
     async def turn(self) -> None:
         """Let others have theirs if we have had ours."""
-        loop = asyncio.get_running_loop()
-        if loop.time() > self._turn_ends_s:
-            await asyncio.sleep(0)
-            self._turn_ends_s = loop.time() + YJS_TURN_S
+        await self._pace.turn()
 
 
 def _empty() -> Assembly[Document]:
     return Assembly(partial(Document, ClientId(0)), is_panic)
-
-
-async def _read(record: Record) -> Update | None:
-    """What a large one says; None if it is read as quickly by whoever needs it."""
-    if record.envelope.kind not in _UPDATES or len(record.payload) <= YJS_INLINE_BYTES:
-        return None
-    # The reader lets others have their turn when it has a thread of its own.
-    return await asyncio.to_thread(read_update, record.payload)
 
 
 def _left_out_twice(records: Sequence[Record], replay: Replay) -> set[ClientId]:

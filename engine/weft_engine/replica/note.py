@@ -16,6 +16,7 @@ from weft_engine.names import ClientId, ContextName, Incarnation, NoteName, Posi
 from weft_engine.records.envelope import Record
 from weft_engine.records.identity import client_id
 from weft_engine.replica.checkpointing import write_checkpoint
+from weft_engine.replica.pace import Pace, take, take_all
 from weft_engine.replica.pages import page
 from weft_engine.storage import checkpoints, reading
 from weft_engine.storage.checkpoints import Erasures
@@ -145,13 +146,15 @@ class Notes:
             loaded.erasures = erasures
         if state is not None and loaded.position < state.position:
             new = await self._records(state, loaded.position)
-            if loaded.assembly.take(new):
+            # If this is given up halfway, or fails, it is no document of anything.
+            self._loaded, pace = None, Pace()
+            if await take(loaded.assembly, new, pace):
                 loaded.since += len(new)
                 loaded.since_bytes += sum(len(record.payload) for record in new)
             else:
                 loaded = _Loaded.empty(writer, partial(self._document, writer))
                 loaded.erasures = erasures
-                loaded.assembly.take_all(await self._records(state, Position(0)))
+                await take_all(loaded.assembly, await self._records(state, Position(0)), pace)
             loaded.position = state.position
             self._consider_checkpoint(state, loaded)
         self._loaded = loaded
