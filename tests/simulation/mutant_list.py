@@ -126,7 +126,11 @@ MUTANTS: Final = (
     Mutant("a budget counts names", "names are free", context.count_no_names),
     Mutant("a view says why it changed", "it says nothing", context.say_no_cause),
     Mutant(
-        "siblings don't depend on arrival", "who came first is forgotten", context.forget_the_waist
+        "siblings don't depend on arrival",
+        "who came first is forgotten",
+        context.forget_the_waist,
+        "tests/integration/test_siblings.py"
+        "::test_answers_that_go_on_from_one_without_a_turn_are_of_its_line",
     ),
     Mutant(
         "a cursor names its row",
@@ -285,6 +289,7 @@ MUTANTS: Final = (
         "what came from elsewhere is compared",
         "the peer is taken to have it",
         link.forget_what_came_from_elsewhere,
+        "tests/unit/test_resuming.py::test_what_came_from_elsewhere_meanwhile_is_compared_too",
     ),
     Mutant(
         "a copy forgets its cursors",

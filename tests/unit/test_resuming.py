@@ -386,6 +386,35 @@ def test_what_came_from_elsewhere_is_compared_so_that_nothing_goes_in_circles() 
     asyncio.run(run())
 
 
+def test_what_came_from_elsewhere_meanwhile_is_compared_too() -> None:
+    """The link broke while it was under way to the peer."""
+
+    async def run() -> None:
+        async with stores(3) as (a, eu, us):
+            await eu.write("c/1", "one")
+            end, other = pair = link(a, eu)
+            await settle(pair)
+            (theirs,) = await us.write("c/2", "two")
+            beside = link(a, us)
+            await settle(beside)
+            await part(beside)
+            # A place is kept at the end, as something came over this link, too.
+            await eu.write("c/1", "three")
+            await other.ask_one()
+            other.flush(end)
+            while end.read_one():
+                pass
+            await end.admit_one()
+            await part(pair)
+            assert len(await a.hashes()) == 3
+            assert theirs.hash not in await eu.hashes()
+            pair = await again(a, eu)
+            assert not has_resumed(pair)
+            assert pair[0].records_sent == [theirs.envelope_bytes]
+
+    asyncio.run(run())
+
+
 def test_records_of_the_peer_do_not_go_back_when_ours_was_under_way() -> None:
     """The link broke while a record of ours was not acknowledged, and theirs had come behind it."""
 
