@@ -366,7 +366,12 @@ MUTANTS: Final = (
         link.ask_for_everything,
         "tests/unit/test_subscribing.py::test_what_is_not_permitted_is_not_carried",
     ),
-    Mutant("a room shows what is stored", "what could not be, too", relay.show_what_was_not_stored),
+    Mutant(
+        "a room shows what is stored",
+        "what could not be, too",
+        relay.show_what_was_not_stored,
+        "tests/integration/test_yjs.py::test_what_could_not_be_stored_is_not_shown_and_comes_again",
+    ),
     Mutant(
         "a store's Yjs client id is its own",
         "Yjs clients use it",
