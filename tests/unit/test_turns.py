@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+import pytest
+
 from weft_engine.sync.driving.turns import Turns
 
 TURNS_MAX = 10_000
@@ -80,16 +82,18 @@ async def test_nobody_is_forgotten_who_has_nothing_left_when_called() -> None:
     assert called == list(range(100))
 
 
-async def test_large_messages_take_turns() -> None:
-    turns, begun, under_way = Turns(), list[str](), 0
+@pytest.mark.parametrize(("turns", "at_once"), [(Turns(), 1), (Turns(large_at_once=2), 2)])
+async def test_large_messages_take_turns(turns: Turns, at_once: int) -> None:
+    begun = list[str]()
+    under_way, most = 0, 0
 
     async def link(name: str, messages: int) -> None:
-        nonlocal under_way
+        nonlocal under_way, most
         for _ in range(messages):
             await turns.wait()
             under_way += 1
+            most = max(most, under_way)
             begun.append(name)
-            assert under_way <= 2
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             under_way -= 1
@@ -97,5 +101,6 @@ async def test_large_messages_take_turns() -> None:
 
     names = ["a", "b", "c", "d"]
     await asyncio.gather(*(link(name, 5) for name in names))
+    assert most == at_once
     for start in range(0, 20, 4):
         assert sorted(begun[start : start + 4]) == names

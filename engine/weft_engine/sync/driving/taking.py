@@ -58,7 +58,7 @@ class Taking:
         self._store = store
         self._permit = permit
         self._pace = pace
-        self._turns = turns or Turns()
+        self._turns = turns or Turns(large_at_once=2)
         self._writing = 0
         """Messages that the gate has and that are not on disk yet."""
         self._is_waiting = False

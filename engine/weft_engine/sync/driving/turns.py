@@ -4,9 +4,10 @@ sent what they have to catch up with.
 A small message is inspected at once, as long as there is time for it in this turn of the event
 loop; those for which there was none come first in the next one, a link after the other. Large
 messages (a device that brings back a day offline) take more than a step and wait for each other: a
-link's next one stands behind those of all other links, and two are under way at a time, so that one
-is inspected while the one before is written. So whoever writes a line waits for a few steps of
-others and a commit, not for all that others bring. Must never know: records, links.
+link's next one stands behind those of all other links, and is begun when the one before is written:
+threads share one interpreter, so to inspect one meanwhile takes as long, and twice as long does the
+commit take that whoever writes a line waits for. So that waits for a few steps of others and a
+commit, not for all that others bring. Must never know: records, links.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-_LARGE_AT_ONCE: Final = 2
 _STEPS_PER_TURN: Final = 16
 """Of less than a millisecond each."""
 
 
 class Turns:
-    """Shared by the links of one event loop."""
+    """Shared by the links of one event loop. `large_at_once`: large messages under way; two, where
+    nobody else waits for a commit, hide how slow a disk is."""
 
-    def __init__(self, *, steps: int = _STEPS_PER_TURN) -> None:
+    def __init__(self, *, steps: int = _STEPS_PER_TURN, large_at_once: int = 1) -> None:
         self._steps_max = steps
         """In a turn of the event loop."""
-        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._large = asyncio.Semaphore(large_at_once)
         self._steps = 0
         self._is_planned = False
         self._later: dict[Callable[[], None], None] = {}
