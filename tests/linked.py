@@ -234,7 +234,9 @@ class End:
     def push(self, body: Body, /) -> bool:
         if not body.shared:
             return body.shared is not None and self.session.following.is_settled
-        head = None if self.is_congested else self.session.following.push(body)
+        following = self.session.following
+        may_push = following.is_settled and not self.is_congested
+        head = following.push(body) if may_push else None
         if head is not None:
             self.session.sending.outbox.put_encoded(head + body.shared)
             self.pushed += 1

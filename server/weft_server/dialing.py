@@ -25,6 +25,7 @@ from weft_engine.sync.binding import (
     why_refused,
     why_unreachable,
 )
+from weft_engine.sync.driving.transport import Ready
 from weft_engine.sync.faults import LinkLost
 from weft_server.dialled_connection import DialledConnection
 from weft_server.hearing import TEXT_CODE, Hearing
@@ -55,6 +56,10 @@ class DialledTransport(Hearing):
         """One binary message of these two. What is written to a connection that has closed goes
         nowhere."""
         self._connection.write(head + body)
+
+    def ready(self, head: bytes, body: bytes) -> Ready:
+        """What `write` does with these, for later in this turn of the event loop."""
+        return self._connection.write, head + body
 
     async def send(self, frame: bytes) -> None:
         """Write a message, and wait until there is room for more."""

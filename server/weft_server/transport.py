@@ -15,13 +15,16 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from weft_engine.limits import KIB
 from weft_engine.sync.binding import close_code, close_reason
+from weft_engine.sync.driving.transport import Ready
 from weft_engine.sync.faults import LinkLost
 from weft_server.hearing import TEXT_CODE, Hearing
-from weft_server.websocket_frames import binary_header
+from weft_server.websocket_frames import binary_frame, binary_header
 from weft_server.websocket_protocol import CONNECTION, WeftProtocol
 
 _CLOSING_S: Final = 1.0
 _COPIED_BYTES: Final = 2 * KIB
+_NOWHERE: Final[Ready] = (lambda _: None), b""
+"""Where goes what is written to a connection that is closed."""
 
 
 class AcceptedTransport(Hearing):
@@ -72,6 +75,16 @@ class AcceptedTransport(Hearing):
                 protocol.transport.write(binary_header(size) + head + body)
             else:
                 protocol.transport.writelines((binary_header(size) + head, body))
+
+    def ready(self, head: bytes, body: bytes) -> Ready:
+        """What `write` does with these, for later in this turn of the event loop."""
+        protocol = self._protocol
+        if not protocol.is_open:
+            return _NOWHERE
+        size = len(head) + len(body)
+        if size < _COPIED_BYTES:
+            return protocol.transport.write, binary_frame(head, body)
+        return protocol.transport.writelines, (binary_header(size) + head, body)
 
     def send_prebuilt(self, *frames: bytes) -> None:
         """Bytes of whole websocket frames (`websocket_protocol.binary_header` and payload)."""

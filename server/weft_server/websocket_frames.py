@@ -27,6 +27,9 @@ _MEDIUM: Final = 126
 _HEADERS_KEPT: Final = 1024
 """Sizes: what goes to many connections has few."""
 
+_FRAMES_KEPT: Final = 16
+"""What goes to many connections goes to one after the other."""
+
 
 def read_head(data: bytes, at: int) -> tuple[int, int]:
     """How many bytes the payload of the frame at `at` has, and its head, without a mask. Where the
@@ -47,6 +50,12 @@ def binary_header(size: int, *, masked: int = 0) -> bytes:
     if size < 1 << 16:
         return bytes((BINARY, masked | _MEDIUM)) + size.to_bytes(2, "big")
     return bytes((BINARY, masked | _MEDIUM + 1)) + size.to_bytes(8, "big")
+
+
+@lru_cache(_FRAMES_KEPT)
+def binary_frame(head: bytes, body: bytes) -> bytes:
+    """A small binary message of these two in one frame: the same object for many connections."""
+    return binary_header(len(head) + len(body)) + head + body
 
 
 def masked_frame(payload: bytes) -> bytes:

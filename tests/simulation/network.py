@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from tests.simulation.loop import Life, VirtualLoop
-from weft_engine.sync.driving.transport import Hearer
+from weft_engine.sync.driving.transport import Hearer, Ready
 from weft_engine.sync.faults import LinkLost
 
 _ROOM_BYTES = 256 * 1024
@@ -135,6 +135,9 @@ class DirectEnd(WireEnd):
         if self.is_open and not self.is_reset and not self.incoming.is_finished:
             self._put(head + body)
             self._was_congested = self._was_congested or self.is_congested
+
+    def ready(self, head: bytes, body: bytes, /) -> Ready:
+        return self.write, head + body
 
     def attach(self, hearer: Hearer, /) -> None:
         self._hearer = hearer

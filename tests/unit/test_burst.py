@@ -11,15 +11,15 @@ from weft_engine.sync.driving.burst import Burst
 def test_what_waits_is_written_in_order_when_the_burst_ends_or_is_full() -> None:
     burst, written = Burst(), list[tuple[int, bytes]]()
 
-    def write(link: int, head: bytes, body: bytes) -> None:
-        written.append((link, head + body))
+    def write(link: int, frame: bytes) -> None:
+        written.append((link, frame))
 
     def failed(error: BaseException) -> None:
         raise error
 
     for link in range(LINKS_PER_BURST + 1):
         assert written == []
-        burst.add(partial(write, link), b"%d" % link, b" and more", failed)
+        burst.add((partial(write, link), b"%d and more" % link), failed)
         if link == LINKS_PER_BURST - 1:
             assert written == [(one, b"%d and more" % one) for one in range(LINKS_PER_BURST)]
             written.clear()
@@ -32,13 +32,13 @@ def test_what_waits_is_written_in_order_when_the_burst_ends_or_is_full() -> None
 def test_a_link_that_can_not_be_written_to_ends_alone() -> None:
     burst, written, failures = Burst(), list[bytes](), list[tuple[int, str]]()
 
-    def write(head: bytes, body: bytes) -> None:
-        if head == b"1":
+    def write(frame: bytes) -> None:
+        if frame == b"1":
             raise RuntimeError("it is gone")
-        written.append(head)
+        written.append(frame)
 
     for link in range(3):
-        burst.add(write, b"%d" % link, b"", lambda e, link=link: failures.append((link, str(e))))  # type: ignore[misc]
+        burst.add((write, b"%d" % link), lambda e, link=link: failures.append((link, str(e))))  # type: ignore[misc]
     burst.end()
     assert written == [b"0", b"2"]
     assert failures == [(1, "it is gone")]

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from weft_engine.limits import LINKS_PER_BURST
+from weft_engine.sync.driving.transport import Ready
 
-Write = Callable[[bytes, bytes], None]
 Failed = Callable[[BaseException], None]
 
 
@@ -22,11 +22,11 @@ class Burst:
     """Shared by the links of a store."""
 
     def __init__(self) -> None:
-        self._writes: list[tuple[Write, bytes, bytes, Failed]] = []
+        self._writes: list[tuple[Ready, Failed]] = []
 
-    def add(self, write: Write, head: bytes, body: bytes, failed: Failed) -> None:
-        """Call `write` with these, and `failed` if it raises, once enough is together."""
-        self._writes.append((write, head, body, failed))
+    def add(self, ready: Ready, failed: Failed) -> None:
+        """Write this, and call `failed` if that raises, once enough is together."""
+        self._writes.append((ready, failed))
         if len(self._writes) >= LINKS_PER_BURST:
             self.end()
 
@@ -34,8 +34,8 @@ class Burst:
         """Write what waits."""
         if self._writes:
             writes, self._writes = self._writes, []
-            for write, head, body, failed in writes:
+            for (write, frame), failed in writes:
                 try:
-                    write(head, body)
+                    write(frame)
                 except Exception as error:  # noqa: BLE001 - it ends this link, and no other
                     failed(error)

@@ -45,6 +45,9 @@ class Carrying:
         self._is_over = False
         self._is_sending = False
         """Whether the lane runs that does that."""
+        self._is_level = False
+        """Something was pushed, and since then nothing has happened to the session but pushes and
+        acknowledgements that call for nothing: so it is as settled as it was, and has no frames."""
 
     def start(self, hearer: Hearer) -> None:
         """From now on tell `hearer` of what happens."""
@@ -71,7 +74,8 @@ class Carrying:
     # ---- what goes ----------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Send what there is to send."""
+        """Send what there is to send; due whenever something has happened to the session."""
+        self._is_level = False
         session, direct, hearer = self._session, self._direct, self._hearer
         if hearer is None:
             return
@@ -96,34 +100,46 @@ class Carrying:
         if not direct.is_congested:
             asyncio.get_running_loop().call_soon(hearer.transport_drained)
 
+    def unsettle(self) -> None:
+        """The session may be changed in a moment."""
+        self._is_level = False
+
     def push(self, body: Body) -> bool:
         """Send what is new, as it was made ready for many links, with the next burst; False if
         something is in front of it or there is no room (`sync.driving.hub.Ear`)."""
-        session, direct, shared = self._session, self._direct, body.shared
+        following, direct, shared = self._session.following, self._direct, body.shared
         if not shared:
-            return shared is not None and session.following.is_settled
-        sending = session.sending
+            return shared is not None and following.is_settled
         is_large = len(shared) > BURST_BODY_BYTES
         if is_large:
             self._burst.end()
-        if sending.has_frames:
-            self.flush()
-            if direct is not None and sending.has_frames:
-                return False
-        if sending.is_full if direct is None else direct.is_congested:
+        if not self._is_level and not self._is_settled():
             return False
-        head = session.following.push(body)
+        if self._session.sending.is_full if direct is None else direct.is_congested:
+            return False
+        head = following.push(body)
         if head is None:
             return False
         if direct is None:
-            session.sending.outbox.put_encoded(head + shared)
+            self._session.sending.outbox.put_encoded(head + shared)
             self.flush()
         else:
-            self._burst.add(direct.write, head, shared, self._failed)
+            self._burst.add(direct.ready(head, shared), self._failed)
             if is_large:
                 self._burst.end()
             self._traffic.bytes_out += len(head) + len(shared)
+            # What is spared between regions counts, too.
+            self._is_level = not self._session.is_between_regions
         return True
+
+    def _is_settled(self) -> bool:
+        """Whether what is new may leave now, behind what is to leave already."""
+        sending = self._session.sending
+        if sending.has_frames:
+            self.flush()
+            if self._direct is not None and sending.has_frames:
+                return False
+        return self._session.following.is_settled
 
     async def send_rest(self) -> None:
         """What is left, if it leaves within CLOSING_S. LinkLost, OSError or TimeoutError if not."""

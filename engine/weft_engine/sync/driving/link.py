@@ -265,6 +265,7 @@ class Link:
 
     def next_question(self) -> Question | None:
         """What to ask the store, as `Session.next_question`."""
+        self._carrying.unsettle()
         question = self.session.next_question()
         self._follow()  # A round may have begun.
         return question

@@ -5,8 +5,11 @@ Must never know: sockets, what frames mean.
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
+Ready: TypeAlias = tuple[Callable[[Any], None], Any]
+"""A frame as it leaves, behind what it is to be given to. It costs nothing more to write it."""
 CLOSED: Final = "the connection was closed"
 """Why nothing comes any more, if there is nothing else to be said."""
 
@@ -48,6 +51,10 @@ class DirectTransport(Transport, Protocol):
     def write(self, head: bytes, body: bytes = ..., /) -> None:
         """Send a frame that consists of these two, at once; on a connection that is gone it goes
         nowhere. The bytes of `body` are shared with other connections."""
+
+    def ready(self, head: bytes, body: bytes, /) -> Ready:
+        """What `write` would do with these, to be done in the same turn of the event loop, before
+        anything else is written."""
 
     def hold_reading(self) -> None:
         """Hear nothing for now, but for what is on its way to the hearer already."""

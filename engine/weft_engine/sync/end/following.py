@@ -122,8 +122,9 @@ class Following:
 
     def push(self, body: Body) -> bytes | None:
         """What stands before the shared bytes of `body`, which is sent with it now, behind all that
-        is to leave already. None if it can't be: the peer has to be told of it otherwise."""
-        head = self._sending.push(body) if self.is_settled else None
+        is to leave already: where it `is_settled`. None if there is no room for it: the peer has to
+        be told of it otherwise."""
+        head = self._sending.push(body)
         if head is not None:
             self._cursors.moved(body.upto)
             self._pulse.has_sent = True
