@@ -97,11 +97,6 @@ def _open(path: Path, *, readonly: bool, indexes_ahead: bool = True) -> Replica:
     from weft_engine.replica.replica import Replica
 
     check_path(path)
-    if not readonly and not path.parent.is_dir():
-        raise StoreError(
-            f"there is no folder {path.parent} to make the store {path.name} in",
-            hint="make it, or check the path",
-        )
     return Replica.open(
         path,
         now_ms=_now_ms,
