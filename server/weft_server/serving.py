@@ -120,10 +120,12 @@ async def serve(
     announce: Callable[[], None],
     refresh: Callable[[], bool] = lambda: False,
     proxies: Iterable[str] = (),
+    takes_any_page: bool = True,
 ) -> None:
     """Serve until SIGTERM or SIGINT; `announce` is called once links are really accepted.
     `refresh` says whether other tokens are good than when it was last asked. `proxies`: addresses
-    that are believed what they say about whom they speak for."""
+    that are believed what they say about whom they speak for. `takes_any_page`: whether web pages
+    of other machines may open links; where no token is asked for, they should not."""
     up, stop = asyncio.Event(), asyncio.Event()
     trusted = sorted(proxies)
 
@@ -134,7 +136,7 @@ async def serve(
         uvicorn.Config(
             relay_app(relay),
             backlog=_BACKLOG,
-            http=doorstep_of(relay.guests),
+            http=doorstep_of(relay.guests, takes_any_page=takes_any_page),
             # Sessions have heartbeats; compression costs 34-90 KB a link.
             ws=WeftProtocol,
             ws_max_size=relay.limits.frame_bytes,

@@ -307,6 +307,51 @@ def test_a_proxy_is_known_on_a_socket_of_both_families(tmp_path: Path) -> None:
                 assert b" 101 " in one.recv(65536)
 
 
+@pytest.fixture(scope="module")
+def open_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRelay]:
+    """A relay that asks nobody for a token."""
+    with running_relay(tmp_path_factory.mktemp("open")) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_taken"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://localhost:5173", True),
+        ("https://chat.localhost", True),
+        ("http://[::1]:8000", True),
+        ("https://evil.example", False),
+        ("http://127.0.0.1.evil.example", False),
+        ("http://localhost@evil.example", False),
+        ("http://192.0.2.1:8000", False),
+        ("http://[broken", False),
+        ("file://", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+def test_where_no_token_is_asked_for_a_page_of_elsewhere_is_turned_away(
+    open_relay: RunningRelay, origin: str, is_taken: bool
+) -> None:
+    """A browser connects to this machine for whatever page it shows."""
+    for path in ("/v1/sync", "/yjs/acme/chat"):
+        with connected(open_relay) as one:
+            one.sendall(upgrade(f"Origin: {origin}", path=path))
+            answer = one.recv(65536)
+        assert (b" 101 " if is_taken else b" 403 ") in answer.split(b"\r\n")[0]
+        assert is_taken or b"web page of elsewhere" in answer
+
+
+def test_with_tokens_or_by_force_any_page_is_taken(tmp_path: Path, keys: Path) -> None:
+    token, _ = minted(keys)
+    for name, key, more in (("forced", None, ["--force"]), ("asking", public(keys), [])):
+        with running_relay(tmp_path / name, key=key, more=more) as relay, connected(relay) as one:
+            lines = ["Origin: https://app.example", f"Authorization: Bearer {token}"]
+            one.sendall(upgrade(*lines))
+            assert b" 101 " in one.recv(65536)
+
+
 # ---- how much -----------------------------------------------------------------------------------
 
 

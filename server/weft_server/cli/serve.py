@@ -116,7 +116,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one of the limits that --print-config lists, such as links=500; may be repeated",
     )
     parser.add_argument(
-        "--force", action="store_true", help="allow --insecure on an address others can reach"
+        "--force",
+        action="store_true",
+        help="allow --insecure on an address others can reach, and to web pages of elsewhere",
     )
 
 
@@ -265,6 +267,7 @@ async def _serve(config: RelayConfig, output: Output) -> int:
                     announce=announce,
                     refresh=doorkeeper.refresh if doorkeeper else lambda: False,
                     proxies=proxies,
+                    takes_any_page=not config.insecure or config.force,
                 )
     output.note(f"relay {region} has stopped; what it acknowledged is stored")
     return 0

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from weft_engine.sync.driving.turns import Turns
 from weft_server.door.guests import Guests, Knock, TurnedAway
+from weft_server.door.pages import is_page_of_this_machine
 from weft_server.operator_log import LOGGER
 
 _LOG: Final = logging.getLogger(LOGGER)
@@ -46,9 +47,12 @@ class Doorstep(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        takes_any_page: bool,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._guests = guests
+        self._takes_any_page = takes_any_page
         self._turns = turns
         self._unread = b""
         """What waits for its turn; nothing more is taken from the system meanwhile."""
@@ -122,6 +126,14 @@ class Doorstep(HttpToolsProtocol):
                 " be; the token is too long",
             )
             return
+        foreign = self._foreign_page()
+        if foreign is not None:
+            self._refuse(
+                HTTPStatus.FORBIDDEN,
+                "this relay asks for no token, so it takes no web page of elsewhere:"
+                f" {foreign!r:.80} (serve it on this machine, ask for tokens, or give --force)",
+            )
+            return
         self._leave()
         super().handle_websocket_upgrade()
         # It has done its work; and the two know each other, so they would stay until they are
@@ -133,6 +145,13 @@ class Doorstep(HttpToolsProtocol):
             super().send_400_response(msg)
 
     # ---- inside -------------------------------------------------------------------------------
+
+    def _foreign_page(self) -> str | None:
+        """The origin of the web page that asks, if that may not."""
+        if self._takes_any_page:
+            return None
+        origins = (value.decode("latin-1") for name, value in self.headers if name == b"origin")
+        return next((origin for origin in origins if not is_page_of_this_machine(origin)), None)
 
     def _take_turn(self) -> None:
         data, self._unread = self._unread, b""
@@ -213,8 +232,9 @@ class Doorstep(HttpToolsProtocol):
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
 
-def doorstep_of(guests: Guests) -> type[Doorstep]:
-    """The class that uvicorn makes connections of: it passes no more than its own arguments."""
+def doorstep_of(guests: Guests, *, takes_any_page: bool) -> type[Doorstep]:
+    """The class that uvicorn makes connections of: it passes no more than its own arguments.
+    `takes_any_page`: whether web pages of other machines may open links, too."""
     turns = Turns(steps=_READ_PER_TURN)
 
     class OfGuests(Doorstep):
@@ -225,6 +245,14 @@ def doorstep_of(guests: Guests) -> type[Doorstep]:
             app_state: dict[str, Any],
             _loop: asyncio.AbstractEventLoop | None = None,
         ) -> None:
-            super().__init__(guests, turns, config, server_state, app_state, _loop)
+            super().__init__(
+                guests,
+                turns,
+                config,
+                server_state,
+                app_state,
+                _loop,
+                takes_any_page=takes_any_page,
+            )
 
     return OfGuests
