@@ -10,7 +10,7 @@ Must never know: what messages mean.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import CloseCode, Frame, Opcode
@@ -27,7 +27,10 @@ from weft_server.websocket_frames import (
     masked_frame,
     read_head,
 )
-from weft_server.websocket_protocol import ConnectionUser
+
+if TYPE_CHECKING:
+    # It is of the relay, which needs packages that a client does without.
+    from weft_server.websocket_protocol import ConnectionUser
 
 _PING: Final = 0x89
 _LAST_TURNS: Final = 8

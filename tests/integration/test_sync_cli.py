@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,8 @@ import pytest
 from tests.command_line import conversation, record_set, weft
 from tests.running_relay import RunningRelay, running_relay
 from weft_server.door.token_keys import make_key_file
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +64,25 @@ def test_two_stores_meet_at_a_relay(relay: RunningRelay, token_file: Path, tmp_p
         assert weft("verify", "--store", store).code == 0
     fingerprints = [weft("contexts", "--store", store, "--json").out for store in (one, two)]
     assert json.loads(fingerprints[0].splitlines()[0])
+
+
+def test_it_needs_nothing_of_what_a_relay_needs(
+    relay: RunningRelay, token_file: Path, tmp_path: Path
+) -> None:
+    """`pip install .` without the extra gives `weft sync`, too."""
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    packages = [re.split(r"[\[>=]", one)[0] for one in extra["optional-dependencies"]["server"]]
+    missing = {"jwt" if name == "pyjwt" else name for name in packages} | {"httptools"}
+    assert {"uvicorn", "starlette", "jwt"} <= missing
+    store = imported(tmp_path / "one.db", conversation("extra", "Hi"))
+    words = ["sync", "--store", str(store), "--until-synced", "--token-file", str(token_file)]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({sorted(missing)!r}));"
+        f" from weft_server.cli import main; sys.exit(main({[*words, relay.url]!r}))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "in step" in run.stdout
 
 
 def test_of_several_relays_the_first_that_works_is_taken(
