@@ -363,6 +363,9 @@ def _disk_full(world: World, machine: Machine, rng: random.Random) -> None:
         machine.disk.is_full = machine.disk.was_full = True
         if rng.random() < 0.5:
             _working(_note)(world, machine, rng)  # A document must not run ahead of the journal.
+        for tab in world.tabs.values():
+            if tab.relay == machine.name:
+                tab.edit(rng)  # Nor must the one that it shows to tabs.
 
 
 def _disk_free(world: World, machine: Machine, rng: random.Random) -> None:
