@@ -45,6 +45,8 @@ _TINY_TURN_BYTES: Final = 24 * FRAMES_PER_TURN
 which a window has few."""
 _LAST_TURNS: Final = 8
 """Turns of a connection that has ended."""
+_FULL_READ_BYTES: Final = 128 * KIB
+"""The system has more than a read brings, mostly."""
 _LARGE_BYTES: Final = 32 * KIB
 """Reading such a message can take a millisecond."""
 _TURN_S: Final = 0.01
@@ -217,6 +219,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         self._was_heard = True
         if self._user is not None and self._has_begun and not self._is_odd:
+            if len(data) >= _FULL_READ_BYTES:
+                # Where there is more uvloop reads on, 32 times, before others have their turn.
+                self.transport.pause_reading()
+                self.loop.call_soon(self._read_on)
             self._take(data)
             return
         if self._user is None and self._has_begun:
@@ -334,6 +340,10 @@ class WeftProtocol(WebSocketsSansIOProtocol):
                 return
         if at < end:
             self._rest += data[at:]
+
+    def _read_on(self) -> None:
+        if not (self._is_waiting_turn or self._is_held or self.transport.is_closing()):
+            self.transport.resume_reading()
 
     def _worked(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)

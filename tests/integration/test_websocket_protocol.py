@@ -7,21 +7,29 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, ClassVar
 
 import pytest
 import uvicorn
+import uvloop
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from weft_engine.limits import FRAMES_PER_TURN, INBOX_BYTES
+from weft_engine.limits import FRAMES_PER_TURN, INBOX_BYTES, KIB, MIB
 from weft_server.transport import AcceptedTransport
 from weft_server.websocket_frames import PIECES_MAX, binary_header
 from weft_server.websocket_protocol import CONNECTION, WeftProtocol
 
 LIMIT = 4 * INBOX_BYTES
 DEADLINE_S = 20
+_UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+_FLOOD_BYTES = 48 * MIB
 
 
 async def _echo(websocket: WebSocket) -> None:
@@ -68,10 +76,7 @@ class _Raw:
     @asynccontextmanager
     async def connect(cls, port: int) -> AsyncIterator[_Raw]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(
-            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+        writer.write(_UPGRADE)
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DEADLINE_S)
         assert answer.startswith(b"HTTP/1.1 101 ")
         try:
@@ -196,3 +201,63 @@ async def test_large_messages_of_many_connections_come_whole_and_in_order() -> N
         wanted = [(0x82, one) for large in messages for one in (large, b"and %d" % large[0])]
         for raw in raws:
             assert [await raw.read() for _ in wanted] == wanted
+
+
+class _Counting(WeftProtocol):
+    """Counts what comes of it in one turn of the event loop."""
+
+    most_bytes: ClassVar[int] = 0
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._turn_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        if not self._turn_bytes:
+            self.loop.call_soon(self._turn_over)
+        self._turn_bytes += len(data)
+        _Counting.most_bytes = max(_Counting.most_bytes, self._turn_bytes)
+        super().data_received(data)
+
+    def _turn_over(self) -> None:
+        self._turn_bytes = 0
+
+
+def test_of_a_connection_no_more_comes_in_a_turn_than_one_read_brings() -> None:
+    """uvloop reads 32 times before others have their turn, if there is as much."""
+    with ThreadPoolExecutor(1) as threads:
+        listener = socket.create_server(("127.0.0.1", 0))
+        threads.submit(_flood, listener.getsockname()[1])
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_take_flood(listener))
+    assert 0 < _Counting.most_bytes <= 256 * KIB
+
+
+def _flood(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as client:
+        client.sendall(_UPGRADE)
+        assert client.recv(4096).startswith(b"HTTP/1.1 101 ")
+        client.sendall(b"\x82\xff" + _FLOOD_BYTES.to_bytes(8, "big") + bytes(4))
+        piece = bytes(MIB)
+        for _ in range(_FLOOD_BYTES // MIB):
+            client.sendall(piece)
+        assert client.recv(4096) == b"\x82\x00"
+
+
+async def _take_flood(listener: socket.socket) -> None:
+    server: uvicorn.Server
+
+    async def take(websocket: WebSocket) -> None:
+        await websocket.accept()
+        transport = AcceptedTransport(websocket, message_bytes_max=_FLOOD_BYTES)
+        message = await transport.receive()
+        assert message is not None
+        assert len(message) == _FLOOD_BYTES
+        await transport.send(b"")
+        await transport.close("closed", "")
+        server.should_exit = True
+
+    app = Starlette(routes=[WebSocketRoute("/", take)])
+    server = uvicorn.Server(uvicorn.Config(app, ws=_Counting, lifespan="off", log_config=None))
+    async with asyncio.timeout(DEADLINE_S):
+        await server.serve(sockets=[listener])
