@@ -81,7 +81,11 @@ export function history (doc) {
   const said = []
   for (const [id, json] of entries(eventMap(doc))) {
     const event = EVENT_ID.test(id) && typeof json === 'string' ? parsed(json) : null
-    if (event?.kind === 'message' && event.branch === undefined && Array.isArray(event.parts)) {
+    // Any Yjs client may set anything there.
+    const isRead = event?.kind === 'message' && ROLES.includes(event.role) &&
+      typeof event.author === 'string' && Array.isArray(event.parts) &&
+      event.parts.every(part => typeof part?.type === 'string')
+    if (isRead && event.branch === undefined) {
       const { role, author, parts, name } = event
       said.push({ id, atMs: parseInt(id.slice(0, 12), 16), role, author, parts, name })
     }

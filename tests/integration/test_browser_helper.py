@@ -191,6 +191,25 @@ async def test_what_no_store_would_read_is_refused_in_one_sentence(tab: Tab) -> 
     assert (await tab.look())["keys"] == []
 
 
+async def test_what_is_no_message_is_left_out_of_the_history(tab: Tab) -> None:
+    id_ = await tab.do("append", message={"role": "user", "parts": "hi", "author": "Ada"})
+    good: dict[str, Any] = json.loads((await tab.look(key=id_))["key"])
+    wrongs: list[dict[str, Any]] = [
+        {"parts": [None]},
+        {"parts": [*good["parts"], {"text": "no type"}]},
+        {"parts": "hi"},
+        {"role": "king"},
+        {"author": None},
+        {"kind": "fact"},
+    ]
+    for number, wrong in enumerate(wrongs):
+        key = id_[:-2] + f"{number:02x}"
+        await tab.set(key, json.dumps({**good, **wrong}))
+    await tab.set("no id", json.dumps(good))
+    await tab.set(id_[:-2] + "ff", "no JSON")
+    assert [one["id"] for one in await tab.do("history")] == [id_]
+
+
 @pytest.mark.deep
 async def test_the_page_shows_what_a_store_says_and_says_what_a_store_reads(
     relay: RunningRelay, tmp_path: Path
