@@ -50,9 +50,20 @@ $('form').addEventListener('submit', event => {
   $('text').value = ''
 })
 
-// An editor has a binding for Y.Text, which keeps the cursor; this is enough for an example.
+// An editor has a binding for Y.Text; this is what a bare textarea needs.
 const plan = note(doc, 'plan')
-plan.observe(() => { if ($('plan').value !== plan.toString()) $('plan').value = plan.toString() })
+plan.observe(event => {
+  const box = $('plan')
+  if (box.value === plan.toString()) return
+  let at = 0
+  for (const { retain = 0, insert = '', delete: gone = 0 } of event.delta) {
+    at += retain
+    // The cursor stays where it is in the words.
+    box.setRangeText(insert, at, at + gone, 'preserve')
+    at += insert.length
+  }
+  if (box.value !== plan.toString()) box.value = plan.toString()
+})
 $('plan').addEventListener('input', () => {
   const [now, before] = [$('plan').value, plan.toString()]
   let start = 0
@@ -60,6 +71,9 @@ $('plan').addEventListener('input', () => {
   let end = 0
   while (end < Math.min(now.length, before.length) - start &&
     now.at(-1 - end) === before.at(-1 - end)) end++
+  // Of a character of two halves, such as an emoji, both are replaced: half of one is lost.
+  if (start > 0 && /[\ud800-\udbff]/.test(now[start - 1])) start--
+  if (end > 0 && /[\udc00-\udfff]/.test(now.at(-end))) end--
   doc.transact(() => {
     plan.delete(start, before.length - start - end)
     plan.insert(start, now.slice(start, now.length - end))

@@ -214,6 +214,7 @@ async def test_what_is_no_message_is_left_out_of_the_history(tab: Tab) -> None:
 async def test_the_page_shows_what_a_store_says_and_says_what_a_store_reads(
     relay: RunningRelay, tmp_path: Path
 ) -> None:
+    name = "page/one"
     packages = {
         "yjs": "13.6.33",
         "y-websocket": "3.1.0",
@@ -226,26 +227,27 @@ async def test_the_page_shows_what_a_store_says_and_says_what_a_store_reads(
         pytest.skip(f"a browser without a screen can't be had: {error}")
     page = await asyncio.create_subprocess_exec(
         *("node", "--input-type=module", "--eval", (CLIENTS / "page.mjs").read_text()),
-        *("--", str(HELPER.parent), relay.url, "page/one"),
+        *("--", str(HELPER.parent), relay.url, name),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
     )
     assert page.stdout is not None
     try:
         async with weft.open(tmp_path / "store.db") as store, asyncio.timeout(60):
-            store.connect(relay.url, contexts=["page/one"])
-            chat = store.context("page/one")
+            store.connect(relay.url, contexts=[name])
+            chat = store.context(name)
             (said,) = await said_in(chat, 1)
             assert said.event.author == "Ada"
             await chat.append("Hello from a store")
             await chat.note("plan").append(" by both")
             async for line in page.stdout:
                 shown = json.loads(line)
-                if shown["said"][1:] and shown["plan"] == "noted by both":
+                if shown["said"][1:] and shown["plan"] == "noted 🙃 by both":
                     break
             assert shown["status"] == "connected"
             assert shown["said"] == ["Hi from a page 👍", "Hello from a store"]
             assert shown["here"] == "here: Ada"
+            assert shown["cursor"] == len("noted")
     finally:
         if page.returncode is None:
             page.kill()

@@ -22,15 +22,20 @@ const event = name => new window.Event(name, { bubbles: true, cancelable: true }
 
 $('text').value = 'Hi from a page 👍'
 $('form').dispatchEvent(event('submit'))
-$('plan').value = 'noted'
-$('plan').dispatchEvent(event('input'))
+// These two differ in their second half.
+for (const typed of ['noted 🙂', 'noted 🙃']) {
+  $('plan').value = typed
+  $('plan').dispatchEvent(event('input'))
+}
+$('plan').setSelectionRange(5, 5)
 let last = ''
 while (true) {
   const shown = JSON.stringify({
     status: $('status').textContent,
     said: [...$('said').children].map(line => line.lastChild.textContent),
     here: $('here').textContent,
-    plan: $('plan').value
+    plan: $('plan').value,
+    cursor: $('plan').selectionStart
   })
   if (shown !== last) process.stdout.write(`${shown}\n`)
   last = shown
