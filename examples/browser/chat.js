@@ -11,18 +11,14 @@ import { appendMessage, history, note, onHistory } from './weft-events.js'
 const asked = new URLSearchParams(location.search)
 const context = asked.get('context') ?? 'acme/chat-42'
 const user = asked.get('user') ?? 'somebody'
-const token = location.hash.slice(1)
 const relay = asked.get('relay') ?? 'ws://127.0.0.1:8765'
 const $ = id => document.getElementById(id)
 
 const doc = new Y.Doc()
-const provider = new WebsocketProvider(`${relay}/yjs`, context, doc, {
-  protocols: token ? [`yauth-${token}`] : []
-})
-
 $('name').textContent = context
-provider.on('status', ({ status }) => { $('status').textContent = status })
-provider.on('closed', ({ code, reason }) => { $('status').textContent = `${code}: ${reason}` })
+
+function showStatus (status) { $('status').textContent = status }
+addEventListener('error', ({ error, message }) => { showStatus(error?.message ?? message) })
 
 function shown (part) {
   if (part.type === 'text' || part.type === 'refusal') return part.text
@@ -80,8 +76,35 @@ $('plan').addEventListener('input', () => {
   })
 })
 
+// The provider puts the name into the address as it is: a ? in it would end it there.
+const room = context.split('/').map(encodeURIComponent).join('/')
+const provider = new WebsocketProvider(`${relay}/yjs`, room, doc, { connect: false })
+
+// It is connecting as long as nothing else is said, and again every few seconds.
+provider.on('status', ({ status }) => { if (status !== 'connecting') showStatus(status) })
+provider.on('connection-error', () => {
+  // A browser tells a page no more than that it failed.
+  const here = location.origin
+  showStatus(`no connection to ${relay}: nothing is there, or it takes no page of ${here}`)
+})
+provider.on('closed', ({ code, reason }) => {
+  showStatus(`refused, and nothing more is saved: ${reason} (${code})`)
+})
+
 provider.awareness.on('change', () => {
   const names = [...provider.awareness.getStates().values()].map(state => state.name)
   $('here').textContent = `here: ${names.filter(Boolean).join(', ')}`
 })
-provider.awareness.setLocalStateField('name', user)
+
+function connect () {
+  const token = location.hash.slice(1)
+  provider.disconnect()
+  provider.protocols = token ? [`yauth-${token}`] : []
+  // Newer than the word of leaving that went out with disconnect.
+  provider.awareness.setLocalStateField('name', user)
+  showStatus('connecting')
+  provider.connect()
+}
+// Another token does not load the page again, so nothing that is not saved is lost.
+addEventListener('hashchange', connect)
+connect()

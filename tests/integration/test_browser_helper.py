@@ -214,7 +214,7 @@ async def test_what_is_no_message_is_left_out_of_the_history(tab: Tab) -> None:
 async def test_the_page_shows_what_a_store_says_and_says_what_a_store_reads(
     relay: RunningRelay, tmp_path: Path
 ) -> None:
-    name = "page/one"
+    name = "page/50% of what? #1"
     packages = {
         "yjs": "13.6.33",
         "y-websocket": "3.1.0",
