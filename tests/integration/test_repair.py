@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ from weft_engine.records.envelope import Kind, decode_envelope
 from weft_engine.records.erasure import Eraser
 from weft_engine.records.identity import SignatureItem
 from weft_engine.replica.replica import Replica
-from weft_engine.storage import erasures
+from weft_engine.storage import erasures, write_back
 from weft_engine.storage.backup import back_up
 from weft_engine.storage.carry import read_side_tables
 from weft_engine.storage.diagnosis import examine
@@ -407,8 +408,14 @@ def test_every_page_in_turn(store: Path, whole: Path, tmp_path: Path) -> None:
 
 
 async def crashed(tmp_path: Path) -> Path:
-    """A store whose writer died: everything of it stands in its log."""
+    """A store whose writer died before the log was written back: everything of it stands there."""
     live, path = tmp_path / "live.db", tmp_path / "crashed.db"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(write_back, "_COMMITS", 1_000)
+        return await _crashed(live, path)
+
+
+async def _crashed(live: Path, path: Path) -> Path:
     async with weft.open(live) as opened:
         for number in range(30):
             await opened.context("a").append(f"{number} " + "word " * 40)
@@ -436,6 +443,22 @@ async def test_a_damaged_frame_of_the_log_costs_itself_only(tmp_path: Path) -> N
     assert len(record_set(Path(shutil.copytree(tmp_path, tmp_path / "c")) / path.name)) < 30
     done = await asyncio.to_thread(mend, path)
     assert done.saved == 30
+
+
+async def test_a_damaged_frame_of_a_log_that_was_written_back_in_part(tmp_path: Path) -> None:
+    """Then the file is ahead of what SQLite still reads of its log."""
+    path = await crashed(tmp_path)
+    with closing(sqlite3.connect(path)) as connection:
+        log = path.with_name(path.name + "-wal")
+        content = bytearray(log.read_bytes())
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        # The last one to close would fold the log in.
+        there = Path(shutil.copyfile(path, tmp_path / "there.db"))
+    content[32 + 30 * (24 + PAGE) + 24 + 3000] ^= 0xFF
+    there.with_name(there.name + "-wal").write_bytes(content)
+    done = await asyncio.to_thread(mend, there)
+    assert (done.saved, done.lost) == (30, 0)
+    assert check(there).is_sound
 
 
 async def test_the_file_is_lost_and_its_log_is_not(tmp_path: Path) -> None:
