@@ -6,6 +6,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tests.simulation.breaking import patch
@@ -54,26 +55,24 @@ def no_gate() -> None:
 
 
 def synchronous_normal() -> None:
-    connect = schema.connect
-
-    def normal(path: Path, *, readonly: bool) -> sqlite3.Connection:
-        connection = connect(path, readonly=readonly)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
-
-    patch(journal, "connect", normal)
+    _sync_as(journal, "NORMAL")
 
 
 def write_back_unsynced() -> None:
     """The log is used anew before what was in it is on the disk elsewhere."""
+    _sync_as(write_back, "OFF")
+
+
+def _sync_as(room: ModuleType, how: str) -> None:
+    """The connections that a module makes sync less than they should."""
     connect = schema.connect
 
-    def off(path: Path, *, readonly: bool) -> sqlite3.Connection:
+    def careless(path: Path, *, readonly: bool) -> sqlite3.Connection:
         connection = connect(path, readonly=readonly)
-        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"PRAGMA synchronous = {how}")
         return connection
 
-    patch(write_back, "connect", off)
+    patch(room, "connect", careless)
 
 
 def acknowledge_first() -> None:
