@@ -151,8 +151,15 @@ def test_a_token_does_not_choose_how_it_is_verified() -> None:
     assert public is not None
     for id_ in (None, PAIR.signer.id):
         header = {"alg": "HS256"} | ({} if id_ is None else {"kid": id_})
-        with pytest.raises(LinkRefused, match="another key"):
+        with pytest.raises(LinkRefused, match="another key" if id_ is None else "key it names"):
             check(PAIR, by_hand(header, b'{"ctx": [""], "rights": ["read"]}', public), NOW_S)
+
+
+def test_a_token_that_was_changed_is_not_said_to_be_of_another_key() -> None:
+    head, _, signature = minted(PAIR).split(".")
+    changed = minted(PAIR, expires_s=6_000).split(".")[1]
+    with pytest.raises(LinkRefused, match=f"the key it names .{PAIR.signer.id}."):
+        check(PAIR, ".".join((head, changed, signature)), NOW_S)
 
 
 def test_one_ring_takes_what_each_of_its_keys_has_signed() -> None:

@@ -137,6 +137,10 @@ def _verified(keys: KeyRing, token: str) -> dict[str, Any]:
         except (jwt.InvalidTokenError, RecursionError, ValueError) as error:
             raise _malformed(error) from None
         return claims
+    if id_ is not None and any(key.id == id_ for key in keys.keys):
+        raise _refused(
+            f"its signature is not that of the key it names ({id_:.80}): was it changed?"
+        )
     named = "" if id_ is None else f" ({id_:.80})"
     raise _refused(f"it was signed with another key{named} than this relay's")
 
