@@ -29,7 +29,7 @@ from weft_engine.document.waiting import Waiting, WaitingRoom
 from weft_engine.errors import MalformedUpdate, StoreError
 from weft_engine.limits import COMPARED_PER_STRUCT, COMPARED_STRUCTS
 from weft_engine.names import ClientId, Incarnation, RecordHash
-from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.envelope import UPDATES, Record
 from weft_engine.yjs.levels import Levels, stand_in
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.stand_in import Anatomy
@@ -40,7 +40,6 @@ from weft_engine.yjs.words import Words
 
 MISPLACED: Final = "types nest too deep, or it stands in no type: left out of the document"
 WAITS: Final = "it points to what is not in the context: left out of the document"
-_UPDATES: Final = (Kind.NATIVE, Kind.FOREIGN)
 PANICKED: Final = "the document failed at it: left out of the document"
 
 
@@ -123,7 +122,7 @@ class Assembly(Generic[D]):
 
     def take_one(self, record: Record, update: Update | None = None) -> bool:
         """The same for one, whose payload has been read already if `update` is given."""
-        if record.envelope.kind in _UPDATES and update is None:
+        if record.envelope.kind in UPDATES and update is None:
             update = read_update(record.payload)
         if not self._goes_on(record, update):
             return False
@@ -154,7 +153,7 @@ class Assembly(Generic[D]):
     def pass_over(self, record: Record, update: Update | None = None) -> bool:
         """A record continues its chain, and its update was offered. False if it does not, outweighs
         what came before, or gives other words to clocks that others gave."""
-        if record.envelope.kind not in _UPDATES:
+        if record.envelope.kind not in UPDATES:
             return self._goes_on(record, None)
         update = update or read_update(record.payload)
         is_again = self._claims.meets(update)
@@ -292,7 +291,7 @@ class Assembly(Generic[D]):
         and so at the end of the records' own order, or says nothing to a document: then nothing
         that was tried before is tried in another document because of it."""
         ends.difference_update(record.envelope.parents)
-        is_last = not ends or record.envelope.kind not in _UPDATES
+        is_last = not ends or record.envelope.kind not in UPDATES
         ends.add(record.hash)
         return is_last
 
@@ -329,7 +328,7 @@ class Assembly(Generic[D]):
         update: Update | None = None,
     ) -> RecordHash | None:
         """Apply a record and what waited for it; the one that the document fails at."""
-        if record.envelope.kind not in _UPDATES:
+        if record.envelope.kind not in UPDATES:
             return None
         for free in self._enter(record, update or read_update(record.payload)):
             hash_ = free.record.hash

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from weft_engine.names import ClientId, Incarnation, RecordHash
-from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.envelope import UPDATES, Kind, Record
 from weft_engine.records.identity import client_id
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import first_clocks, ranges, references
@@ -63,7 +63,7 @@ class Replay:
                 self._judge(record)
             self._contested = self._found
             self._found, self._left_out, self._pasts = set(), set(), {}
-        return [one for one in records if self._judge(one) and one.envelope.kind in _UPDATES]
+        return [one for one in records if self._judge(one) and one.envelope.kind in UPDATES]
 
     def holds(self, record: Record) -> bool | None:
         """Whether the next one holds. None if it is a side of an equivocation, or the first of a
@@ -84,7 +84,7 @@ class Replay:
             return True
         envelope = record.envelope
         past = self._past(record)
-        is_update = envelope.kind in _UPDATES
+        is_update = envelope.kind in UPDATES
         loses = record.hash in self._losers or envelope.prev in self._left_out
         if not loses and is_update and past.left:
             loses = _refers_to(record, past)
@@ -130,9 +130,6 @@ class Replay:
         held = dict(past.held)
         _raise(held, ends)
         return _Past(past.left, held)
-
-
-_UPDATES: Final = (Kind.NATIVE, Kind.FOREIGN)
 
 
 def _place(record: Record) -> tuple[Incarnation, RecordHash | None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
@@ -34,6 +34,8 @@ class Kind(IntEnum):
     """No payload; ties together a frontier too wide for `deps` or `seen`."""
 
 
+UPDATES: Final = (Kind.NATIVE, Kind.FOREIGN)
+"""Those whose payload is a Yjs update."""
 _KINDS = {int(kind): kind for kind in Kind}
 _NAMES_CACHED_MAX = 2048
 # Making a packer costs more than packing. It calls nothing of Python's for what is packed here, so

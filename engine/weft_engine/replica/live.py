@@ -27,7 +27,7 @@ from weft_engine.limits import (
     YJS_INLINE_BYTES,
 )
 from weft_engine.names import ClientId, ContextName, Incarnation, Position
-from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.envelope import UPDATES, Kind, Record
 from weft_engine.records.erasure import decode_erasure
 from weft_engine.records.identity import client_id
 from weft_engine.replica.checkpointing import write_checkpoint
@@ -45,7 +45,6 @@ from weft_engine.yjs.update import Kind as StructKind
 
 _ENCODED_KEPT: Final = 4
 """What many ask for at once, after a restart for example, they ask for in the same words."""
-_UPDATES = (Kind.NATIVE, Kind.FOREIGN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class LiveDocument:
                 continue
             self._position = stored.position
             record = stored.record
-            is_update = record.envelope.kind in _UPDATES
+            is_update = record.envelope.kind in UPDATES
             if was_offered:
                 self._count(record)
                 is_taken = self._assembly.pass_over(record, await read_large(record))

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from weft_engine.document.assembly import Appliable, Assembly
 from weft_engine.document.replay import Replay
 from weft_engine.limits import DOCUMENT_TURN_S, YJS_INLINE_BYTES
-from weft_engine.records.envelope import Kind, Record
+from weft_engine.records.envelope import UPDATES, Record
 from weft_engine.yjs.reader import read_update
 from weft_engine.yjs.update import Update
 
 D = TypeVar("D", bound=Appliable)
-_UPDATES: Final = (Kind.NATIVE, Kind.FOREIGN)
 
 
 class Pace:
@@ -57,7 +56,7 @@ async def take_all(assembly: Assembly[D], records: Sequence[Record], pace: Pace)
 
 async def read_large(record: Record) -> Update | None:
     """What a large one says; None if it is read as quickly by whoever needs it."""
-    if record.envelope.kind not in _UPDATES or len(record.payload) <= YJS_INLINE_BYTES:
+    if record.envelope.kind not in UPDATES or len(record.payload) <= YJS_INLINE_BYTES:
         return None
     # The reader lets others have their turn when it has a thread of its own.
     return await asyncio.to_thread(read_update, record.payload)
